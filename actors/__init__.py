@@ -1,0 +1,72 @@
+"""The stages, one a file. Each knows its inbox, its outbox and the stores it needs, and no other stage."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+import trio
+
+from proto.messages import AnyWork
+from stores.work import Work
+
+T = TypeVar("T")
+Inbox = trio.MemoryReceiveChannel
+
+
+class Meter:
+    """What a stage did and waited for; read by the status board."""
+
+    def __init__(self) -> None:
+        self.handled = 0
+        self.busy_seconds = 0.0
+        self.blocked_seconds = 0.0
+        self.last_sign_of_life = 0.0
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        started = trio.current_time()
+        self.last_sign_of_life = started
+        try:
+            yield
+        finally:
+            self.last_sign_of_life = trio.current_time()
+            self.busy_seconds += self.last_sign_of_life - started
+
+
+class Outbox(Generic[T]):
+    """The sending end of a bounded channel; the wait in ``send`` is the backpressure, and is counted."""
+
+    def __init__(self, channel: trio.MemorySendChannel[T], meter: Meter) -> None:
+        self._channel, self._meter = channel, meter
+
+    async def send(self, message: T) -> None:
+        try:
+            self._channel.send_nowait(message)
+        except trio.WouldBlock:
+            started = trio.current_time()
+            try:
+                await self._channel.send(message)
+            finally:
+                self._meter.blocked_seconds += trio.current_time() - started
+
+
+async def batches(inbox: Inbox[T], limit: int) -> AsyncIterator[list[T]]:
+    """What waits in the inbox, at least one and at most ``limit`` messages; ends once every sender has closed."""
+    async for first in inbox:
+        batch = [first]
+        while len(batch) < limit:
+            try:
+                batch.append(inbox.receive_nowait())
+            except (trio.WouldBlock, trio.EndOfChannel):
+                break
+        yield batch
+
+
+async def current_batches(inbox: Inbox[AnyWork], limit: int, work: Work) -> AsyncIterator[list[AnyWork]]:
+    """Batches without what is already done or was enqueued again since: ten changes to one entity are one piece."""
+    async for batch in batches(inbox, limit):
+        current = await work.current(list({(m.entity, m.revision): m for m in batch}.values()))
+        if current:
+            yield current

@@ -1,0 +1,117 @@
+"""A creator's accounts → its embeddings and statistics: pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from actors.cadence import activity_at
+from actors.vital_signs import engagement_rate, last_content_at, posts_per_week
+from models.packing import weighted_mean
+from proto.ids import Platform
+from proto.records import ContentItem, Creator, CreatorAccount, EmbeddingRecord
+from stores.catalog import AccountBundle, CreatorBundle
+
+FIELDS = {
+    (Platform.YOUTUBE, "bio"): "yt_bio",
+    (Platform.YOUTUBE, "content"): "yt_content",
+    (Platform.INSTAGRAM, "bio"): "ig_bio",
+    (Platform.INSTAGRAM, "content"): "ig_captions",
+}
+"""Which vector field an account's texts feed; a further platform adds its own pair."""
+
+
+def aggregate(bundle: CreatorBundle, *, language: str | None, now: int) -> tuple[Creator, list[EmbeddingRecord]]:
+    """The creator with everything that follows from its accounts; labels are left as they are.
+
+    ``language``: what its texts are written in, used when no account states one.
+    """
+    accounts = [part.account for part in bundle.accounts]
+    items = [item for part in bundle.accounts for item in part.items]
+    lead = _lead(accounts)
+    newest = last_content_at(items)
+    creator = msgspec.structs.replace(
+        bundle.creator,
+        name=lead.display_name or lead.handle or lead.platform_user_id,
+        canonical_handle=lead.handle,
+        profile_image_url=lead.profile_image_url,
+        account_keys=sorted(account.key for account in accounts),
+        language=_first([account.language for account in accounts]) or language,
+        country=_first([account.country for account in accounts]),
+        total_followers=_total(accounts),
+        followers_by_platform=_by_platform(accounts),
+        engagement_rate=engagement_rate(items),
+        posts_per_week=posts_per_week(items, now),
+        activity=activity_at(newest, now),
+        last_content_at=newest,
+        content_count=len(items),
+        updated_at=max((account.fetched_at for account in accounts), default=now),
+    )
+    return creator, _embeddings(bundle.accounts)
+
+
+def with_labels_of(current: Creator, computed: Creator) -> Creator:
+    """The aggregate with the labels that stand in the store, which are the Enricher's to change."""
+    return msgspec.structs.replace(
+        computed,
+        primary_niche=current.primary_niche,
+        secondary_niches=current.secondary_niches,
+        content_style=current.content_style,
+        llm_summary=current.llm_summary,
+        enrichment=current.enrichment,
+    )
+
+
+def texts_of(items: Sequence[ContentItem]) -> str:
+    """Titles, as one text to tell the language from."""
+    return " ".join(item.title_or_caption for item in items[:10])
+
+
+def _lead(accounts: Sequence[CreatorAccount]) -> CreatorAccount:
+    """The account that names the creator: the one with most followers, ties by key."""
+    return min(accounts, key=lambda account: (-(account.followers or 0), account.key))
+
+
+def _total(accounts: Sequence[CreatorAccount]) -> int | None:
+    known = [account.followers for account in accounts if account.followers is not None]
+    return sum(known) if known else None
+
+
+def _by_platform(accounts: Sequence[CreatorAccount]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for account in accounts:
+        if account.followers is not None:
+            counts[account.platform.value] = counts.get(account.platform.value, 0) + account.followers
+    return counts
+
+
+def _first(values: Sequence[str | None]) -> str | None:
+    return next((value for value in values if value), None)
+
+
+def _embeddings(parts: Sequence[AccountBundle]) -> list[EmbeddingRecord]:
+    by_field: dict[str, list[EmbeddingRecord]] = {}
+    for part in parts:
+        for record in part.vectors.values():
+            field = FIELDS.get((part.account.platform, record.field.partition(".")[0]))
+            if field is not None:
+                by_field.setdefault(field, []).append(record)
+    return [_mean(field, records) for field, records in sorted(by_field.items())]
+
+
+def _mean(field: str, records: Sequence[EmbeddingRecord]) -> EmbeddingRecord:
+    """The weighted mean of vectors of one model; a model that is being replaced does not mix with its successor."""
+    newest = max(records, key=lambda record: (record.updated_at, record.model_id))
+    same = [record for record in records if record.model_id == newest.model_id]
+    vectors = np.stack([np.frombuffer(record.vector, "<f2").astype(np.float32) for record in same])
+    mean = weighted_mean(vectors, np.array([record.weight for record in same], np.float32))
+    return EmbeddingRecord(
+        field=field,
+        model_id=newest.model_id,
+        dims=newest.dims,
+        input_hash="+".join(record.input_hash for record in same),
+        vector=mean.astype("<f2").tobytes(),
+        updated_at=newest.updated_at,
+    )

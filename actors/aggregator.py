@@ -1,0 +1,76 @@
+"""A creator's accounts → its embeddings, aggregate statistics and vital signs in the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from actors import Inbox, Meter, Outbox, current_batches
+from actors.aggregation import aggregate, texts_of, with_labels_of
+from models.language import language_of
+from proto.messages import AnyWork, CreatorAggregated, CreatorResolved
+from proto.records import Creator, EmbeddingRecord
+from stores.blocking import Blocking
+from stores.catalog import Catalog, CreatorBundle, get_creator, put_creator, put_creator_embeddings
+from stores.env import Environment, Txn
+from stores.work import Work, complete, enqueue
+
+
+class Aggregator:
+    """The rules are in aggregation.py; they run in a thread of their own."""
+
+    def __init__(
+        self,
+        inbox: Inbox[AnyWork],
+        outbox: Outbox[AnyWork],
+        *,
+        env: Environment,
+        catalog: Catalog,
+        work: Work,
+        threads: Blocking,
+        recent_items: int,
+        now: Callable[[], float],
+        batch: int,
+        meter: Meter,
+    ) -> None:
+        self._inbox, self._outbox = inbox, outbox
+        self._env, self._catalog, self._work, self._threads = env, catalog, work, threads
+        self._recent_items, self._now, self._batch, self._meter = recent_items, now, batch, meter
+
+    async def run(self) -> None:
+        async for messages in current_batches(self._inbox, self._batch, self._work):
+            with self._meter.working():
+                following = await self._handle([m for m in messages if isinstance(m, CreatorResolved)])
+            self._meter.handled += len(messages)
+            for message in following:
+                await self._outbox.send(message)
+
+    async def _handle(self, messages: list[CreatorResolved]) -> list[AnyWork]:
+        """Computed from a snapshot: should an account change meanwhile, a later message brings the creator back."""
+        bundles = await self._catalog.creator_bundles([m.creator_id for m in messages], self._recent_items)
+        computed = await self._threads.call(self._compute, bundles)
+
+        def change(txn: Txn) -> list[AnyWork]:
+            following: list[AnyWork] = []
+            for message, result in zip(messages, computed, strict=True):
+                current = get_creator(txn, message.creator_id)
+                if not complete(txn, message) or result is None or current is None:
+                    continue
+                creator, embeddings = result
+                put_creator(txn, with_labels_of(current, creator))
+                put_creator_embeddings(txn, creator.creator_id, embeddings)
+                following.append(enqueue(txn, CreatorAggregated(creator_id=creator.creator_id), self._now()))
+            return following
+
+        return await self._env.write(change)
+
+    def _compute(self, bundles: list[CreatorBundle | None]) -> list[tuple[Creator, list[EmbeddingRecord]] | None]:
+        now = int(self._now())
+        return [
+            aggregate(bundle, language=_language(bundle), now=now) if bundle and bundle.accounts else None
+            for bundle in bundles
+        ]
+
+
+def _language(bundle: CreatorBundle) -> str | None:
+    bios = " ".join(part.account.bio for part in bundle.accounts)
+    return language_of(f"{bios[:500]} {texts_of([item for part in bundle.accounts for item in part.items])}")

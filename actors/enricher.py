@@ -1,0 +1,164 @@
+"""Creator → labels and summary by the local classifier; skips a creator whose input is unchanged."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+
+from actors import Inbox, Meter, Outbox, current_batches
+from models.local_classifier import CreatorFacts, CreatorTexts, Label, LocalClassifier, summary
+from models.taxonomy import Taxonomy
+from proto.messages import AnyWork, CreatorAggregated, CreatorEnriched
+from proto.records import Creator, Enrichment
+from stores.blocking import Blocking
+from stores.catalog import Catalog, CreatorBundle, get_creator, put_creator
+from stores.env import Environment, Txn
+from stores.work import Work, complete, enqueue
+
+METHOD = "local"
+PROMPT_VERSION = "none"
+
+
+class Enricher:
+    """Labels are stored with who gave them, from which input and when."""
+
+    def __init__(
+        self,
+        inbox: Inbox[AnyWork],
+        outbox: Outbox[AnyWork],
+        *,
+        env: Environment,
+        catalog: Catalog,
+        work: Work,
+        classifier: LocalClassifier,
+        taxonomy: Taxonomy,
+        threads: Blocking,
+        recent_items: int,
+        now: Callable[[], float],
+        batch: int,
+        meter: Meter,
+    ) -> None:
+        self._inbox, self._outbox = inbox, outbox
+        self._env, self._catalog, self._work, self._classifier = env, catalog, work, classifier
+        self._taxonomy, self._threads, self._recent_items = taxonomy, threads, recent_items
+        self._now, self._batch, self._meter = now, batch, meter
+
+    async def run(self) -> None:
+        async for messages in current_batches(self._inbox, self._batch, self._work):
+            with self._meter.working():
+                following = await self._handle([m for m in messages if isinstance(m, CreatorAggregated)])
+            self._meter.handled += len(messages)
+            for message in following:
+                await self._outbox.send(message)
+
+    async def _handle(self, messages: list[CreatorAggregated]) -> list[AnyWork]:
+        bundles = await self._catalog.creator_bundles([m.creator_id for m in messages], self._recent_items)
+        labelled = await self._threads.call(self._label, [bundle for bundle in bundles if bundle is not None])
+
+        def change(txn: Txn) -> list[AnyWork]:
+            following: list[AnyWork] = []
+            for message in messages:
+                current = get_creator(txn, message.creator_id)
+                if not complete(txn, message) or current is None:
+                    continue
+                if message.creator_id in labelled:
+                    put_creator(txn, _with_labels(current, labelled[message.creator_id]))
+                following.append(enqueue(txn, CreatorEnriched(creator_id=message.creator_id), self._now()))
+            return following
+
+        return await self._env.write(change)
+
+    def _label(self, bundles: Sequence[CreatorBundle]) -> dict[int, Creator]:
+        """New labels of those creators whose input changed."""
+        hashes = [self._input_hash(bundle) for bundle in bundles]
+        stale = [
+            (bundle, digest)
+            for bundle, digest in zip(bundles, hashes, strict=True)
+            if not _fresh(bundle.creator, digest)
+        ]
+        if not stale:
+            return {}
+        labels = self._classifier.classify_many(
+            [_texts(bundle) for bundle, _ in stale], [_vectors(bundle) for bundle, _ in stale]
+        )
+        return {
+            bundle.creator.creator_id: self._labelled(bundle, label, digest)
+            for (bundle, digest), label in zip(stale, labels, strict=True)
+        }
+
+    def _labelled(self, bundle: CreatorBundle, label: Label, digest: str) -> Creator:
+        creator = msgspec.structs.replace(
+            bundle.creator,
+            primary_niche=label.primary_niche,
+            secondary_niches=list(label.secondary_niches),
+            content_style=label.content_style,
+            enrichment=Enrichment(
+                method=METHOD,
+                model=self._classifier.model_id,
+                prompt_version=PROMPT_VERSION,
+                taxonomy_version=self._taxonomy.version,
+                input_hash=digest,
+                at=int(self._now()),
+                confidence=label.confidence,
+                candidates=list(label.candidates),
+            ),
+        )
+        creator.llm_summary = summary(_facts(creator, self._taxonomy))
+        return creator
+
+    def _input_hash(self, bundle: CreatorBundle) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        texts = _texts(bundle)
+        facts = _facts(bundle.creator, self._taxonomy)
+        seen = (self._taxonomy.version, self._classifier.model_id, texts, facts.followers, facts.posts_per_week)
+        digest.update(msgspec.msgpack.encode(seen))
+        for field in sorted(bundle.embeddings):
+            digest.update(field.encode() + bundle.embeddings[field].vector)
+        return digest.hexdigest()
+
+
+def _fresh(creator: Creator, digest: str) -> bool:
+    return creator.enrichment is not None and creator.enrichment.input_hash == digest
+
+
+def _with_labels(current: Creator, labelled: Creator) -> Creator:
+    return msgspec.structs.replace(
+        current,
+        primary_niche=labelled.primary_niche,
+        secondary_niches=labelled.secondary_niches,
+        content_style=labelled.content_style,
+        llm_summary=labelled.llm_summary,
+        enrichment=labelled.enrichment,
+    )
+
+
+def _texts(bundle: CreatorBundle) -> CreatorTexts:
+    accounts = [part.account for part in bundle.accounts]
+    items = [item for part in bundle.accounts for item in part.items]
+    return CreatorTexts(
+        bio=" ".join(account.bio for account in accounts),
+        titles=tuple(item.title_or_caption for item in items),
+        tags=tuple(tag for item in items for tag in item.tags[:10])
+        + tuple(word for account in accounts for word in account.keywords[:20]),
+        categories=tuple(item.platform_category for item in items if item.platform_category),
+    )
+
+
+def _vectors(bundle: CreatorBundle) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+    return {
+        field: np.frombuffer(record.vector, "<f2").astype(np.float32) for field, record in bundle.embeddings.items()
+    }
+
+
+def _facts(creator: Creator, taxonomy: Taxonomy) -> CreatorFacts:
+    return CreatorFacts(
+        platforms=tuple(sorted({key.partition(":")[0] for key in creator.account_keys})),
+        country=creator.country,
+        niche=taxonomy.name_of(creator.primary_niche) if creator.primary_niche else None,
+        topics=tuple(taxonomy.name_of(niche) for niche in creator.secondary_niches),
+        followers=creator.total_followers,
+        posts_per_week=creator.posts_per_week,
+    )

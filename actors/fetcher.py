@@ -1,0 +1,258 @@
+"""Makes the permitted call; raw pages, the schedule's next step and the work that follows are one transaction."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import msgspec
+import trio
+
+from actors import Inbox, Meter, Outbox
+from actors.cadence import MISSES_UNTIL_GONE, not_found_due
+from actors.lane import Lane
+from actors.platforms.adapter import Fetched, PlatformAdapter
+from proto.errors import AuthFailed, Malformed, PokedexError, Rejected, Throttled, Unavailable
+from proto.ids import AccountKey
+from proto.messages import AccountUpserted, AnyWork, FetchPermitted, RawStored
+from proto.records import AccountStatus, DeadLetter, Event, Job, JobKind
+from stores.catalog import get_account, write_account
+from stores.env import Environment, Txn
+from stores.journal import Journal
+from stores.ledger import Ledger
+from stores.raw import put_raw, seal
+from stores.schedule import Schedule, content_pending, put_job, settle_job
+from stores.work import enqueue, put_dead_letter
+
+MAX_TRIES = 4
+"""Tries of one call on passing faults, and later of one job that keeps failing."""
+
+RETRY_LATER_SECONDS = 900
+COME_BACK_SECONDS = 7 * 86_400
+"""When a job that became a dead letter is tried again by itself."""
+
+
+class Fetcher:
+    """Several run on one lane. ``silent`` takes accounts that change without a page, past the Normaliser."""
+
+    def __init__(
+        self,
+        inbox: Inbox[FetchPermitted],
+        outbox: Outbox[RawStored],
+        silent: Outbox[AccountUpserted],
+        *,
+        adapter: PlatformAdapter,
+        env: Environment,
+        schedule: Schedule,
+        ledger: Ledger,
+        journal: Journal,
+        lane: Lane,
+        now: Callable[[], float],
+        jitter: random.Random,
+        stop: trio.Event,
+        meter: Meter,
+    ) -> None:
+        self._inbox, self._outbox, self._silent = inbox, outbox, silent
+        self._adapter, self._env, self._schedule = adapter, env, schedule
+        self._ledger, self._journal, self._lane = ledger, journal, lane
+        self._now, self._jitter, self._stop, self._meter = now, jitter, stop, meter
+
+    async def run(self) -> None:
+        async for permit in self._inbox:
+            with self._meter.working():
+                following = await self._fetch(permit)
+            self._meter.handled += 1
+            for message in following:
+                if isinstance(message, RawStored):
+                    await self._outbox.send(message)
+                elif isinstance(message, AccountUpserted):
+                    await self._silent.send(message)
+
+    async def _fetch(self, permit: FetchPermitted) -> list[AnyWork]:
+        if self._lane.closed_because or self._stop.is_set():
+            await self._schedule.release(permit.jobs)
+            return []
+        try:
+            return await self._store(permit.jobs, await self._perform(permit.jobs))
+        except Throttled as error:
+            await self._throttled(permit.jobs, error)
+        except AuthFailed as error:
+            await self._close_lane(permit.jobs, str(error))
+        except Rejected as error:
+            return await self._rejected(permit.jobs, error)
+        except (Unavailable, Malformed) as error:
+            await self._try_later(permit.jobs, error)
+        return []
+
+    async def _perform(self, jobs: Sequence[Job]) -> Fetched:
+        """The call, repeated with jittered exponential backoff while the fault is a passing one."""
+        for attempt in range(1, MAX_TRIES):
+            try:
+                return await self._adapter.perform(jobs)
+            except Unavailable:
+                await trio.sleep(self._jitter.uniform(0.5, 1.0) * 2 ** (attempt - 1))
+                await self._pay_again(jobs)
+        return await self._adapter.perform(jobs)
+
+    async def _pay_again(self, jobs: Sequence[Job]) -> None:
+        """A repeated call costs again; with the budget gone it waits for the next day like any other."""
+        cost = self._adapter.cost(jobs[0].kind)
+        (grant,) = await self._ledger.reserve(self._adapter.platform, [(cost.bucket, cost.units)], self._now())
+        if not grant.granted:
+            raise Throttled("the budget is spent", bucket=cost.bucket, daily=True)
+
+    async def _store(self, jobs: Sequence[Job], fetched: Fetched) -> list[AnyWork]:
+        sealed = [(page, *seal(page)) for page in fetched.pages]
+        now = int(self._now())
+
+        def change(txn: Txn) -> list[AnyWork]:
+            following: list[AnyWork] = []
+            for page, raw_id, body in sealed:
+                put_raw(txn, page, raw_id, body)
+                following.append(enqueue(txn, RawStored(raw_id=raw_id, platform=page.platform), now))
+            missing = {job.entity for job in fetched.missing}
+            for job in jobs:
+                if job.entity in missing:
+                    _settle_missing(txn, job, now)
+                else:
+                    _settle_answered(txn, job, fetched, now)
+            following.extend(_release_silent(txn, fetched.missing, now))
+            return following
+
+        return await self._env.write(change)
+
+    async def _throttled(self, jobs: Sequence[Job], error: Throttled) -> None:
+        now = self._now()
+        if error.daily:
+            reopens_at = await self._ledger.close(self._adapter.platform, error.bucket, now)
+            await self._schedule.release(jobs, reopens_at)
+            await self._event("quota_exceeded", "warning", error.bucket, str(error))
+            return
+        pause_seconds = error.retry_after_seconds or 5.0
+        self._lane.pace.penalise(trio.current_time(), pause_seconds)
+        await self._schedule.release(jobs)
+        await self._event("rate_limited", "info", error.bucket, str(error))
+
+    async def _close_lane(self, jobs: Sequence[Job], reason: str) -> None:
+        await self._schedule.release(jobs)
+        if not self._lane.closed_because:
+            self._lane.closed_because = reason
+            await self._event("key_disabled", "error", self._adapter.platform.value, reason)
+
+    async def _rejected(self, jobs: Sequence[Job], error: Rejected) -> list[AnyWork]:
+        """A hard refusal of a pack says nothing of its members: each is asked alone, and only the guilty one falls."""
+        if len(jobs) > 1:
+            following: list[AnyWork] = []
+            for job in jobs:
+                try:
+                    await self._pay_again([job])
+                    following += await self._store([job], await self._perform([job]))
+                except Rejected as alone:
+                    await self._give_up(job, alone.reason, str(alone))
+                except PokedexError as other:
+                    await self._try_later([job], other)
+            return following
+        await self._give_up(jobs[0], error.reason, str(error))
+        return []
+
+    async def _try_later(self, jobs: Sequence[Job], error: PokedexError) -> None:
+        now = int(self._now())
+        await self._event("fetch_failed", "warning", jobs[0].entity, f"{len(jobs)} jobs: {error}")
+        for job in jobs:
+            if job.attempts + 1 >= MAX_TRIES:
+                await self._give_up(job, type(error).__name__, str(error))
+                continue
+            again = msgspec.structs.replace(
+                job,
+                attempts=job.attempts + 1,
+                due_at=now + RETRY_LATER_SECONDS * 2**job.attempts,
+                last_error=str(error)[:300],
+            )
+            await self._schedule.settle(job, again)
+
+    async def _give_up(self, job: Job, reason: str, detail: str) -> None:
+        now = int(self._now())
+        letter = DeadLetter(
+            letter_id="",
+            stage="fetcher",
+            entity=f"{job.kind.value}:{job.entity}",
+            reason=reason,
+            detail=detail,
+            payload=msgspec.msgpack.encode(job),
+            first_seen_at=now,
+            last_seen_at=now,
+        )
+
+        def change(txn: Txn) -> None:
+            put_dead_letter(txn, letter)
+            back = msgspec.structs.replace(job, first=False, attempts=0, due_at=now + COME_BACK_SECONDS)
+            settle_job(txn, job, back if job.kind is JobKind.PROFILE else None)
+
+        await self._env.write(change)
+        await self._event("dead_letter", "error", job.entity, f"{reason}: {detail}")
+
+    async def _event(self, kind: str, severity: str, subject: str, detail: str) -> None:
+        await self._journal.event(
+            Event(at=int(self._now()), kind=kind, severity=severity, subject=subject, detail=detail[:500])
+        )
+
+
+def _settle_answered(txn: Txn, job: Job, fetched: Fetched, now: int) -> None:
+    """A profile comes back at its cadence, which the Normaliser sets once it knows it; the rest ran its course."""
+    if job.kind is JobKind.PROFILE:
+        again = msgspec.structs.replace(job, first=False, attempts=0, last_error="", due_at=now + COME_BACK_SECONDS)
+        settle_job(txn, job, again)
+        return
+    settle_job(txn, job, None)
+    if job.kind is JobKind.LOOKUP and job.entity in fetched.looked_up:
+        key = fetched.looked_up[job.entity]
+        put_job(
+            txn,
+            Job(
+                platform=job.platform,
+                kind=JobKind.PROFILE,
+                entity=key.partition(":")[2],
+                account_key=key,
+                priority=job.priority,
+                due_at=now + COME_BACK_SECONDS,
+                first=False,
+            ),
+        )
+
+
+def _settle_missing(txn: Txn, job: Job, now: int) -> None:
+    """The platform does not know it: back off 7, then 30 days; an account is gone after repeated misses."""
+    if job.kind is not JobKind.PROFILE:
+        settle_job(txn, job, None)
+        if job.kind is JobKind.LOOKUP:
+            letter = DeadLetter(
+                letter_id="",
+                stage="fetcher",
+                entity=f"lookup:{job.entity}",
+                reason="not_found",
+                detail=f"{job.platform.value} knows no account {job.entity}",
+                payload=msgspec.msgpack.encode(job),
+                first_seen_at=now,
+                last_seen_at=now,
+            )
+            put_dead_letter(txn, letter)
+        return
+    assert job.account_key is not None
+    account = get_account(txn, job.account_key)
+    misses = account.misses + 1 if account else job.attempts + 1
+    if account is not None:
+        status = AccountStatus.GONE if misses >= MISSES_UNTIL_GONE else account.status
+        write_account(txn, msgspec.structs.replace(account, misses=misses, status=status))
+    settle_job(txn, job, msgspec.structs.replace(job, first=False, attempts=misses, due_at=not_found_due(misses, now)))
+
+
+def _release_silent(txn: Txn, missing: Sequence[Job], now: int) -> list[AnyWork]:
+    """An account whose last awaited content is missing has no page to carry its earlier changes on."""
+    accounts: set[AccountKey] = {
+        job.account_key for job in missing if job.kind is JobKind.CONTENT and job.account_key is not None
+    }
+    return [
+        enqueue(txn, AccountUpserted(account_key=key), now)
+        for key in sorted(accounts)
+        if get_account(txn, key) is not None and not content_pending(txn, key)
+    ]

@@ -1,0 +1,84 @@
+"""Batches creators into the text and vector indexes: one index commit a batch, then the work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from actors import Inbox, Meter, current_batches
+from actors.documents import text_document
+from proto.messages import AnyWork, CreatorEnriched
+from proto.records import Creator
+from stores.catalog import Catalog, CreatorBundle, log_indexed
+from stores.columns import Columns
+from stores.env import Environment, Txn
+from stores.ports import TextIndex, VectorIndex
+from stores.work import Work, complete
+
+
+class Indexer:
+    """Single: the only writer of the indexes.
+
+    The text index commits before the work is cleared, so a crash between leaves work that is done again; the graphs
+    are saved now and then, and what came after is read again from the index log.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox[AnyWork],
+        *,
+        env: Environment,
+        catalog: Catalog,
+        work: Work,
+        text: TextIndex,
+        fields: Mapping[str, VectorIndex],
+        columns: Columns,
+        niche_names: Callable[[Creator], str],
+        recent_items: int,
+        batch: int,
+        meter: Meter,
+    ) -> None:
+        self._inbox, self._env, self._catalog, self._work = inbox, env, catalog, work
+        self._text, self._fields, self._columns = text, fields, columns
+        self._niche_names, self._recent_items, self._batch, self._meter = niche_names, recent_items, batch, meter
+
+    async def run(self) -> None:
+        async for messages in current_batches(self._inbox, self._batch, self._work):
+            with self._meter.working():
+                await self._handle([m for m in messages if isinstance(m, CreatorEnriched)])
+            self._meter.handled += len(messages)
+
+    async def _handle(self, messages: list[CreatorEnriched]) -> None:
+        bundles = await self._catalog.creator_bundles([m.creator_id for m in messages], self._recent_items)
+        known = [bundle for bundle in bundles if bundle is not None]
+        checkpoint = await self._catalog.index_sequence() + len(known)
+        await self.take_in(known)
+        await self._text.commit(checkpoint)
+        ids = {bundle.creator.creator_id for bundle in known}
+
+        def change(txn: Txn) -> None:
+            for message in messages:
+                complete(txn, message)
+                if message.creator_id in ids:
+                    log_indexed(txn, message.creator_id)
+
+        await self._env.write(change)
+
+    async def take_in(self, bundles: Sequence[CreatorBundle]) -> None:
+        """Puts creators into every index, without the text index's commit."""
+        await self._text.upsert([text_document(bundle, self._niche_names(bundle.creator)) for bundle in bundles])
+        for name, index in self._fields.items():
+            await _take_in_field(name, index, bundles)
+        for bundle in bundles:
+            self._columns.upsert(bundle.creator.row, bundle.creator)
+
+
+async def _take_in_field(name: str, index: VectorIndex, bundles: Sequence[CreatorBundle]) -> None:
+    having = [bundle for bundle in bundles if name in bundle.embeddings]
+    if having:
+        vectors = np.stack([np.frombuffer(bundle.embeddings[name].vector, "<f2") for bundle in having])
+        await index.upsert([bundle.creator.row for bundle in having], vectors.astype(np.float32))
+    lacking = [bundle.creator.row for bundle in bundles if name not in bundle.embeddings]
+    if lacking:
+        await index.delete(lacking)

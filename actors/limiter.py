@@ -1,0 +1,80 @@
+"""Holds each fetch back until the ledger has granted its cost and the pace allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from actors import Inbox, Meter, Outbox, batches
+from actors.lane import Lane
+from actors.platforms.adapter import CallCost, PlatformAdapter
+from proto.messages import FetchPermitted, RefreshDue
+from proto.records import Event
+from stores.journal import Journal
+from stores.ledger import Grant, Ledger
+from stores.schedule import Schedule
+
+BATCH = 32
+"""Reservations folded into one transaction."""
+
+
+class Limiter:
+    """One permit a call; a call that the budget refuses goes back into the schedule at the reset."""
+
+    def __init__(
+        self,
+        inbox: Inbox[RefreshDue],
+        outbox: Outbox[FetchPermitted],
+        *,
+        adapter: PlatformAdapter,
+        ledger: Ledger,
+        schedule: Schedule,
+        journal: Journal,
+        lane: Lane,
+        now: Callable[[], float],
+        meter: Meter,
+    ) -> None:
+        self._inbox, self._outbox = inbox, outbox
+        self._adapter, self._ledger, self._schedule, self._journal = adapter, ledger, schedule, journal
+        self._lane, self._now, self._meter = lane, now, meter
+        self._dry: set[tuple[str, str]] = set()
+
+    async def run(self) -> None:
+        async for batch in batches(self._inbox, BATCH):
+            costs = [self._adapter.cost(due.jobs[0].kind) for due in batch]
+            with self._meter.working():
+                grants = await self._ledger.reserve(
+                    self._adapter.platform, [(cost.bucket, cost.units) for cost in costs], self._now()
+                )
+            for due, cost, grant in zip(batch, costs, grants, strict=True):
+                await self._pass_on(due, cost, grant)
+
+    async def _pass_on(self, due: RefreshDue, cost: CallCost, grant: Grant) -> None:
+        if not grant.granted:
+            await self._schedule.release(due.jobs, grant.closed_until)
+            await self._tell_once(cost.bucket, grant)
+            return
+        wait_seconds = self._lane.pace.take(trio.current_time())
+        if wait_seconds > 0:
+            await trio.sleep(wait_seconds)
+        self._meter.handled += 1
+        await self._outbox.send(
+            FetchPermitted(
+                platform=due.platform, jobs=due.jobs, bucket=cost.bucket, units=cost.units, window=grant.window
+            )
+        )
+
+    async def _tell_once(self, bucket: str, grant: Grant) -> None:
+        if (bucket, grant.window) in self._dry:
+            return
+        self._dry.add((bucket, grant.window))
+        await self._journal.event(
+            Event(
+                at=int(self._now()),
+                kind="budget_dry",
+                severity="warning",
+                subject=f"{self._adapter.platform.value}/{bucket}",
+                detail=f"the budget of {grant.window} is spent; calls go on at {grant.closed_until}",
+            )
+        )

@@ -1,0 +1,1 @@
+"""One adapter a platform; they import proto and the HTTP client only."""

@@ -1,0 +1,379 @@
+"""YouTube Data API v3: requests, quota cost, error mapping, normalisation (platform-apis 1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import httpx2
+import msgspec
+import trio
+
+from actors.platforms.adapter import CallCost, Fetched
+from actors.platforms.youtube_wire import (
+    Channel,
+    ChannelReply,
+    ErrorBody,
+    ErrorReply,
+    PlaylistItem,
+    PlaylistReply,
+    Thumbnail,
+    Video,
+    VideoReply,
+)
+from proto.errors import AuthFailed, Malformed, PokedexError, Rejected, Throttled, Unavailable
+from proto.ids import AccountKey, Platform, account_key, split_account_key
+from proto.records import ContentItem, ContentType, CreatorAccount, Job, JobKind, Normalised, RawPage
+
+PAGE_SIZE = 50
+"""Most ids or entries a list call takes (platform-apis 1.4 to 1.6)."""
+
+MAX_REPLY_BYTES = 20_000_000
+
+_PATHS = {
+    JobKind.LOOKUP: "channels",
+    JobKind.PROFILE: "channels",
+    JobKind.UPLOADS: "playlistItems",
+    JobKind.CONTENT: "videos",
+}
+_PARTS = {
+    JobKind.LOOKUP: "snippet,statistics,brandingSettings,topicDetails",
+    JobKind.PROFILE: "snippet,statistics,brandingSettings,topicDetails",
+    JobKind.UPLOADS: "snippet,contentDetails,status",
+    JobKind.CONTENT: "snippet,contentDetails,statistics,status,liveStreamingDetails,paidProductPlacementDetails",
+}
+_DAILY = {"quotaExceeded", "dailyLimitExceeded"}
+_RATE = {"rateLimitExceeded", "userRateLimitExceeded"}
+_AUTH = {
+    "keyInvalid",
+    "API_KEY_INVALID",
+    "API_KEY_SERVICE_BLOCKED",
+    "API_KEY_IP_ADDRESS_BLOCKED",
+    "API_KEY_HTTP_REFERRER_BLOCKED",
+    "accessNotConfigured",
+    "SERVICE_DISABLED",
+    "authError",
+}
+_DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
+_TERM = re.compile(r'"([^"]*)"|(\S+)')
+
+Reply = TypeVar("Reply")
+
+
+class YouTubeAdapter:
+    """One API project. The key travels in a header, so that no URL in a log or a stored request holds it."""
+
+    platform = Platform.YOUTUBE
+
+    def __init__(
+        self, client: httpx2.AsyncClient, *, base_url: str, key: str, now: Callable[[], float], timeout_seconds: float
+    ) -> None:
+        self._client, self._base_url, self._key = client, base_url.rstrip("/"), key
+        self._now, self._timeout_seconds = now, timeout_seconds
+
+    def call_size(self, kind: JobKind) -> int:
+        return PAGE_SIZE if kind in (JobKind.PROFILE, JobKind.CONTENT) else 1
+
+    def cost(self, _kind: JobKind) -> CallCost:
+        """Every list call used here costs one unit of the general bucket (platform-apis 1.2)."""
+        return CallCost(bucket="general", units=1)
+
+    async def perform(self, jobs: Sequence[Job]) -> Fetched:
+        kind = jobs[0].kind
+        params = _params(kind, jobs)
+        request = f"GET /{_PATHS[kind]}?" + "&".join(f"{name}={value}" for name, value in params.items())
+        try:
+            body = await self._get(_PATHS[kind], params)
+        except Rejected as error:
+            if kind is JobKind.UPLOADS and error.reason in ("playlistNotFound", "playlistItemsNotAccessible"):
+                return Fetched(pages=[], missing=[])  # a channel without public uploads (platform-apis 1.5)
+            if kind is JobKind.LOOKUP and error.reason in ("channelNotFound", "invalidCriteria"):
+                return Fetched(pages=[], missing=list(jobs))
+            raise
+        return _split(kind, jobs, body, request, int(self._now()))
+
+    def normalise(self, page: RawPage) -> Normalised:
+        if page.kind in (JobKind.PROFILE, JobKind.LOOKUP):
+            return _normalise_channel(page)
+        if page.kind is JobKind.UPLOADS:
+            return _normalise_uploads(page)
+        return _normalise_videos(page)
+
+    async def _get(self, path: str, params: dict[str, str]) -> bytes:
+        try:
+            with trio.fail_after(self._timeout_seconds):
+                reply = await self._client.get(
+                    f"{self._base_url}/{path}",
+                    params=params,
+                    headers={"X-goog-api-key": self._key, "User-Agent": "pokedexd (gzip)"},
+                )
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise Unavailable(f"youtube {path}: {type(error).__name__}: {error}") from error
+        except trio.TooSlowError:
+            raise Unavailable(f"youtube {path}: no answer within {self._timeout_seconds:g} s") from None
+        if reply.status_code != 200:
+            raise _failure(path, reply.status_code, reply.content, reply.headers.get("retry-after"))
+        if len(reply.content) > MAX_REPLY_BYTES:
+            raise Malformed(f"youtube {path}: a reply of {len(reply.content)} bytes")
+        return reply.content
+
+
+def _params(kind: JobKind, jobs: Sequence[Job]) -> dict[str, str]:
+    params = {"part": _PARTS[kind], "maxResults": str(PAGE_SIZE)}
+    if kind is JobKind.UPLOADS:
+        params["playlistId"] = "UU" + jobs[0].entity[2:]
+        if jobs[0].page_token:
+            params["pageToken"] = jobs[0].page_token
+    elif kind is JobKind.LOOKUP:
+        name, value = _lookup_filter(jobs[0].entity)
+        params[name] = value
+    else:
+        params["id"] = ",".join(job.entity for job in jobs)
+    if kind is JobKind.CONTENT:
+        del params["maxResults"]  # not usable together with id (platform-apis 1.6)
+    return params
+
+
+def _lookup_filter(entity: str) -> tuple[str, str]:
+    """``@handle`` or ``user/legacy``."""
+    if entity.startswith("user/"):
+        return "forUsername", entity.removeprefix("user/")
+    return "forHandle", entity
+
+
+def _split(kind: JobKind, jobs: Sequence[Job], body: bytes, request: str, fetched_at: int) -> Fetched:
+    """Cuts a reply into one page per account, so that an account's raw data can be kept and erased by itself."""
+    if kind is JobKind.UPLOADS:
+        job = jobs[0]
+        assert job.account_key is not None
+        _decode(PlaylistReply, body, "playlistItems")
+        page = _page(kind, job.account_key, body, request, fetched_at)
+        page.listed_before = job.listed_before
+        return Fetched(pages=[page], missing=[])
+    envelope: dict[str, Any] = _decode(dict[str, Any], body, _PATHS[kind])
+    items = envelope.get("items", [])
+    if not isinstance(items, list) or not all(
+        isinstance(item, dict) and isinstance(item.get("id"), str) for item in items
+    ):
+        raise Malformed(f"youtube {_PATHS[kind]}: $.items is not a list of things with an id")
+    if kind is JobKind.CONTENT:
+        return _split_videos(jobs, items, fetched_at)
+    return _split_channels(kind, jobs, items, request, fetched_at)
+
+
+def _split_channels(
+    kind: JobKind, jobs: Sequence[Job], items: list[dict[str, Any]], request: str, fetched_at: int
+) -> Fetched:
+    keys = {item["id"]: account_key(Platform.YOUTUBE, item["id"]) for item in items}
+    masked = request if kind is JobKind.LOOKUP else f"GET /channels?part={_PARTS[kind]}&id=(pack of {len(jobs)})"
+    pages = [
+        _page(JobKind.PROFILE, keys[item["id"]], msgspec.json.encode({"items": [item]}), masked, fetched_at)
+        for item in items
+    ]
+    if kind is JobKind.LOOKUP:
+        if not keys:
+            return Fetched(pages=[], missing=list(jobs))
+        return Fetched(pages=pages, missing=[], looked_up={jobs[0].entity: keys[items[0]["id"]]})
+    return Fetched(pages=pages, missing=[job for job in jobs if job.entity not in keys])
+
+
+def _split_videos(jobs: Sequence[Job], items: list[dict[str, Any]], fetched_at: int) -> Fetched:
+    wanted = {job.entity: job for job in jobs}
+    by_account: dict[AccountKey, list[dict[str, Any]]] = {}
+    for item in items:
+        job = wanted.pop(item["id"], None)
+        if job is not None and job.account_key is not None:
+            by_account.setdefault(job.account_key, []).append(item)
+    masked = f"GET /videos?part={_PARTS[JobKind.CONTENT]}&id=(pack of {len(jobs)})"
+    pages = [
+        _page(JobKind.CONTENT, key, msgspec.json.encode({"items": videos}), masked, fetched_at)
+        for key, videos in by_account.items()
+    ]
+    return Fetched(pages=pages, missing=list(wanted.values()))
+
+
+def _page(kind: JobKind, key: AccountKey, body: bytes, request: str, fetched_at: int) -> RawPage:
+    return RawPage(
+        platform=Platform.YOUTUBE, kind=kind, account_key=key, fetched_at=fetched_at, request=request, body=body
+    )
+
+
+def _failure(path: str, status: int, body: bytes, retry_after: str | None) -> PokedexError:
+    """The kind of failure, by reason, then details, then HTTP status (platform-apis 1.10)."""
+    try:
+        error = msgspec.json.decode(body, type=ErrorReply).error
+    except (msgspec.DecodeError, RecursionError):
+        error = ErrorBody(code=status, message=body[:200].decode(errors="replace"))
+    reasons = [entry.reason for entry in error.errors if entry.reason]
+    reasons += [detail.reason for detail in error.details if detail.reason]
+    reason = reasons[0] if reasons else error.status or f"http {status}"
+    text = f"youtube {path}: {status} {reason}: {error.message[:300]}"
+    if any(name in _DAILY for name in reasons) or (status == 429 and _says_daily(error)):
+        bucket = "search" if path == "search" else "general"
+        return Throttled(text, bucket=bucket, daily=True)
+    if status == 429 or any(name in _RATE for name in reasons):
+        return Throttled(text, bucket="general", daily=False, retry_after_seconds=_seconds(retry_after))
+    if status == 401 or any(name in _AUTH for name in reasons):
+        return AuthFailed(text)
+    if status >= 500:
+        return Unavailable(text)
+    return Rejected(text, reason=reason, status=status)
+
+
+def _says_daily(error: ErrorBody) -> bool:
+    limits = [detail.metadata.get("quota_limit", "") for detail in error.details]
+    return any("PerDay" in limit for limit in limits) or "per day" in error.message.lower()
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    return float(retry_after) if retry_after and retry_after.isdecimal() else None
+
+
+def _normalise_channel(page: RawPage) -> Normalised:
+    items = _decode(ChannelReply, page.body, "channels").items
+    if len(items) != 1:
+        raise Malformed(f"youtube channels: a page of {page.account_key} with {len(items)} items")
+    channel = items[0]
+    key = account_key(Platform.YOUTUBE, channel.id)
+    if key != page.account_key:
+        raise Malformed(f"youtube channels: asked for {page.account_key}, got {key}")
+    return Normalised(account_key=key, account=_account(channel, page.fetched_at))
+
+
+def _account(channel: Channel, fetched_at: int) -> CreatorAccount:
+    snippet, statistics = channel.snippet, channel.statistics
+    branding = channel.branding_settings.channel
+    followers = None if statistics.hidden_subscriber_count else _count(statistics.subscriber_count, "subscriberCount")
+    return CreatorAccount(
+        platform=Platform.YOUTUBE,
+        platform_user_id=channel.id,
+        handle=snippet.custom_url.removeprefix("@"),
+        display_name=snippet.title,
+        bio=snippet.description,
+        profile_image_url=_largest(snippet.thumbnails),
+        followers=followers,
+        followers_step=None if followers is None else rounding_step(followers),
+        media_count=_count(statistics.video_count, "videoCount"),
+        total_views=_count(statistics.view_count, "viewCount"),
+        country=snippet.country or branding.country or None,
+        language=snippet.default_language or branding.default_language or None,
+        keywords=[quoted or plain for quoted, plain in _TERM.findall(branding.keywords)],
+        topics=[url.rsplit("/", 1)[-1] for url in channel.topic_details.topic_categories],
+        created_at=_instant(snippet.published_at, "publishedAt") if snippet.published_at else None,
+        fetched_at=fetched_at,
+    )
+
+
+def rounding_step(followers: int) -> int:
+    """Public counts are floored to three significant figures (platform-apis 1.4)."""
+    return int(10 ** max(len(str(followers)) - 3, 0))
+
+
+def _normalise_uploads(page: RawPage) -> Normalised:
+    reply = _decode(PlaylistReply, page.body, "playlistItems")
+    items = [_listed(entry, page) for entry in reply.items if entry.content_details.video_published_at]
+    return Normalised(
+        account_key=page.account_key,
+        items=[item for item in items if item.content_id],
+        next_page_token=reply.next_page_token,
+        listed=len(reply.items),
+    )
+
+
+def _listed(entry: PlaylistItem, page: RawPage) -> ContentItem:
+    """Deleted and private entries have no videoPublishedAt and were left out before (platform-apis 1.5)."""
+    video_id = entry.content_details.video_id or entry.snippet.resource_id.video_id
+    return ContentItem(
+        content_id=video_id,
+        account_key=page.account_key,
+        title_or_caption=entry.snippet.title,
+        description=entry.snippet.description,
+        published_at=_instant(entry.content_details.video_published_at, "videoPublishedAt"),
+        permalink=_permalink(video_id),
+        fetched_at=page.fetched_at,
+    )
+
+
+def _normalise_videos(page: RawPage) -> Normalised:
+    videos = _decode(VideoReply, page.body, "videos").items
+    _, channel_id = split_account_key(page.account_key)
+    items = [_content(video, page) for video in videos if video.snippet.channel_id in ("", channel_id)]
+    return Normalised(account_key=page.account_key, items=items)
+
+
+def _content(video: Video, page: RawPage) -> ContentItem:
+    snippet, statistics = video.snippet, video.statistics
+    seconds = duration_seconds(video.content_details.duration)
+    return ContentItem(
+        content_id=video.id,
+        account_key=page.account_key,
+        content_type=_content_type(video, seconds),
+        title_or_caption=snippet.title,
+        description=snippet.description,
+        published_at=_instant(snippet.published_at, "publishedAt"),
+        views=_count(statistics.view_count, "viewCount"),
+        likes=_count(statistics.like_count, "likeCount"),
+        comments=_count(statistics.comment_count, "commentCount"),
+        duration_seconds=seconds,
+        tags=snippet.tags,
+        platform_category=snippet.category_id or None,
+        permalink=_permalink(video.id),
+        sponsored=video.paid_product_placement_details.has_paid_product_placement,
+        language=snippet.default_audio_language or snippet.default_language or None,
+        fetched_at=page.fetched_at,
+        detailed=True,
+    )
+
+
+def _content_type(video: Video, seconds: int | None) -> ContentType:
+    """No field says "Short": up to 60 s, or up to 180 s with the hashtag, is taken for one (platform-apis 1.11)."""
+    if video.live_streaming_details is not None:
+        return ContentType.LIVE
+    tagged = "#shorts" in f"{video.snippet.title} {video.snippet.description}".lower()
+    if seconds and (seconds <= 60 or (tagged and seconds <= 180)):
+        return ContentType.SHORT
+    return ContentType.VIDEO
+
+
+def _decode(kind: type[Reply], body: bytes, what: str) -> Reply:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise Malformed(f"youtube {what}: {error or type(error).__name__}") from error
+
+
+def _count(text: str | None, field: str) -> int | None:
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdecimal() or len(text) > 18:
+        raise Malformed(f"youtube: {field} is not a count: {text[:30]!r}")
+    return int(text)
+
+
+def _instant(text: str, field: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Malformed(f"youtube: {field} is not an RFC 3339 instant: {text[:40]!r}") from error
+    if not 1990 <= moment.year <= 2200:  # outside, neither the platform's nor fit for the store's month keys
+        raise Malformed(f"youtube: {field} is not a plausible instant: {text[:40]!r}")
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def duration_seconds(text: str) -> int | None:
+    """ISO 8601 such as ``PT1H2M3S`` or ``P1DT2H``; None when absent, and for ``P0D`` of streams to come."""
+    found = _DURATION.fullmatch(text)
+    if not text or found is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return days * 86_400 + hours * 3_600 + minutes * 60 + seconds or None
+
+
+def _largest(thumbnails: dict[str, Thumbnail]) -> str:
+    return max(thumbnails.values(), key=lambda thumbnail: thumbnail.width, default=Thumbnail()).url
+
+
+def _permalink(video_id: str) -> str:
+    return f"https://www.youtube.com/watch?v={video_id}"

@@ -1,0 +1,58 @@
+"""Leases due jobs of one platform and sends them down its lane, one message a call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import trio
+
+from actors import Meter, Outbox
+from actors.lane import Lane
+from proto.ids import Platform
+from proto.messages import RefreshDue
+from stores.schedule import PackRule, Schedule
+
+POLL_SECONDS = 0.2
+QUIET_ROUNDS = 2
+"""Rounds without a full pack before part-filled ones go out: company may be on its way."""
+
+
+class Scheduler:
+    """The source of its lane; returns when asked to stop."""
+
+    def __init__(
+        self,
+        outbox: Outbox[RefreshDue],
+        *,
+        platform: Platform,
+        rules: Sequence[PackRule],
+        packs: int,
+        schedule: Schedule,
+        lane: Lane,
+        now: Callable[[], float],
+        stop: trio.Event,
+        meter: Meter,
+    ) -> None:
+        self._outbox, self._platform, self._rules, self._packs = outbox, platform, rules, packs
+        self._schedule, self._lane, self._now, self._stop, self._meter = schedule, lane, now, stop, meter
+
+    async def run(self) -> None:
+        quiet = 0
+        while not self._stop.is_set():
+            taken = await self._round(flush=quiet >= QUIET_ROUNDS)
+            if taken:
+                quiet = 0
+                continue
+            quiet += 1
+            with trio.move_on_after(POLL_SECONDS):
+                await self._stop.wait()
+
+    async def _round(self, *, flush: bool) -> int:
+        if self._lane.closed_because:
+            return 0
+        with self._meter.working():
+            packs = await self._schedule.lease(self._platform, self._rules, self._now(), packs=self._packs, flush=flush)
+        for jobs in packs:
+            await self._outbox.send(RefreshDue(platform=self._platform, jobs=jobs))
+            self._meter.handled += len(jobs)
+        return len(packs)

@@ -1,0 +1,330 @@
+"""The map of the flow: which channels there are, who reads and who writes them, and who is started in what order."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import trio
+
+from actors import Meter, Outbox
+from actors.aggregator import Aggregator
+from actors.embedder import Embedder
+from actors.enricher import Enricher
+from actors.fetcher import Fetcher
+from actors.identity import IdentityResolver
+from actors.indexer import Indexer
+from actors.lane import Lane
+from actors.limiter import Limiter
+from actors.normaliser import Normaliser
+from actors.platforms.adapter import PlatformAdapter
+from actors.scheduler import Scheduler
+from actors.sweeper import Sweeper
+from daemon.config import Config
+from daemon.supervisor import Actor, RestartPolicy, StageEntry, supervise
+from models.embedding_model import EmbeddingModel
+from models.local_classifier import LocalClassifier
+from models.taxonomy import Taxonomy
+from proto.ids import Platform
+from proto.messages import AnyWork, FetchPermitted, RefreshDue, Stage
+from proto.records import Creator, JobKind
+from stores.blocking import Blocking
+from stores.catalog import Catalog
+from stores.columns import Columns
+from stores.env import Environment
+from stores.journal import Journal
+from stores.ledger import Ledger
+from stores.ports import TextIndex, VectorIndex
+from stores.raw import RawStore
+from stores.schedule import PackRule, Schedule
+from stores.work import Work
+
+T = TypeVar("T")
+
+WORKING_STAGES = (
+    Stage.NORMALISER,
+    Stage.EMBEDDER,
+    Stage.IDENTITY,
+    Stage.AGGREGATOR,
+    Stage.ENRICHER,
+    Stage.INDEXER,
+)
+LANE_ORDER = (JobKind.LOOKUP, JobKind.PROFILE, JobKind.UPLOADS, JobKind.CONTENT)
+"""Kinds in the order in which a lane looks for due jobs of equal rank."""
+
+INDEXER_CAPACITY = 512
+"""The Indexer's inbox is deeper than others: an index commit costs about the same for 64 creators as for 512."""
+
+
+class Stores(msgspec.Struct, kw_only=True, frozen=True):
+    """Everything durable."""
+
+    env: Environment
+    schedule: Schedule
+    raw: RawStore
+    catalog: Catalog
+    work: Work
+    ledger: Ledger
+    journal: Journal
+
+
+class Indexes(msgspec.Struct, kw_only=True, frozen=True):
+    """Everything losable."""
+
+    text: TextIndex
+    fields: Mapping[str, VectorIndex]
+    columns: Columns
+
+
+class Learned(msgspec.Struct, kw_only=True, frozen=True):
+    """The models; ``embedding`` is None when its files are not there."""
+
+    embedding: EmbeddingModel | None
+    classifier: LocalClassifier
+    taxonomy: Taxonomy
+    threads: Blocking
+
+
+class Channel(Generic[T]):
+    """A bounded channel: the pipeline holds the original ends, actors get clones."""
+
+    def __init__(self, capacity: int) -> None:
+        self.sender, self.receiver = trio.open_memory_channel[T](capacity)
+
+    def depth(self) -> int:
+        return self.receiver.statistics().current_buffer_used
+
+
+class Pipeline:
+    """Channels and status board; ``start`` brings up the stages, the last one first."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        stores: Stores,
+        adapters: Mapping[Platform, PlatformAdapter],
+        lanes: Mapping[Platform, Lane],
+        now: Callable[[], float],
+        seed: int,
+    ) -> None:
+        self._config, self._stores, self._adapters, self._lanes = config, stores, adapters, lanes
+        self._now, self._seed = now, seed
+        capacity = config.pipeline.channel_capacity
+        self._due = {platform: Channel[RefreshDue](capacity) for platform in adapters}
+        self._permitted = {platform: Channel[FetchPermitted](capacity) for platform in adapters}
+        self._work: dict[Stage, Channel[AnyWork]] = {stage: Channel(capacity) for stage in WORKING_STAGES}
+        self._work[Stage.INDEXER] = Channel(INDEXER_CAPACITY)
+        self.board = self._make_board()
+
+    def _make_board(self) -> dict[str, StageEntry]:
+        board: dict[str, StageEntry] = {}
+        for platform in self._adapters:
+            board[f"scheduler/{platform.value}"] = StageEntry(f"scheduler/{platform.value}", lambda: 0)
+            board[f"limiter/{platform.value}"] = StageEntry(f"limiter/{platform.value}", self._due[platform].depth)
+            board[f"fetcher/{platform.value}"] = StageEntry(
+                f"fetcher/{platform.value}", self._permitted[platform].depth
+            )
+        for stage, channel in self._work.items():
+            board[stage.value] = StageEntry(stage.value, channel.depth)
+        board["sweeper"] = StageEntry("sweeper", lambda: 0)
+        return board
+
+    def start(self, nursery: trio.Nursery, learned: Learned, indexes: Indexes, stop: trio.Event) -> None:
+        """Starts every stage. They end by themselves once ``stop`` is set and the channels have run dry."""
+        self._start_indexer(nursery, learned, indexes)
+        self._start_middle(nursery, learned)
+        for platform in self._adapters:
+            self._start_lane(nursery, platform, stop)
+        self._start_sweeper(nursery, stop)
+        for channel in (*self._work.values(), *self._due.values(), *self._permitted.values()):
+            channel.sender.close()
+
+    def _start_indexer(self, nursery: trio.Nursery, learned: Learned, indexes: Indexes) -> None:
+        stores = self._stores
+
+        def make(meter: Meter) -> Actor:
+            return Indexer(
+                self._work[Stage.INDEXER].receiver,
+                env=stores.env,
+                catalog=stores.catalog,
+                work=stores.work,
+                text=indexes.text,
+                fields=indexes.fields,
+                columns=indexes.columns,
+                niche_names=lambda creator: niche_words(creator, learned.taxonomy),
+                recent_items=self._config.platforms.youtube.recent_items,
+                batch=INDEXER_CAPACITY,
+                meter=meter,
+            )
+
+        self._spawn(nursery, Stage.INDEXER.value, make)
+
+    def _start_middle(self, nursery: trio.Nursery, learned: Learned) -> None:
+        stores, config = self._stores, self._config
+        recent_items, batch = config.platforms.youtube.recent_items, config.pipeline.batch
+
+        def common() -> dict[str, Any]:
+            return {"env": stores.env, "work": stores.work, "now": self._now, "batch": batch}
+
+        def inbox(stage: Stage) -> trio.MemoryReceiveChannel[AnyWork]:
+            return self._work[stage].receiver
+
+        def normaliser(meter: Meter, outbox: Outbox[AnyWork]) -> Actor:
+            return Normaliser(
+                inbox(Stage.NORMALISER),
+                outbox,
+                raw=stores.raw,
+                adapters=self._adapters,
+                backfill_items=config.platforms.youtube.backfill_items,
+                meter=meter,
+                **common(),
+            )
+
+        def embedder(meter: Meter, outbox: Outbox[AnyWork]) -> Actor:
+            return Embedder(
+                inbox(Stage.EMBEDDER),
+                outbox,
+                catalog=stores.catalog,
+                model=learned.embedding,
+                threads=learned.threads,
+                recent_items=recent_items,
+                meter=meter,
+                **common(),
+            )
+
+        def identity(meter: Meter, outbox: Outbox[AnyWork]) -> Actor:
+            return IdentityResolver(inbox(Stage.IDENTITY), outbox, meter=meter, **common())
+
+        def aggregator(meter: Meter, outbox: Outbox[AnyWork]) -> Actor:
+            return Aggregator(
+                inbox(Stage.AGGREGATOR),
+                outbox,
+                catalog=stores.catalog,
+                threads=learned.threads,
+                recent_items=recent_items,
+                meter=meter,
+                **common(),
+            )
+
+        def enricher(meter: Meter, outbox: Outbox[AnyWork]) -> Actor:
+            return Enricher(
+                inbox(Stage.ENRICHER),
+                outbox,
+                catalog=stores.catalog,
+                classifier=learned.classifier,
+                taxonomy=learned.taxonomy,
+                threads=learned.threads,
+                recent_items=recent_items,
+                meter=meter,
+                **common(),
+            )
+
+        makers = {
+            Stage.ENRICHER: (enricher, Stage.INDEXER),
+            Stage.AGGREGATOR: (aggregator, Stage.ENRICHER),
+            Stage.IDENTITY: (identity, Stage.AGGREGATOR),
+            Stage.EMBEDDER: (embedder, Stage.IDENTITY),
+            Stage.NORMALISER: (normaliser, Stage.EMBEDDER),
+        }
+        for stage, (maker, to) in makers.items():
+            self._spawn_to(nursery, stage.value, maker, self._work[to])
+
+    def _start_lane(self, nursery: trio.Nursery, platform: Platform, stop: trio.Event) -> None:
+        stores, adapter, lane = self._stores, self._adapters[platform], self._lanes[platform]
+        workers = self._config.platforms.youtube.workers
+        rules = [PackRule(kind=kind, size=adapter.call_size(kind)) for kind in LANE_ORDER]
+
+        def limiter(meter: Meter, outbox: Outbox[FetchPermitted]) -> Actor:
+            return Limiter(
+                self._due[platform].receiver,
+                outbox,
+                adapter=adapter,
+                ledger=stores.ledger,
+                schedule=stores.schedule,
+                journal=stores.journal,
+                lane=lane,
+                now=self._now,
+                meter=meter,
+            )
+
+        def scheduler(meter: Meter, outbox: Outbox[RefreshDue]) -> Actor:
+            return Scheduler(
+                outbox,
+                platform=platform,
+                rules=rules,
+                packs=workers * 2,
+                schedule=stores.schedule,
+                lane=lane,
+                now=self._now,
+                stop=stop,
+                meter=meter,
+            )
+
+        for number in range(workers):
+            self._spawn_fetcher(nursery, platform, number, stop)
+        self._spawn_to(nursery, f"limiter/{platform.value}", limiter, self._permitted[platform])
+        self._spawn_to(nursery, f"scheduler/{platform.value}", scheduler, self._due[platform])
+
+    def _spawn_fetcher(self, nursery: trio.Nursery, platform: Platform, number: int, stop: trio.Event) -> None:
+        stores = self._stores
+        entry = self.board[f"fetcher/{platform.value}"]
+        pages = self._work[Stage.NORMALISER].sender.clone()
+        silent = self._work[Stage.EMBEDDER].sender.clone()
+
+        def make() -> Actor:
+            return Fetcher(
+                self._permitted[platform].receiver,
+                Outbox(pages, entry.meter),
+                Outbox(silent, entry.meter),
+                adapter=self._adapters[platform],
+                env=stores.env,
+                schedule=stores.schedule,
+                ledger=stores.ledger,
+                journal=stores.journal,
+                lane=self._lanes[platform],
+                now=self._now,
+                jitter=random.Random(f"{self._seed}/{number}"),
+                stop=stop,
+                meter=entry.meter,
+            )
+
+        nursery.start_soon(supervise, entry, make, RestartPolicy(), [pages, silent])
+
+    def _start_sweeper(self, nursery: trio.Nursery, stop: trio.Event) -> None:
+        entry = self.board["sweeper"]
+        clones = {stage: channel.sender.clone() for stage, channel in self._work.items()}
+
+        def make() -> Actor:
+            return Sweeper(
+                {stage: Outbox(clone, entry.meter) for stage, clone in clones.items()},
+                work=self._stores.work,
+                journal=self._stores.journal,
+                now=self._now,
+                resend_after_seconds=self._config.pipeline.resend_after_seconds,
+                max_attempts=self._config.pipeline.max_attempts,
+                stop=stop,
+                meter=entry.meter,
+            )
+
+        nursery.start_soon(supervise, entry, make, RestartPolicy(), list(clones.values()))
+
+    def _spawn(self, nursery: trio.Nursery, name: str, make: Callable[[Meter], Actor]) -> None:
+        entry = self.board[name]
+        nursery.start_soon(supervise, entry, lambda: make(entry.meter), RestartPolicy(), [])
+
+    def _spawn_to(
+        self, nursery: trio.Nursery, name: str, make: Callable[[Meter, Outbox[T]], Actor], to: Channel[T]
+    ) -> None:
+        entry, sender = self.board[name], to.sender.clone()
+        nursery.start_soon(
+            supervise, entry, lambda: make(entry.meter, Outbox(sender, entry.meter)), RestartPolicy(), [sender]
+        )
+
+
+def niche_words(creator: Creator, taxonomy: Taxonomy) -> str:
+    """The names of a creator's niches and style, for keyword search."""
+    niches = [creator.primary_niche, *creator.secondary_niches]
+    return " ".join([taxonomy.name_of(niche) for niche in niches if niche] + [creator.content_style or ""]).strip()

@@ -1,0 +1,113 @@
+"""Keeps actors running: a crashed one is restarted, one that keeps crashing ends the daemon with a clear error."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+import trio
+
+from actors import Meter
+from proto.api import StageStatus
+from proto.errors import PokedexError
+
+log = structlog.get_logger("supervisor")
+
+
+class Actor(Protocol):
+    async def run(self) -> None: ...
+
+
+class ActorFailed(PokedexError):
+    """An actor used up its restarts."""
+
+
+class RestartPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """``max_restarts`` within ``window_seconds``; the pause before each doubles."""
+
+    max_restarts: int = 5
+    window_seconds: float = 60.0
+    first_pause_seconds: float = 0.2
+    longest_pause_seconds: float = 30.0
+
+    def exhausted(self, failures: deque[float], now: float) -> bool:
+        return sum(now - at < self.window_seconds for at in failures) > self.max_restarts
+
+    def pause_seconds(self, failures: deque[float]) -> float:
+        return float(min(self.longest_pause_seconds, self.first_pause_seconds * 2 ** (len(failures) - 1)))
+
+
+class StageEntry:
+    """One stage on the status board; several workers may stand behind it."""
+
+    def __init__(self, name: str, inbox_depth: Callable[[], int]) -> None:
+        self.name, self._inbox_depth = name, inbox_depth
+        self.meter = Meter()
+        self.restarts = 0
+        self.running = 0
+        self.state = "off"
+
+    def status(self) -> StageStatus:
+        return StageStatus(
+            name=self.name,
+            queue_depth=self._inbox_depth(),
+            blocked_seconds=round(self.meter.blocked_seconds, 3),
+            state=self.state,
+            handled=self.meter.handled,
+            restarts=self.restarts,
+            busy_seconds=round(self.meter.busy_seconds, 3),
+        )
+
+
+async def supervise(
+    entry: StageEntry,
+    make_actor: Callable[[], Actor],
+    policy: RestartPolicy,
+    outboxes: Sequence[trio.MemorySendChannel[Any]],
+) -> None:
+    """Runs an actor until its inbox ends, restarting it on failure; then closes its outboxes.
+
+    Raises ActorFailed once the policy's restarts are used up.
+    """
+    failures: deque[float] = deque(maxlen=policy.max_restarts + 1)
+    entry.running += 1
+    entry.state = "running"
+    try:
+        while not await _runs_to_its_end(entry, make_actor, policy, failures):
+            entry.state = "restarting"
+            await trio.sleep(policy.pause_seconds(failures))
+            entry.state = "running"
+    finally:
+        entry.running -= 1
+        entry.state = "running" if entry.running else "stopped"
+        for outbox in outboxes:
+            outbox.close()
+
+
+async def _runs_to_its_end(
+    entry: StageEntry, make_actor: Callable[[], Actor], policy: RestartPolicy, failures: deque[float]
+) -> bool:
+    try:
+        await make_actor().run()
+    except Exception as error:
+        failures.append(trio.current_time())
+        entry.restarts += 1
+        log.exception("actor failed", actor=entry.name, restarts=entry.restarts)
+        if policy.exhausted(failures, trio.current_time()):
+            raise ActorFailed(
+                f"{entry.name}: failed {len(failures)} times within {policy.window_seconds:g} s"
+            ) from error
+        return False
+    return True
+
+
+async def beat(every_seconds: float, tick: Callable[[], Awaitable[None]], stop: trio.Event) -> None:
+    """Calls ``tick`` at an interval until ``stop``."""
+    while not stop.is_set():
+        with trio.move_on_after(every_seconds):
+            await stop.wait()
+            return
+        await tick()

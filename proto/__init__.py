@@ -1,0 +1,1 @@
+"""Everything that is said or stored: pure data. Imports nothing of ours."""

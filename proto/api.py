@@ -1,0 +1,192 @@
+"""Bodies of the HTTP endpoints. Field names are those of the records; ids are decimal strings, instants RFC 3339."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Body(msgspec.Struct, kw_only=True):
+    """Base of every response body."""
+
+
+class AccountView(Body):
+    platform: str
+    platform_user_id: str
+    handle: str
+    display_name: str
+    bio: str
+    url: str
+    profile_image_url: str
+    website: str
+    followers: int | None
+    media_count: int | None
+    total_views: int | None
+    country: str | None
+    language: str | None
+    status: str
+    fetched_at: str | None
+    next_due_at: str | None
+
+
+class EnrichmentView(Body):
+    method: str
+    model: str
+    prompt_version: str
+    taxonomy_version: str
+    input_hash: str
+    at: str
+    confidence: float
+    candidates: list[tuple[str, float]]
+
+
+class CreatorView(Body):
+    creator_id: str
+    name: str
+    canonical_handle: str
+    profile_image_url: str
+    accounts: list[AccountView]
+    primary_niche: str | None
+    secondary_niches: list[str]
+    content_style: str | None
+    llm_summary: str
+    language: str | None
+    country: str | None
+    total_followers: int | None
+    followers_by_platform: dict[str, int]
+    engagement_rate: float | None
+    posts_per_week: float | None
+    growth_30d: float | None
+    activity: str
+    last_content_at: str | None
+    content_count: int
+    identity_confidence: float
+    enrichment: EnrichmentView | None
+    updated_at: str | None
+
+
+class ContentView(Body):
+    content_id: str
+    content_type: str
+    platform: str
+    title_or_caption: str
+    description: str
+    published_at: str | None
+    views: int | None
+    likes: int | None
+    comments: int | None
+    duration_seconds: int | None
+    permalink: str
+
+
+class CreatorDetail(Body):
+    creator: CreatorView
+    recent_content: list[ContentView]
+
+
+class Contribution(Body):
+    """One addend of a hit's score."""
+
+    name: str
+    """``keyword``, ``quality`` or a vector field such as ``yt_bio``."""
+    value: float
+    weight: float
+    contribution: float
+
+
+class Explanation(Body):
+    """The contributions add up to the score within 1e-6."""
+
+    contributions: list[Contribution]
+    matched_words: list[str]
+    exact: bool
+    """True when the query equals a name or handle."""
+
+
+class Hit(Body):
+    creator: CreatorView
+    score: float
+    explanation: Explanation | None
+
+
+class SearchAnswer(Body):
+    hits: list[Hit]
+    total: int
+    cursor: str | None
+    facets: dict[str, dict[str, int]] | None
+    interpreted: list[dict[str, str]]
+    rest: str
+    took_ms: float
+    warnings: list[str]
+    """Plain words on what was left out, e.g. that no vector field answered because the model is absent."""
+
+
+class Counts(Body):
+    creators: int
+    accounts: int
+    content_items: int
+    work_pending: int
+
+
+class StageStatus(Body):
+    name: str
+    queue_depth: int
+    blocked_seconds: float
+    state: str
+    """``running``, ``waiting``, ``restarting``, ``stopped`` or ``off``."""
+    handled: int
+    restarts: int
+    busy_seconds: float
+
+
+class DependencyStatus(Body):
+    state: str
+    """``ok``, ``loading``, ``missing`` or ``failed``."""
+    detail: str
+    """What is wrong and the remedy; empty when ok."""
+    loaded: float
+    """0..1."""
+
+
+class ReadyAnswer(Body):
+    status: str
+    """``ok``, ``degraded`` (serving without something), or ``starting``."""
+    counts: Counts
+    dependencies: dict[str, DependencyStatus]
+    stages: list[StageStatus]
+
+
+class BudgetStatus(Body):
+    platform: str
+    bucket: str
+    window: str
+    used: int
+    limit: int
+    state: str
+    resets_at: str | None
+
+
+class AdminStatus(Body):
+    """What `pokedexd ctl status` shows."""
+
+    version: str
+    pid: int
+    uptime_seconds: float
+    now: str
+    data_dir: str
+    ready: ReadyAnswer
+    budgets: list[BudgetStatus]
+    dead_letters: int
+    events: list[dict[str, str]]
+    index: dict[str, str]
+
+
+class Problem(Body, omit_defaults=True):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str = ""
+    request_id: str = ""
+    pointer: str = ""

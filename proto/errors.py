@@ -1,0 +1,58 @@
+"""The kinds of failure that callers tell apart. Anything else is a bug and is let out."""
+
+from __future__ import annotations
+
+
+class PokedexError(Exception):
+    """Base of every expected failure."""
+
+
+class NotFound(PokedexError):
+    """The thing asked for does not exist, here or at the platform."""
+
+
+class Malformed(PokedexError):
+    """A payload, file or request that does not have the shape it must have. The text names the place."""
+
+
+class Unavailable(PokedexError):
+    """A passing fault: network, 5xx, timeout. Worth a retry with backoff."""
+
+
+class Throttled(PokedexError):
+    """The platform says "not now".
+
+    ``daily`` closes the bucket until its reset; otherwise ``retry_after_seconds`` is how long to hold back.
+    """
+
+    def __init__(self, text: str, *, bucket: str, daily: bool, retry_after_seconds: float | None = None) -> None:
+        super().__init__(text)
+        self.bucket, self.daily, self.retry_after_seconds = bucket, daily, retry_after_seconds
+
+
+class AuthFailed(PokedexError):
+    """A key or token is refused. It is disabled until the operator acts."""
+
+
+class Rejected(PokedexError):
+    """A hard 4xx: the same request will never succeed. Goes to the dead letters with ``reason``."""
+
+    def __init__(self, text: str, *, reason: str, status: int) -> None:
+        super().__init__(text)
+        self.reason, self.status = reason, status
+
+
+class IndexBroken(PokedexError):
+    """An index file is absent, stale or damaged. It is rebuilt from the store, never repaired."""
+
+
+class StoreBusy(PokedexError):
+    """Another process holds the data directory."""
+
+
+class ConfigError(PokedexError):
+    """A setting is wrong. The text names file, key, what was expected and a near match."""
+
+
+class ModelMissing(PokedexError):
+    """The embedding model's files are not there or not usable. The text names the remedy."""

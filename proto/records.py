@@ -1,0 +1,352 @@
+"""What the stores hold. Instants are integer epoch seconds (UTC), unless a name says otherwise.
+
+Records are stored as positional msgpack arrays: a field may be appended with a default, never moved or removed.
+None means "unknown" and is never the same as 0.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from proto.ids import AccountKey, CreatorId, Platform, RawId, Row
+
+DEFAULT_TENANT = "default"
+
+
+class Record(msgspec.Struct, kw_only=True, array_like=True):
+    """Base of everything stored."""
+
+
+class Activity(enum.StrEnum):
+    """How lively a creator is: content within 7 days, within 30, or neither."""
+
+    ACTIVE = "active"
+    SEMI_ACTIVE = "semi_active"
+    LONG_TAIL = "long_tail"
+
+
+class AccountStatus(enum.StrEnum):
+    ACTIVE = "active"
+    GONE = "gone"
+    SUSPENDED = "suspended"
+    SUPPRESSED = "suppressed"
+
+
+class ContentType(enum.StrEnum):
+    VIDEO = "video"
+    SHORT = "short"
+    LIVE = "live"
+    POST = "post"
+    REEL = "reel"
+    CAROUSEL = "carousel"
+
+
+class Priority(enum.IntEnum):
+    """Order in which due jobs are taken: the smallest first."""
+
+    RETENTION_EXPIRY = 0
+    ON_DEMAND = 1
+    ACTIVE = 2
+    SEMI_ACTIVE = 3
+    LONG_TAIL = 4
+    BACKFILL = 5
+    DISCOVERY = 6
+
+
+class JobKind(enum.StrEnum):
+    """What a scheduled job asks of a platform; an adapter says what each costs and how many fit one call."""
+
+    LOOKUP = "lookup"
+    """Entity: a handle or legacy name as imported; finds the account. Runs once."""
+    PROFILE = "profile"
+    """Entity: the platform's user id. Comes back at the account's cadence."""
+    UPLOADS = "uploads"
+    """Entity: the platform's user id; one page of the account's content list, from ``page_token``. Runs once."""
+    CONTENT = "content"
+    """Entity: a content id whose details are wanted. Runs once."""
+
+
+class CreatorAccount(Record):
+    """One account on one platform. Key: (platform, platform_user_id), which never changes."""
+
+    platform: Platform
+    platform_user_id: str
+    handle: str = ""
+    """Without a leading @, as the platform writes it; empty when it has none."""
+    display_name: str = ""
+    bio: str = ""
+    profile_image_url: str = ""
+    website: str = ""
+    links: list[str] = []
+    emails: list[str] = []
+    followers: int | None = None
+    followers_step: int | None = None
+    """Rounding step of ``followers`` (YouTube floors to 3 significant figures); a change below it is noise."""
+    media_count: int | None = None
+    total_views: int | None = None
+    country: str | None = None
+    """ISO 3166-1 alpha-2, as the platform states it."""
+    language: str | None = None
+    """ISO 639-1."""
+    keywords: list[str] = []
+    topics: list[str] = []
+    status: AccountStatus = AccountStatus.ACTIVE
+    created_at: int | None = None
+    fetched_at: int = 0
+    content_fetched_at: int | None = None
+    next_due_at: int | None = None
+    creator_id: CreatorId | None = None
+    misses: int = 0
+    """How many times in a row the platform did not know this account."""
+
+    @property
+    def key(self) -> AccountKey:
+        return AccountKey(f"{self.platform.value}:{self.platform_user_id}")
+
+
+class ContentItem(Record):
+    """One video, post, … of an account."""
+
+    content_id: str
+    account_key: AccountKey
+    content_type: ContentType = ContentType.VIDEO
+    title_or_caption: str = ""
+    description: str = ""
+    published_at: int = 0
+    views: int | None = None
+    likes: int | None = None
+    comments: int | None = None
+    duration_seconds: int | None = None
+    tags: list[str] = []
+    platform_category: str | None = None
+    permalink: str = ""
+    sponsored: bool = False
+    language: str | None = None
+    fetched_at: int = 0
+    detailed: bool = False
+    """False while only a listing is known; True once the platform's details were read."""
+
+
+class MetricSnapshot(Record):
+    """Counts of an account or content item on one day (days since 1970-01-01 UTC)."""
+
+    entity: str
+    day: int
+    followers: int | None = None
+    views: int | None = None
+    media_count: int | None = None
+    likes: int | None = None
+    comments: int | None = None
+
+
+class EmbeddingRecord(Record):
+    """One vector: of an account (kind ``bio`` or ``content``) or of a creator (field such as ``yt_bio``)."""
+
+    field: str
+    model_id: str
+    dims: int
+    input_hash: str
+    vector: bytes
+    """float16, little-endian, unit length."""
+    updated_at: int
+    version: int = 1
+    weight: float = 1.0
+    """Share of this text in its account's content, for the weighted mean."""
+
+
+class Enrichment(Record):
+    """Who said what a creator is about, from which input."""
+
+    method: str
+    """``local`` or ``llm``."""
+    model: str
+    prompt_version: str
+    taxonomy_version: str
+    input_hash: str
+    at: int
+    confidence: float = 0.0
+    candidates: list[tuple[str, float]] = []
+    """The best niches with their confidence, best first."""
+
+
+class Creator(Record):
+    """One person or brand: what search returns."""
+
+    creator_id: CreatorId
+    row: Row
+    name: str = ""
+    canonical_handle: str = ""
+    profile_image_url: str = ""
+    account_keys: list[AccountKey] = []
+    primary_niche: str | None = None
+    secondary_niches: list[str] = []
+    content_style: str | None = None
+    llm_summary: str = ""
+    language: str | None = None
+    country: str | None = None
+    total_followers: int | None = None
+    followers_by_platform: dict[str, int] = {}
+    engagement_rate: float | None = None
+    posts_per_week: float | None = None
+    growth_30d: float | None = None
+    activity: Activity = Activity.LONG_TAIL
+    last_content_at: int | None = None
+    identity_confidence: float = 1.0
+    enrichment: Enrichment | None = None
+    content_count: int = 0
+    created_at: int = 0
+    updated_at: int = 0
+
+
+class IdentityLink(Record):
+    """Why an account belongs to a creator."""
+
+    account_key: AccountKey
+    creator_id: CreatorId
+    confidence: float
+    evidence: list[tuple[str, float]] = []
+    decided_by: str = "rule"
+    at: int = 0
+
+
+class RawPage(Record):
+    """One account's part of a platform's reply, as received."""
+
+    platform: Platform
+    kind: JobKind
+    account_key: AccountKey
+    fetched_at: int
+    request: str
+    """Method and URL path with parameters, secrets masked."""
+    body: bytes
+    """JSON (or XML) of this account's part; compressed by the store."""
+    listed_before: int = 0
+    """For a content list: how many entries earlier pages held."""
+
+
+class Job(Record):
+    """A leased piece of the schedule."""
+
+    platform: Platform
+    kind: JobKind
+    entity: str
+    account_key: AccountKey | None
+    priority: Priority
+    due_at: int
+    attempts: int = 0
+    first: bool = True
+    """True until it has been answered once; such jobs count as pending work."""
+    page_token: str = ""
+    listed_before: int = 0
+    last_error: str = ""
+
+
+class DeadLetter(Record):
+    """Something that will not succeed by itself, kept with its cause and a way to try it again."""
+
+    letter_id: str
+    stage: str
+    entity: str
+    reason: str
+    detail: str
+    request: str = ""
+    payload: bytes = b""
+    """What to put back: an encoded message or Job."""
+    first_seen_at: int = 0
+    last_seen_at: int = 0
+    count: int = 1
+
+
+class Event(Record):
+    """Something an operator should be able to see later."""
+
+    at: int
+    kind: str
+    severity: str
+    """``info``, ``warning`` or ``error``."""
+    subject: str = ""
+    detail: str = ""
+
+
+class AuditEvent(Record):
+    """Who did what."""
+
+    at: int
+    tenant_id: str
+    actor: str
+    action: str
+    """``search``, ``config``, ``erasure``, ``merge``, …"""
+    detail: str = ""
+    request_id: str = ""
+
+
+class Tenant(Record):
+    tenant_id: str
+    name: str = ""
+    created_at: int = 0
+
+
+class ApiKey(Record):
+    key_hash: str
+    tenant_id: str
+    scopes: list[str] = []
+    expires_at: int | None = None
+    name: str = ""
+    last_used_at: int | None = None
+
+
+class CreatorList(Record):
+    list_id: str
+    tenant_id: str
+    name: str
+    creator_ids: list[CreatorId] = []
+    version: int = 1
+
+
+class Note(Record):
+    tenant_id: str
+    creator_id: CreatorId
+    text: str
+    at: int = 0
+
+
+class SavedSearch(Record):
+    tenant_id: str
+    search_id: str
+    query: str
+    at: int = 0
+
+
+class StoredRaw(Record):
+    """How a RawPage lies in the store."""
+
+    raw_id: RawId
+    platform: Platform
+    kind: JobKind
+    account_key: AccountKey
+    fetched_at: int
+    request: str
+    body_zstd: bytes
+    listed_before: int = 0
+
+
+class Normalised(msgspec.Struct, kw_only=True):
+    """What one raw page says, in our schema. ``account`` is None for a page that holds only content."""
+
+    account_key: AccountKey
+    account: CreatorAccount | None = None
+    items: list[ContentItem] = []
+    next_page_token: str = ""
+    listed: int = 0
+    """Entries on this page of a content list, those not usable included."""
+
+
+class WorkItem(Record):
+    """Stored unfinished work: the message to send again."""
+
+    message: bytes
+    revision: int
+    enqueued_at: int
+    attempts: int = 0

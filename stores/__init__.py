@@ -1,0 +1,1 @@
+"""Durable state: blocking inside, async outside. Imports proto only."""

@@ -1,0 +1,304 @@
+"""Accounts, their content and vectors, and the creators made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from proto.errors import NotFound
+from proto.ids import AccountKey, CreatorId, Platform, Row, creator_id_of
+from proto.records import (
+    ContentItem,
+    Creator,
+    CreatorAccount,
+    EmbeddingRecord,
+    IdentityLink,
+    MetricSnapshot,
+    Normalised,
+)
+from stores.codec import decode, encode, pack_id, unpack_id
+from stores.content import ITEMS, put_items, recent_items
+from stores.env import Environment, Txn
+
+ACCOUNTS = "accounts"
+CREATORS = "creators"
+NEXT_ROW = "next_row"
+INDEX_SEQUENCE = "index_sequence"
+
+SECONDS_PER_DAY = 86_400
+
+
+class AccountBundle(msgspec.Struct, kw_only=True):
+    """What the Embedder needs of an account."""
+
+    account: CreatorAccount
+    items: list[ContentItem]
+    vectors: dict[str, EmbeddingRecord]
+
+
+class CreatorBundle(msgspec.Struct, kw_only=True):
+    """A creator with everything it is made of; accounts in the order of their keys."""
+
+    creator: Creator
+    accounts: list[AccountBundle]
+    embeddings: dict[str, EmbeddingRecord]
+
+
+class CatalogCounts(msgspec.Struct, kw_only=True, frozen=True):
+    creators: int
+    accounts: int
+    content_items: int
+
+
+class Catalog:
+    """Reads for everyone; writes are functions of a transaction below, which stages combine with their work items."""
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+
+    async def counts(self) -> CatalogCounts:
+        """Kept counters; no scan."""
+        return await self._env.read(
+            lambda txn: CatalogCounts(
+                creators=txn.counter(CREATORS), accounts=txn.counter(ACCOUNTS), content_items=txn.counter(ITEMS)
+            )
+        )
+
+    async def account(self, key: AccountKey) -> CreatorAccount | None:
+        return await self._env.read(lambda txn: get_account(txn, key))
+
+    async def account_by_handle(self, platform: Platform, handle: str) -> AccountKey | None:
+        def look(txn: Txn) -> AccountKey | None:
+            found = txn.get("account_by_handle", _handle_key(platform, handle))
+            return AccountKey(found.decode()) if found else None
+
+        return await self._env.read(look)
+
+    async def account_bundles(self, keys: Sequence[AccountKey], items: int) -> list[AccountBundle | None]:
+        return await self._env.read(lambda txn: [account_bundle(txn, key, items) for key in keys])
+
+    async def creator(self, creator_id: CreatorId) -> Creator | None:
+        return await self._env.read(lambda txn: get_creator(txn, creator_id))
+
+    async def creator_bundles(self, ids: Sequence[CreatorId], items: int) -> list[CreatorBundle | None]:
+        return await self._env.read(lambda txn: [creator_bundle(txn, creator_id, items) for creator_id in ids])
+
+    async def creators_with_accounts(
+        self, ids: Sequence[CreatorId]
+    ) -> list[tuple[Creator, list[CreatorAccount]] | None]:
+        def look(txn: Txn) -> list[tuple[Creator, list[CreatorAccount]] | None]:
+            pairs: list[tuple[Creator, list[CreatorAccount]] | None] = []
+            for creator_id in ids:
+                creator = get_creator(txn, creator_id)
+                pairs.append((creator, accounts_of(txn, creator_id)) if creator else None)
+            return pairs
+
+        return await self._env.read(look)
+
+    async def recent_content(self, creator_id: CreatorId, limit: int) -> list[ContentItem]:
+        """Newest first, over all the creator's accounts."""
+
+        def look(txn: Txn) -> list[ContentItem]:
+            items = [item for account in accounts_of(txn, creator_id) for item in recent_items(txn, account.key, limit)]
+            return sorted(items, key=lambda item: (-item.published_at, item.content_id))[:limit]
+
+        return await self._env.read(look)
+
+    async def creator_ids(self, after: CreatorId | None, limit: int) -> list[CreatorId]:
+        """Ids in ascending order, beginning after one; for index rebuilds."""
+
+        def look(txn: Txn) -> list[CreatorId]:
+            start = pack_id(after + 1) if after is not None else None
+            pairs = zip(txn.scan("creators", start=start), range(limit), strict=False)
+            return [CreatorId(unpack_id(key)) for (key, _), _ in pairs]
+
+        return await self._env.read(look)
+
+    async def account_keys(self, after: AccountKey | None, limit: int) -> list[AccountKey]:
+        def look(txn: Txn) -> list[AccountKey]:
+            start = after.encode() + b"\0" if after is not None else None
+            pairs = zip(txn.scan("accounts", start=start), range(limit), strict=False)
+            return [AccountKey(key.decode()) for (key, _), _ in pairs]
+
+        return await self._env.read(look)
+
+    async def changed_since(self, sequence: int, limit: int) -> list[tuple[int, CreatorId]]:
+        """The index log after a sequence number: each creator once, under its latest number, oldest first."""
+
+        def look(txn: Txn) -> list[tuple[int, CreatorId]]:
+            pairs = zip(txn.scan("index_log", start=pack_id(sequence + 1)), range(limit), strict=False)
+            return [(unpack_id(key), CreatorId(unpack_id(value))) for (key, value), _ in pairs]
+
+        return await self._env.read(look)
+
+    async def index_sequence(self) -> int:
+        return await self._env.read(lambda txn: txn.counter(INDEX_SEQUENCE))
+
+    async def meta(self, name: str) -> str:
+        """A named setting kept in the store, empty when absent."""
+        return await self._env.read(lambda txn: (txn.get("meta", name.encode()) or b"").decode())
+
+    async def put_meta(self, name: str, value: str) -> None:
+        await self._env.write(lambda txn: txn.put("meta", name.encode(), value.encode()))
+
+
+def get_account(txn: Txn, key: AccountKey) -> CreatorAccount | None:
+    stored = txn.get("accounts", key.encode())
+    return decode(CreatorAccount, stored) if stored else None
+
+
+def put_account(txn: Txn, account: CreatorAccount) -> bool:
+    """Stores an account unless a newer state is there; returns whether anything a reader sees changed.
+
+    What we decided ourselves (creator, due time) is kept from the stored state.
+    """
+    old = get_account(txn, account.key)
+    if old is not None:
+        if old.fetched_at > account.fetched_at:
+            return False
+        account = msgspec.structs.replace(
+            account,
+            creator_id=old.creator_id,
+            content_fetched_at=old.content_fetched_at,
+            next_due_at=account.next_due_at or old.next_due_at,
+        )
+        if old.handle and old.handle != account.handle:
+            txn.delete("account_by_handle", _handle_key(old.platform, old.handle))
+    else:
+        txn.add(ACCOUNTS)
+    write_account(txn, account)
+    if account.handle:
+        txn.put("account_by_handle", _handle_key(account.platform, account.handle), account.key.encode())
+    _put_snapshot(txn, account)
+    return old is None or _seen(old) != _seen(account)
+
+
+def write_account(txn: Txn, account: CreatorAccount) -> None:
+    txn.put("accounts", account.key.encode(), encode(account))
+
+
+def put_normalised(txn: Txn, page: Normalised) -> bool:
+    """Stores what a page says; returns whether anything a reader sees changed."""
+    changed = put_account(txn, page.account) if page.account is not None else False
+    return put_items(txn, page.account_key, page.items) or changed
+
+
+def account_bundle(txn: Txn, key: AccountKey, items: int) -> AccountBundle | None:
+    account = get_account(txn, key)
+    if account is None:
+        return None
+    return AccountBundle(account=account, items=recent_items(txn, key, items), vectors=account_vectors(txn, key))
+
+
+def account_vectors(txn: Txn, key: AccountKey) -> dict[str, EmbeddingRecord]:
+    records = (decode(EmbeddingRecord, value) for _, value in txn.scan("account_vectors", key.encode() + b"\0"))
+    return {record.field: record for record in records}
+
+
+def put_account_vectors(txn: Txn, key: AccountKey, records: Iterable[EmbeddingRecord], gone: Iterable[str]) -> None:
+    for record in records:
+        txn.put("account_vectors", key.encode() + b"\0" + record.field.encode(), encode(record))
+    for field in gone:
+        txn.delete("account_vectors", key.encode() + b"\0" + field.encode())
+
+
+def get_creator(txn: Txn, creator_id: CreatorId) -> Creator | None:
+    stored = txn.get("creators", pack_id(creator_id))
+    return decode(Creator, stored) if stored else None
+
+
+def put_creator(txn: Txn, creator: Creator) -> None:
+    txn.put("creators", pack_id(creator.creator_id), encode(creator))
+
+
+def found_creator(txn: Txn, account: CreatorAccount, now: int) -> Creator:
+    """Makes the creator that this account founds, with the next dense row, and links the account to it."""
+    creator_id = creator_id_of(account.key)
+    row = Row(txn.add(NEXT_ROW) - 1)
+    creator = Creator(creator_id=creator_id, row=row, account_keys=[account.key], created_at=now)
+    txn.add(CREATORS)
+    txn.put("rows", row.to_bytes(4, "big"), pack_id(creator_id))
+    txn.put("account_by_creator", pack_id(creator_id) + account.key.encode(), b"")
+    link = IdentityLink(
+        account_key=account.key, creator_id=creator_id, confidence=1.0, evidence=[("founder", 1.0)], at=now
+    )
+    txn.put("identity_links", account.key.encode(), encode(link))
+    put_creator(txn, creator)
+    write_account(txn, msgspec.structs.replace(account, creator_id=creator_id))
+    return creator
+
+
+def accounts_of(txn: Txn, creator_id: CreatorId) -> list[CreatorAccount]:
+    prefix = pack_id(creator_id)
+    accounts = (get_account(txn, AccountKey(key[8:].decode())) for key, _ in txn.scan("account_by_creator", prefix))
+    return [account for account in accounts if account is not None]
+
+
+def creator_bundle(txn: Txn, creator_id: CreatorId, items: int) -> CreatorBundle | None:
+    creator = get_creator(txn, creator_id)
+    if creator is None:
+        return None
+    accounts = [
+        AccountBundle(
+            account=account,
+            items=recent_items(txn, account.key, items),
+            vectors=account_vectors(txn, account.key),
+        )
+        for account in accounts_of(txn, creator_id)
+    ]
+    return CreatorBundle(creator=creator, accounts=accounts, embeddings=creator_embeddings(txn, creator_id))
+
+
+def creator_embeddings(txn: Txn, creator_id: CreatorId) -> dict[str, EmbeddingRecord]:
+    records = (decode(EmbeddingRecord, value) for _, value in txn.scan("embeddings", pack_id(creator_id)))
+    return {record.field: record for record in records}
+
+
+def put_creator_embeddings(txn: Txn, creator_id: CreatorId, records: Sequence[EmbeddingRecord]) -> None:
+    """Replaces the creator's embeddings by these."""
+    wanted = {record.field for record in records}
+    for field in creator_embeddings(txn, creator_id).keys() - wanted:
+        txn.delete("embeddings", pack_id(creator_id) + field.encode())
+    for record in records:
+        txn.put("embeddings", pack_id(creator_id) + record.field.encode(), encode(record))
+
+
+def log_indexed(txn: Txn, creator_id: CreatorId) -> int:
+    """Notes that the indexes took this creator in; the log holds each creator once, so it cannot grow past them."""
+    key = pack_id(creator_id)
+    old = txn.get("index_sequence", key)
+    if old is not None:
+        txn.delete("index_log", old)
+    sequence = txn.add(INDEX_SEQUENCE)
+    txn.put("index_log", pack_id(sequence), key)
+    txn.put("index_sequence", key, pack_id(sequence))
+    return sequence
+
+
+def require_creator(creator: Creator | None, creator_id: CreatorId) -> Creator:
+    """Raises NotFound."""
+    if creator is None:
+        raise NotFound(f"no creator {creator_id}")
+    return creator
+
+
+def _put_snapshot(txn: Txn, account: CreatorAccount) -> None:
+    """One snapshot a day: the newest of the day stands."""
+    day = account.fetched_at // SECONDS_PER_DAY
+    snapshot = MetricSnapshot(
+        entity=account.key,
+        day=day,
+        followers=account.followers,
+        views=account.total_views,
+        media_count=account.media_count,
+    )
+    txn.put("metrics", account.key.encode() + b"\0" + day.to_bytes(3, "big"), encode(snapshot))
+
+
+def _seen(account: CreatorAccount) -> CreatorAccount:
+    return msgspec.structs.replace(account, fetched_at=0, next_due_at=None, content_fetched_at=None, misses=0)
+
+
+def _handle_key(platform: Platform, handle: str) -> bytes:
+    return f"{platform.value}:{handle.casefold().lstrip('@')}".encode()[:500]

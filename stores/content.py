@@ -1,0 +1,125 @@
+"""Content in blocks: one value per account and month, so that old months can be dropped or moved whole."""
+
+from __future__ import annotations
+
+import datetime
+from collections import defaultdict
+from collections.abc import Iterable
+
+import msgspec
+
+from proto.ids import AccountKey
+from proto.records import ContentItem, Record
+from stores.codec import decode, encode
+from stores.env import Txn
+
+ITEMS = "content_items"
+"""Kept counter: content items over all accounts."""
+
+
+class Block(Record):
+    """An account's items of one month, newest first; ``account_key`` inside is left empty, the key has it."""
+
+    items: list[ContentItem]
+
+
+class Months(Record):
+    """The months that hold blocks of an account, ascending."""
+
+    months: list[int]
+
+
+def month_of(published_at: int) -> int:
+    """Months since year 0: year * 12 + month - 1 (UTC)."""
+    moment = datetime.datetime.fromtimestamp(published_at, datetime.UTC)
+    return moment.year * 12 + moment.month - 1
+
+
+def put_items(txn: Txn, account: AccountKey, items: Iterable[ContentItem]) -> bool:
+    """Merges items into the account's blocks by content id; returns whether anything a reader sees changed.
+
+    Details are never replaced by a mere listing, nor newer by older; an item whose month changed moves.
+    """
+    incoming = {item.content_id: msgspec.structs.replace(item, account_key=AccountKey("")) for item in items}
+    if not incoming:
+        return False
+    blocks = _load(txn, account)
+    where = {item.content_id: month for month, block in blocks.items() for item in block.values()}
+    touched: set[int] = set()
+    seen_change = False
+    for content_id, item in incoming.items():
+        old_month = where.get(content_id)
+        old = blocks[old_month][content_id] if old_month is not None else None
+        merged = _merge(old, item)
+        if merged == old:
+            continue
+        seen_change |= old is None or _seen(merged) != _seen(old)
+        month = month_of(merged.published_at)
+        if old_month is not None and old_month != month:
+            del blocks[old_month][content_id]
+            touched.add(old_month)
+        blocks[month][content_id] = merged
+        touched.add(month)
+        txn.add(ITEMS, 1 if old is None else 0)
+    _store(txn, account, blocks, touched)
+    return seen_change
+
+
+def recent_items(txn: Txn, account: AccountKey, limit: int) -> list[ContentItem]:
+    """The newest items, newest first."""
+    found: list[ContentItem] = []
+    for month in reversed(months_of(txn, account)):
+        if len(found) >= limit:
+            break
+        found.extend(_block(txn, account, month))
+    return [msgspec.structs.replace(item, account_key=account) for item in found[:limit]]
+
+
+def known_ids(txn: Txn, account: AccountKey) -> dict[str, bool]:
+    """Every content id of the account, and whether its details were read."""
+    return {item.content_id: item.detailed for month in months_of(txn, account) for item in _block(txn, account, month)}
+
+
+def months_of(txn: Txn, account: AccountKey) -> list[int]:
+    stored = txn.get("content_months", account.encode())
+    return decode(Months, stored).months if stored else []
+
+
+def _merge(old: ContentItem | None, new: ContentItem) -> ContentItem:
+    if old is None:
+        return new
+    if (old.detailed, old.fetched_at) > (new.detailed, new.fetched_at):
+        return old
+    return new
+
+
+def _seen(item: ContentItem) -> ContentItem:
+    return msgspec.structs.replace(item, fetched_at=0)
+
+
+def _load(txn: Txn, account: AccountKey) -> defaultdict[int, dict[str, ContentItem]]:
+    blocks: defaultdict[int, dict[str, ContentItem]] = defaultdict(dict)
+    for month in months_of(txn, account):
+        blocks[month] = {item.content_id: item for item in _block(txn, account, month)}
+    return blocks
+
+
+def _block(txn: Txn, account: AccountKey, month: int) -> list[ContentItem]:
+    stored = txn.get("content", _key(account, month))
+    return decode(Block, stored).items if stored else []
+
+
+def _store(txn: Txn, account: AccountKey, blocks: dict[int, dict[str, ContentItem]], touched: Iterable[int]) -> None:
+    for month in touched:
+        items = sorted(blocks[month].values(), key=lambda item: (-item.published_at, item.content_id))
+        if items:
+            txn.put("content", _key(account, month), encode(Block(items=items)))
+        else:
+            txn.delete("content", _key(account, month))
+    months = sorted(month for month, items in blocks.items() if items)
+    if months != months_of(txn, account):
+        txn.put("content_months", account.encode(), encode(Months(months=months)))
+
+
+def _key(account: AccountKey, month: int) -> bytes:
+    return month.to_bytes(2, "big") + account.encode()

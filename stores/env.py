@@ -1,0 +1,264 @@
+"""The one LMDB environment: whoever writes hands over a function of a transaction; one thread at a time commits."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import lmdb
+import trio
+
+from proto.errors import StoreBusy, Unavailable
+from stores.blocking import Blocking, RunSync
+from stores.codec import pack_id, unpack_id
+
+T = TypeVar("T")
+
+DATABASES = (
+    "accounts",
+    "account_by_handle",
+    "account_by_creator",
+    "creators",
+    "rows",
+    "content",
+    "content_months",
+    "metrics",
+    "account_vectors",
+    "embeddings",
+    "raw",
+    "raw_by_account",
+    "schedule",
+    "schedule_due",
+    "schedule_by_account",
+    "leases",
+    "ledger",
+    "work",
+    "dead_letters",
+    "identity_links",
+    "index_log",
+    "index_sequence",
+    "tenants",
+    "audit",
+    "events",
+    "meta",
+)
+"""All are opened at start: opening one inside a write transaction would freeze the process."""
+
+MAX_FOLDED = 1_000
+"""Changes folded into one transaction at most."""
+
+
+class Txn:
+    """A transaction as the stores see it: named databases, prefix scans, kept counters."""
+
+    __slots__ = ("_counters", "_databases", "_txn")
+
+    def __init__(self, txn: Any, databases: dict[str, Any]) -> None:
+        self._txn, self._databases = txn, databases
+        self._counters: dict[str, int] = {}
+
+    def get(self, database: str, key: bytes) -> bytes | None:
+        value: bytes | None = self._txn.get(key, db=self._databases[database])
+        return value
+
+    def put(self, database: str, key: bytes, value: bytes) -> None:
+        self._txn.put(key, value, db=self._databases[database])
+
+    def delete(self, database: str, key: bytes) -> bool:
+        removed: bool = self._txn.delete(key, db=self._databases[database])
+        return removed
+
+    def scan(self, database: str, prefix: bytes = b"", start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs with this key prefix in key order, from ``start`` (inclusive). Do not change the database meanwhile."""
+        with self._txn.cursor(db=self._databases[database]) as cursor:
+            first = prefix if start is None else start
+            if not (cursor.set_range(first) if first else cursor.first()):
+                return
+            for key, value in cursor:
+                if not key.startswith(prefix):
+                    return
+                yield key, value
+
+    def last(self, database: str) -> tuple[bytes, bytes] | None:
+        """The pair with the greatest key."""
+        with self._txn.cursor(db=self._databases[database]) as cursor:
+            return cursor.item() if cursor.last() else None
+
+    def entries(self, database: str) -> int:
+        """How many pairs a database holds; kept by LMDB, no scan."""
+        count: int = self._txn.stat(db=self._databases[database])["entries"]
+        return count
+
+    def counter(self, name: str) -> int:
+        if name not in self._counters:
+            stored = self.get("meta", b"counter:" + name.encode())
+            self._counters[name] = unpack_id(stored) if stored else 0
+        return self._counters[name]
+
+    def add(self, name: str, delta: int = 1) -> int:
+        """Adds to a kept counter and returns its new value."""
+        self._counters[name] = self.counter(name) + delta
+        return self._counters[name]
+
+    def flush_counters(self) -> None:
+        for name, value in self._counters.items():
+            self.put("meta", b"counter:" + name.encode(), pack_id(value))
+
+
+class _Change(Generic[T]):
+    """A function of a transaction on its way through a group commit."""
+
+    __slots__ = ("done", "error", "function", "result", "synced")
+
+    def __init__(self, function: Callable[[Txn], T], synced: bool) -> None:
+        self.function, self.synced = function, synced
+        self.result: T | None = None
+        self.error: BaseException | None = None
+        self.done = False
+
+
+class Environment:
+    """Opens the data directory for this process alone; see ``write`` and ``read``."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        map_size_bytes: int = 64 << 30,
+        readers: int = 6,
+        run_sync: RunSync = trio.to_thread.run_sync,
+    ) -> None:
+        """Raises StoreBusy when another process holds the directory, Unavailable when it cannot be used."""
+        self._lock_file = _lock(data_dir)
+        try:
+            path = data_dir / "store"
+            path.mkdir(mode=0o700, exist_ok=True)
+            self._env = lmdb.open(
+                str(path),
+                map_size=map_size_bytes,
+                max_dbs=len(DATABASES),
+                max_readers=64,
+                max_spare_txns=readers,
+                metasync=False,
+                mode=0o600,
+            )
+            self._databases = {name: self._env.open_db(name.encode()) for name in DATABASES}
+        except (lmdb.Error, OSError) as error:
+            os.close(self._lock_file)
+            raise Unavailable(f"{data_dir}: the store cannot be opened: {error}") from error
+        self._env.reader_check()
+        self._writer = Blocking("lmdb-writer", 1, run_sync)
+        self._readers = Blocking("lmdb-reader", readers, run_sync)
+        self._waiting: list[_Change[Any]] = []
+        self._turn = trio.Lock()
+        self.commits = 0
+        self.changes = 0
+        self.writer_busy_seconds = 0.0
+
+    def close(self) -> None:
+        self._env.sync(True)
+        self._env.close()
+        os.close(self._lock_file)
+
+    async def write(self, change: Callable[[Txn], T], *, synced: bool = False) -> T:
+        """Runs ``change`` in a write transaction, folded with whatever else waits, and returns its result.
+
+        ``change`` may run again if a neighbour in its transaction fails, so it must have no effect but on the
+        transaction. ``synced`` puts the commit on the disk before returning. Never abandoned on cancel.
+        """
+        mine: _Change[T] = _Change(change, synced)
+        self._waiting.append(mine)
+        with trio.CancelScope(shield=True):
+            async with self._turn:
+                while not mine.done:
+                    batch = self._waiting[:MAX_FOLDED]
+                    del self._waiting[:MAX_FOLDED]
+                    await self._writer.call(self._commit, batch)
+        if mine.error is not None:
+            raise mine.error
+        return mine.result  # type: ignore[return-value]
+
+    async def read(self, look: Callable[[Txn], T]) -> T:
+        """Runs ``look`` on a snapshot, in a reader thread. It must return copies, not iterators."""
+        return await self._readers.call(self._look, look)
+
+    def _look(self, look: Callable[[Txn], T]) -> T:
+        with self.snapshot() as txn:
+            return look(txn)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Txn]:
+        """A read transaction for code that already runs in a thread. Keep it short: it pins pages."""
+        with self._env.begin() as txn:
+            yield Txn(txn, self._databases)
+
+    def write_now(self, change: Callable[[Txn], T]) -> T:
+        """A write before the event loop runs (start-up only)."""
+        one: _Change[T] = _Change(change, synced=True)
+        self._commit([one])
+        if one.error is not None:
+            raise one.error
+        return one.result  # type: ignore[return-value]
+
+    def _commit(self, batch: list[_Change[Any]]) -> None:
+        started = time.perf_counter()
+        try:
+            self._run_together(batch)
+        except Exception:
+            for change in batch:  # one of them failed: each alone, so that only the guilty one is told
+                self._run_alone(change)
+        if any(change.synced for change in batch):
+            self._env.sync(True)
+        for change in batch:
+            change.done = True
+        self.commits += 1
+        self.changes += len(batch)
+        self.writer_busy_seconds += time.perf_counter() - started
+
+    def _run_together(self, batch: list[_Change[Any]]) -> None:
+        with self._env.begin(write=True) as raw:
+            txn = Txn(raw, self._databases)
+            for change in batch:
+                change.result = change.function(txn)
+            txn.flush_counters()
+
+    def _run_alone(self, change: _Change[Any]) -> None:
+        try:
+            self._run_together([change])
+        except Exception as error:
+            change.error = error
+
+    def disk_bytes(self) -> int:
+        """Bytes of the map that hold data."""
+        return int(self._env.info()["last_pgno"] + 1) * int(self._env.stat()["psize"])
+
+    def copy_to(self, target: Path) -> None:
+        """A consistent compacted copy into an empty directory."""
+        self._env.copy(str(target), compact=True)
+
+
+def _lock(data_dir: Path) -> int:
+    """Takes the directory for this process; the kernel lets go when the process ends, however it ends."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(data_dir / "pokedexd.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, stat.S_IRUSR | stat.S_IWUSR)
+    except OSError as error:
+        raise Unavailable(f"{data_dir}: the data directory cannot be used: {error.strerror}") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+        os.close(handle)
+        raise StoreBusy(
+            f"{data_dir}: another pokedexd (pid {holder}) uses this data directory; "
+            "stop it or choose another --data-dir"
+        ) from None
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, str(os.getpid()).encode(), 0)
+    return handle

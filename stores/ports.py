@@ -1,0 +1,144 @@
+"""The seams on which another storage backend can be put. Every call is async, idempotent and free of engine syntax."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from proto.ids import CreatorId, Row
+
+Vector = NDArray[np.float32]
+Rows = NDArray[np.uint32]
+Scores = NDArray[np.float32]
+
+
+class TextDocument(msgspec.Struct, kw_only=True, frozen=True):
+    """What keyword search sees of a creator. Texts are raw; the index folds them."""
+
+    row: Row
+    creator_id: CreatorId
+    name: str
+    names: tuple[str, ...] = ()
+    """Every account's display name."""
+    handles: tuple[str, ...] = ()
+    """Every account's handle and platform user id."""
+    bio: str = ""
+    niche: str = ""
+    summary: str = ""
+    titles: str = ""
+
+
+class TextHits(msgspec.Struct, kw_only=True, frozen=True):
+    """Result of a keyword query, best first."""
+
+    rows: Rows
+    scores: Scores
+    """In 0..1: 1.0 for a creator whose name or handle equals the query, else BM25 by a documented normalisation."""
+    exact: NDArray[np.bool_]
+    """Per row: the whole query equals a name, a handle or a platform user id."""
+    total: int
+    """How many creators match, without the limit."""
+    words: tuple[str, ...]
+    """The query's words after folding."""
+
+
+class TextIndex(Protocol):
+    """Keyword search over creators. Losable: rebuilt from the catalogue."""
+
+    @property
+    def checkpoint(self) -> int:
+        """The index log's sequence number that this index has durably taken in."""
+        ...
+
+    async def upsert(self, documents: Sequence[TextDocument]) -> None: ...
+
+    async def delete(self, rows: Sequence[Row]) -> None: ...
+
+    async def commit(self, checkpoint: int) -> None:
+        """Makes earlier changes durable and visible to queries."""
+        ...
+
+    async def query(self, text: str, limit: int) -> TextHits:
+        """Never raises for odd input; an empty text matches nothing."""
+        ...
+
+    async def count(self) -> int: ...
+
+
+class VectorIndex(Protocol):
+    """Nearest creators of one field. Losable: rebuilt from the stored embeddings."""
+
+    @property
+    def field(self) -> str: ...
+
+    @property
+    def checkpoint(self) -> int:
+        """The index log's sequence number that the last saved snapshot covers."""
+        ...
+
+    async def upsert(self, rows: Sequence[Row], vectors: Vector) -> None:
+        """``vectors``: float32 (n, dims), unit length. Raises ValueError for other shapes or non-finite values."""
+        ...
+
+    async def delete(self, rows: Sequence[Row]) -> None:
+        """Rows that are not there are no error."""
+        ...
+
+    async def nearest(self, vector: Vector, limit: int) -> tuple[Rows, Scores]:
+        """Cosine similarity, best first; fewer than ``limit`` when there are fewer. Exact below a set size."""
+        ...
+
+    async def similarities(self, vector: Vector, rows: Rows) -> tuple[Scores, NDArray[np.bool_]]:
+        """Exact cosine for these rows, and a mask of those that have this field (0 where not)."""
+        ...
+
+    async def save(self, checkpoint: int) -> None:
+        """Writes a snapshot: temp file, fsync, rename, and a sidecar with checksum, dims, model and checkpoint."""
+        ...
+
+    async def count(self) -> int: ...
+
+
+class Scan(Protocol):
+    """Every store can be walked from a cursor; the migration tool and index rebuilds use it."""
+
+    def scan(self, cursor: bytes = b"") -> AsyncIterator[tuple[bytes, bytes]]: ...
+
+
+class SearchQuery(msgspec.Struct, kw_only=True, frozen=True):
+    """What is asked of the searcher."""
+
+    text: str
+    limit: int = 20
+    offset: int = 0
+    tenant_id: str = "default"
+
+
+class Addend(msgspec.Struct, kw_only=True, frozen=True):
+    """One part of a hit's score: ``contribution = value * weight``."""
+
+    name: str
+    value: float
+    weight: float
+    contribution: float
+
+
+class RankedHit(msgspec.Struct, kw_only=True, frozen=True):
+    creator_id: CreatorId
+    row: Row
+    score: float
+    addends: tuple[Addend, ...]
+    exact: bool
+
+
+class SearchPage(msgspec.Struct, kw_only=True, frozen=True):
+    """A page of the ranked match set; ``total`` counts the whole set."""
+
+    hits: tuple[RankedHit, ...]
+    total: int
+    words: tuple[str, ...]
+    warnings: tuple[str, ...]

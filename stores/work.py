@@ -1,0 +1,142 @@
+"""Work left to do, one item per stage and entity, written in the transaction that causes it; and dead letters."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from proto.messages import AnyWork, Stage
+from proto.records import DeadLetter, WorkItem
+from stores.codec import decode, encode
+from stores.env import Environment, Txn
+
+ROWS = "work_rows"
+REVISION = "revision"
+_STAGES = list(Stage)
+
+
+class Work:
+    """Unfinished work. A stage clears its item in the transaction that stores what the stage did."""
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+
+    async def current(self, messages: Sequence[AnyWork]) -> list[AnyWork]:
+        """Those that are still to be done; one that was done, or stands again under a later revision, is left out."""
+        return await self._env.read(lambda txn: [message for message in messages if is_current(txn, message)])
+
+    async def pending(self) -> int:
+        return await self._env.read(lambda txn: txn.counter(ROWS))
+
+    async def after(self, key: bytes, limit: int) -> list[tuple[bytes, WorkItem]]:
+        """Items in key order (stage by stage) behind a key; ``b""`` begins at the first."""
+
+        def look(txn: Txn) -> list[tuple[bytes, WorkItem]]:
+            pairs = zip(txn.scan("work", start=key + b"\0" if key else None), range(limit), strict=False)
+            return [(found, decode(WorkItem, value)) for (found, value), _ in pairs]
+
+        return await self._env.read(look)
+
+    async def begin_attempt(self, keys: Sequence[bytes], now: float, max_attempts: int) -> tuple[list[AnyWork], int]:
+        """Counts one more try of each item; returns the messages to send again and how many became dead letters."""
+
+        def change(txn: Txn) -> tuple[list[AnyWork], int]:
+            again: list[AnyWork] = []
+            dead = 0
+            for key in keys:
+                stored = txn.get("work", key)
+                if stored is None:
+                    continue
+                item = decode(WorkItem, stored)
+                message = decode_message(item.message)
+                if item.attempts >= max_attempts:
+                    bury(txn, message, "retries", f"given up after {item.attempts} attempts", int(now))
+                    dead += 1
+                    continue
+                tried = msgspec.structs.replace(item, attempts=item.attempts + 1)
+                txn.put("work", key, encode(tried))
+                again.append(message)
+            return again, dead
+
+        return await self._env.write(change)
+
+    async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
+        def look(txn: Txn) -> list[DeadLetter]:
+            return [decode(DeadLetter, value) for _, value in _first(txn, "dead_letters", limit)]
+
+        return await self._env.read(look)
+
+    async def dead_letter_count(self) -> int:
+        return await self._env.read(lambda txn: txn.entries("dead_letters"))
+
+
+def enqueue(txn: Txn, message: AnyWork, now: float) -> AnyWork:
+    """Stores the message as work to do and returns it with its revision; an older item of the entity is replaced."""
+    sealed = msgspec.structs.replace(message, revision=txn.add(REVISION))
+    key = _key(sealed)
+    if txn.get("work", key) is None:
+        txn.add(ROWS)
+    item = WorkItem(message=msgspec.msgpack.encode(sealed), revision=sealed.revision, enqueued_at=int(now))
+    txn.put("work", key, encode(item))
+    return sealed
+
+
+def is_current(txn: Txn, message: AnyWork) -> bool:
+    stored = txn.get("work", _key(message))
+    return stored is not None and decode(WorkItem, stored).revision == message.revision
+
+
+def complete(txn: Txn, message: AnyWork) -> bool:
+    """Clears the item unless it was enqueued again since; False when there was nothing to clear."""
+    if not is_current(txn, message):
+        return False
+    txn.delete("work", _key(message))
+    txn.add(ROWS, -1)
+    return True
+
+
+def bury(txn: Txn, message: AnyWork, reason: str, detail: str, now: int) -> None:
+    """Moves a work item to the dead letters."""
+    complete(txn, message)
+    put_dead_letter(
+        txn,
+        DeadLetter(
+            letter_id="",
+            stage=message.stage.value,
+            entity=message.entity,
+            reason=reason,
+            detail=detail,
+            payload=msgspec.msgpack.encode(message),
+            first_seen_at=now,
+            last_seen_at=now,
+        ),
+    )
+
+
+def put_dead_letter(txn: Txn, letter: DeadLetter) -> DeadLetter:
+    """Files a letter; the same stage, entity and reason again raises its count."""
+    identity = f"{letter.stage}\0{letter.entity}\0{letter.reason}".encode()
+    letter_id = hashlib.blake2b(identity, digest_size=8).hexdigest()
+    stored = txn.get("dead_letters", letter_id.encode())
+    if stored is not None:
+        old = decode(DeadLetter, stored)
+        letter = msgspec.structs.replace(letter, first_seen_at=old.first_seen_at, count=old.count + 1)
+    letter = msgspec.structs.replace(letter, letter_id=letter_id)
+    txn.put("dead_letters", letter_id.encode(), encode(letter))
+    return letter
+
+
+def decode_message(data: bytes) -> AnyWork:
+    """Raises msgspec.ValidationError for a message kind this version does not know."""
+    message: AnyWork = msgspec.msgpack.decode(data, type=AnyWork)
+    return message
+
+
+def _key(message: AnyWork) -> bytes:
+    return bytes((_STAGES.index(message.stage),)) + message.entity.encode()
+
+
+def _first(txn: Txn, database: str, limit: int) -> list[tuple[bytes, bytes]]:
+    return [pair for pair, _ in zip(txn.scan(database), range(limit), strict=False)]

@@ -1,0 +1,103 @@
+"""What every Schedule must do; put another backend under it by overriding ``schedule``."""
+
+from __future__ import annotations
+
+from proto.ids import Platform, account_key
+from proto.records import Job, JobKind, Priority
+from stores.schedule import PackRule, Schedule
+
+PROFILES = PackRule(kind=JobKind.PROFILE, size=50, wait_seconds=300)
+UPLOADS = PackRule(kind=JobKind.UPLOADS, size=1)
+NOW = 1_000_000
+
+
+def job(
+    entity: str,
+    *,
+    kind: JobKind = JobKind.PROFILE,
+    due_at: int = NOW,
+    priority: Priority = Priority.ACTIVE,
+    first: bool = True,
+) -> Job:
+    return Job(
+        platform=Platform.YOUTUBE,
+        kind=kind,
+        entity=entity,
+        account_key=account_key(Platform.YOUTUBE, entity),
+        priority=priority,
+        due_at=due_at,
+        first=first,
+    )
+
+
+class ScheduleConformance:
+    async def _lease(
+        self, schedule: Schedule, *, now: float = NOW, rules: tuple[PackRule, ...] = (PROFILES,), flush: bool = True
+    ) -> list[tuple[Job, ...]]:
+        return await schedule.lease(Platform.YOUTUBE, rules, now, packs=10, flush=flush)
+
+    async def test_due_jobs_come_by_priority_then_time(self, schedule: Schedule) -> None:
+        await schedule.put(
+            [
+                job("late", due_at=NOW - 1),
+                job("early", due_at=NOW - 9),
+                job("asked", priority=Priority.ON_DEMAND),
+                job("future", due_at=NOW + 1),
+            ]
+        )
+        (pack,) = await self._lease(schedule)
+        assert [one.entity for one in pack] == ["asked", "early", "late"]
+
+    async def test_a_leased_job_is_out_of_reach_until_its_lease_ends(self, schedule: Schedule) -> None:
+        await schedule.put([job("a")])
+        assert len(await self._lease(schedule)) == 1
+        assert await self._lease(schedule) == []
+        assert await self._lease(schedule, now=NOW + 599) == []
+        ((again,),) = await self._lease(schedule, now=NOW + 601)
+        assert again.entity == "a"
+
+    async def test_packs_are_full_unless_flushed(self, schedule: Schedule) -> None:
+        await schedule.put([job(f"c{number:03}") for number in range(120)])
+        assert [len(pack) for pack in await self._lease(schedule, flush=False)] == [50, 50]
+        assert [len(pack) for pack in await self._lease(schedule, flush=True)] == [20]
+
+    async def test_a_part_filled_pack_of_routine_visits_waits_for_company(self, schedule: Schedule) -> None:
+        await schedule.put([job("a", first=False)])
+        assert await self._lease(schedule, now=NOW + 299) == []
+        assert len(await self._lease(schedule, now=NOW + 300)) == 1
+
+    async def test_settling_without_a_successor_removes_the_job(self, schedule: Schedule) -> None:
+        await schedule.put([job("a", kind=JobKind.UPLOADS)])
+        assert await schedule.pending() == 1
+        ((leased,),) = await self._lease(schedule, rules=(UPLOADS,))
+        await schedule.settle(leased, None)
+        assert await schedule.pending() == 0
+        assert await schedule.get(Platform.YOUTUBE, JobKind.UPLOADS, "a") is None
+        assert await self._lease(schedule, now=NOW + 10_000, rules=(UPLOADS,)) == []
+
+    async def test_settling_with_a_successor_moves_it(self, schedule: Schedule) -> None:
+        await schedule.put([job("a")])
+        ((leased,),) = await self._lease(schedule)
+        await schedule.settle(leased, job("a", due_at=NOW + 50, first=False))
+        assert await schedule.pending() == 0
+        assert await schedule.next_due_at(Platform.YOUTUBE) == NOW + 50
+        assert await self._lease(schedule, now=NOW + 49) == []
+        assert len(await self._lease(schedule, now=NOW + 400)) == 1
+
+    async def test_putting_again_brings_forward_and_never_back(self, schedule: Schedule) -> None:
+        await schedule.put([job("a", due_at=NOW + 100)])
+        await schedule.put([job("a", due_at=NOW + 500)])
+        assert await schedule.next_due_at(Platform.YOUTUBE) == NOW + 100
+        await schedule.put([job("a", due_at=NOW, priority=Priority.ON_DEMAND)])
+        ((leased,),) = await self._lease(schedule)
+        assert leased.priority is Priority.ON_DEMAND
+        assert await schedule.pending() == 1
+
+    async def test_released_jobs_are_due_again(self, schedule: Schedule) -> None:
+        await schedule.put([job("a"), job("b")])
+        (pack,) = await self._lease(schedule)
+        await schedule.release(pack, NOW + 7)
+        assert await self._lease(schedule, now=NOW + 6) == []
+        (again,) = await self._lease(schedule, now=NOW + 7)
+        assert {one.entity for one in again} == {"a", "b"}
+        assert await schedule.pending() == 2

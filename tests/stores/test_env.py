@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from proto.errors import StoreBusy
+from stores.env import Environment, Txn
+
+
+async def test_waiting_writes_share_a_commit(env: Environment) -> None:
+    before = env.commits
+
+    async def put(number: int) -> None:
+        await env.write(lambda txn: txn.put("meta", str(number).encode(), b"x"))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(200):
+            nursery.start_soon(put, number)
+    assert env.commits - before < 20
+    assert await env.read(lambda txn: sum(key.isdigit() for key, _ in txn.scan("meta"))) == 200
+
+
+async def test_one_failing_change_spares_its_neighbours(env: Environment) -> None:
+    async def good(number: int) -> None:
+        def change(txn: Txn) -> None:
+            txn.put("meta", str(number).encode(), b"x")
+            txn.add("count")
+
+        await env.write(change)
+
+    def bad(txn: Txn) -> None:
+        txn.put("meta", b"99", b"never")
+        txn.add("count", 1_000)
+        raise ValueError("mine alone")
+
+    async def failing() -> None:
+        with pytest.raises(ValueError, match="mine alone"):
+            await env.write(bad)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(10):
+            nursery.start_soon(good, number)
+        nursery.start_soon(failing)
+    assert await env.read(lambda txn: txn.get("meta", b"99")) is None
+    assert await env.read(lambda txn: txn.counter("count")) == 10
+
+
+async def test_a_cancelled_writer_still_writes(env: Environment) -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await env.write(lambda txn: txn.put("meta", b"kept", b"1"))
+    assert await env.read(lambda txn: txn.get("meta", b"kept")) == b"1"
+
+
+async def test_scan_keeps_to_its_prefix_and_start(env: Environment) -> None:
+    def change(txn: Txn) -> None:
+        for key in (b"a", b"b1", b"b2", b"b3", b"c"):
+            txn.put("accounts", key, key)
+
+    await env.write(change)
+    assert await env.read(lambda txn: [key for key, _ in txn.scan("accounts", b"b")]) == [b"b1", b"b2", b"b3"]
+    assert await env.read(lambda txn: [key for key, _ in txn.scan("accounts", b"b", b"b2")]) == [b"b2", b"b3"]
+    assert await env.read(lambda txn: txn.last("accounts")) == (b"c", b"c")
+
+
+def test_a_second_process_is_refused_by_name(tmp_path: Path) -> None:
+    script = (
+        "import sys, pathlib\n"
+        "from stores.env import Environment\n"
+        "env = Environment(pathlib.Path(sys.argv[1]), map_size_bytes=1 << 24)\n"
+        "print('open', flush=True); sys.stdin.read(); env.close()\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == "open\n"
+    with pytest.raises(StoreBusy, match=str(other.pid)):
+        Environment(tmp_path, map_size_bytes=1 << 24)
+    other.communicate("")
+    Environment(tmp_path, map_size_bytes=1 << 24).close()
+
+
+def test_files_are_private(tmp_path: Path) -> None:
+    Environment(tmp_path / "data", map_size_bytes=1 << 24).close()
+    for path in (tmp_path / "data").rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0, path

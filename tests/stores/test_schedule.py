@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proto.ids import Platform, account_key
+from proto.records import Job, JobKind, Priority
+from stores.env import Environment, Txn
+from stores.schedule import PENDING, PackRule, Schedule, content_pending, put_job, settle_job
+from tests.stores.conformance.schedule import NOW, ScheduleConformance, job
+
+
+class TestLmdbSchedule(ScheduleConformance):
+    @pytest.fixture
+    def schedule(self, env: Environment) -> Schedule:
+        return Schedule(env)
+
+
+async def test_a_restart_voids_every_lease(env: Environment) -> None:
+    schedule = Schedule(env)
+    await schedule.put([job("a"), job("b")])
+    rule = PackRule(kind=JobKind.PROFILE, size=50)
+    assert await schedule.lease(Platform.YOUTUBE, [rule], NOW, packs=1, flush=True)
+    assert schedule.release_all() == 2
+    (pack,) = await schedule.lease(Platform.YOUTUBE, [rule], NOW, packs=1, flush=True)
+    assert {one.entity for one in pack} == {"a", "b"}
+
+
+async def test_content_pending_sees_listings_and_details_but_not_visits(env: Environment) -> None:
+    key = account_key(Platform.YOUTUBE, "UCa")
+
+    def change(txn: Txn) -> list[bool]:
+        seen = [content_pending(txn, key)]
+        for kind, entity in ((JobKind.PROFILE, "UCa"), (JobKind.CONTENT, "v1")):
+            put_job(
+                txn,
+                Job(
+                    platform=Platform.YOUTUBE,
+                    kind=kind,
+                    entity=entity,
+                    account_key=key,
+                    priority=Priority.ACTIVE,
+                    due_at=1,
+                ),
+            )
+            seen.append(content_pending(txn, key))
+        return seen
+
+    assert await env.write(change) == [False, False, True]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["put", "settle", "back"]), st.integers(0, 4), st.integers(0, 3), st.booleans()),
+        max_size=30,
+    )
+)
+def test_the_pending_counter_is_the_number_of_unanswered_jobs(
+    steps: list[tuple[str, int, int, bool]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder: Path = tmp_path_factory.mktemp("schedule")
+    env = Environment(folder, map_size_bytes=1 << 24)
+    try:
+        for action, name, due, first in steps:
+            one = job(f"c{name}", due_at=due, first=first)
+
+            def change(txn: Txn, action: str = action, one: Job = one) -> None:
+                if action == "put":
+                    put_job(txn, one)
+                else:
+                    settle_job(txn, one, None if action == "settle" else one)
+
+            env.write_now(change)
+        with env.snapshot() as txn:
+            from stores.codec import decode
+
+            jobs = [decode(Job, value) for _, value in txn.scan("schedule")]
+            assert txn.counter(PENDING) == sum(one.first for one in jobs)
+            assert txn.entries("schedule_due") == len(jobs)
+    finally:
+        env.close()
