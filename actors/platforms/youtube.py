@@ -56,6 +56,7 @@ _AUTH = {
     "SERVICE_DISABLED",
     "authError",
 }
+_HIDDEN_TITLES = {"Private video", "Deleted video"}
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
 _TERM = re.compile(r'"([^"]*)"|(\S+)')
 
@@ -273,24 +274,32 @@ def rounding_step(followers: int) -> int:
 
 def _normalise_uploads(page: RawPage) -> Normalised:
     reply = _decode(PlaylistReply, page.body, "playlistItems")
-    items = [_listed(entry, page) for entry in reply.items if entry.content_details.video_published_at]
+    listed = [_listed(entry, page) for entry in reply.items]
     return Normalised(
         account_key=page.account_key,
-        items=[item for item in items if item.content_id],
+        items=[item for item in listed if item is not None],
         next_page_token=reply.next_page_token,
         listed=len(reply.items),
     )
 
 
-def _listed(entry: PlaylistItem, page: RawPage) -> ContentItem:
-    """Deleted and private entries have no videoPublishedAt and were left out before (platform-apis 1.5)."""
+def _listed(entry: PlaylistItem, page: RawPage) -> ContentItem | None:
+    """None for deleted and private entries, which stay in the list without a videoPublishedAt (platform-apis 1.5).
+
+    A reply without the part contentDetails says the time of the upload in its snippet only.
+    """
     video_id = entry.content_details.video_id or entry.snippet.resource_id.video_id
+    published = entry.content_details.video_published_at
+    if not published and not entry.content_details.video_id and entry.snippet.title not in _HIDDEN_TITLES:
+        published = entry.snippet.published_at
+    if not video_id or not published:
+        return None
     return ContentItem(
         content_id=video_id,
         account_key=page.account_key,
         title_or_caption=entry.snippet.title,
         description=entry.snippet.description,
-        published_at=_instant(entry.content_details.video_published_at, "videoPublishedAt"),
+        published_at=_instant(published, "videoPublishedAt"),
         permalink=_permalink(video_id),
         fetched_at=page.fetched_at,
     )

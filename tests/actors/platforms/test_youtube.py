@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.platforms.youtube import YouTubeAdapter, duration_seconds, rounding_step
+from proto.errors import AuthFailed, Malformed, PokedexError, Rejected, Throttled, Unavailable
+from proto.ids import AccountKey, Platform, account_key
+from proto.records import ContentType, Job, JobKind, Priority, RawPage
+
+UCA, UCB = "UC" + "a" * 21 + "A", "UC" + "b" * 21 + "Q"
+
+
+def adapter(handler: Any = None, timeout_seconds: float = 5) -> YouTubeAdapter:
+    client = httpx2.AsyncClient(transport=httpx2.MockTransport(handler or replying(500, b"")))
+    return YouTubeAdapter(
+        client,
+        base_url="http://127.0.0.1/youtube/v3/",
+        key="secret",
+        now=lambda: 1_000.0,
+        timeout_seconds=timeout_seconds,
+    )
+
+
+def job(kind: JobKind, entity: str, account: str = UCA) -> Job:
+    return Job(
+        platform=Platform.YOUTUBE,
+        kind=kind,
+        entity=entity,
+        account_key=account_key(Platform.YOUTUBE, account),
+        priority=Priority.ACTIVE,
+        due_at=0,
+    )
+
+
+def page(kind: JobKind, body: Any, account: str = UCA) -> RawPage:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    key = account_key(Platform.YOUTUBE, account)
+    return RawPage(platform=Platform.YOUTUBE, kind=kind, account_key=key, fetched_at=9, request="", body=data)
+
+
+def replying(status: int, body: Any, headers: dict[str, str] | None = None) -> Any:
+    async def handler(_request: httpx2.Request) -> httpx2.Response:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return httpx2.Response(status, content=data, headers=headers or {})
+
+    return handler
+
+
+def error(status: int, reason: str, message: str = "no", **extra: Any) -> Any:
+    body = {"error": {"code": status, "message": message, "errors": [{"reason": reason, "domain": "d"}]} | extra}
+    return replying(status, body)
+
+
+async def test_a_pack_of_channels_becomes_a_page_each_and_the_unknown_are_named() -> None:
+    seen: list[httpx2.Request] = []
+
+    async def handler(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request)
+        return httpx2.Response(200, json={"items": [{"id": UCB, "snippet": {"title": "B"}}]})
+
+    fetched = await adapter(handler).perform([job(JobKind.PROFILE, UCA, UCA), job(JobKind.PROFILE, UCB, UCB)])
+    assert [one.account_key for one in fetched.pages] == [account_key(Platform.YOUTUBE, UCB)]
+    assert [one.entity for one in fetched.missing] == [UCA]
+    assert seen[0].url.params["id"] == f"{UCA},{UCB}"
+    assert seen[0].url.params["maxResults"] == "50"
+    assert seen[0].headers["x-goog-api-key"] == "secret"
+    assert "secret" not in str(seen[0].url)
+    assert "secret" not in fetched.pages[0].request
+
+
+async def test_missing_items_mean_nothing_was_found() -> None:
+    fetched = await adapter(replying(200, {"kind": "youtube#channelListResponse"})).perform([job(JobKind.PROFILE, UCA)])
+    assert fetched.pages == []
+    assert len(fetched.missing) == 1
+
+
+async def test_videos_are_given_to_the_account_that_asked() -> None:
+    reply = {"items": [{"id": "v2"}, {"id": "v1"}, {"id": "stray"}]}
+    jobs = [job(JobKind.CONTENT, "v1", UCA), job(JobKind.CONTENT, "v2", UCB), job(JobKind.CONTENT, "v3", UCB)]
+    fetched = await adapter(replying(200, reply)).perform(jobs)
+    assert {one.account_key: json.loads(one.body)["items"] for one in fetched.pages} == {
+        account_key(Platform.YOUTUBE, UCA): [{"id": "v1"}],
+        account_key(Platform.YOUTUBE, UCB): [{"id": "v2"}],
+    }
+    assert [one.entity for one in fetched.missing] == ["v3"]
+
+
+async def test_a_channel_without_public_uploads_has_no_page() -> None:
+    fetched = await adapter(error(404, "playlistNotFound")).perform([job(JobKind.UPLOADS, UCA)])
+    assert (fetched.pages, fetched.missing) == ([], [])
+
+
+async def test_a_handle_is_looked_up() -> None:
+    fetched = await adapter(replying(200, {"items": [{"id": UCB}]})).perform([job(JobKind.LOOKUP, "@b")])
+    assert fetched.looked_up == {"@b": account_key(Platform.YOUTUBE, UCB)}
+    assert [one.kind for one in fetched.pages] == [JobKind.PROFILE]
+
+
+FAILURES: list[tuple[Any, type[PokedexError], dict[str, Any]]] = [
+    (error(403, "quotaExceeded"), Throttled, {"daily": True}),
+    (error(403, "dailyLimitExceeded"), Throttled, {"daily": True}),
+    (error(403, "rateLimitExceeded"), Throttled, {"daily": False}),
+    (error(429, "rateLimitExceeded", "Quota exceeded for limit 'Search Queries per day'"), Throttled, {"daily": True}),
+    (replying(429, b"", {"retry-after": "7"}), Throttled, {"daily": False, "retry_after_seconds": 7.0}),
+    (error(400, "badRequest", details=[{"reason": "API_KEY_INVALID"}]), AuthFailed, {}),
+    (error(403, "accessNotConfigured"), AuthFailed, {}),
+    (error(401, "authError"), AuthFailed, {}),
+    (error(400, "invalidPageToken"), Rejected, {"reason": "invalidPageToken", "status": 400}),
+    (error(404, "videoNotFound"), Rejected, {"reason": "videoNotFound"}),
+    (error(503, "backendError"), Unavailable, {}),
+    (replying(500, b"<html>sorry</html>"), Unavailable, {}),
+    (replying(200, b"<html>sorry</html>"), Malformed, {}),
+    (replying(200, {"items": {"not": "a list"}}), Malformed, {}),
+    (replying(200, {"items": [{"no": "id"}]}), Malformed, {}),
+    (replying(200, b"[" * 100_000), Malformed, {}),
+]
+
+
+@pytest.mark.parametrize(("handler", "kind", "fields"), FAILURES)
+async def test_failures_are_told_apart_by_reason(
+    handler: Any, kind: type[PokedexError], fields: dict[str, Any]
+) -> None:
+    with pytest.raises(kind) as caught:
+        await adapter(handler).perform([job(JobKind.PROFILE, UCA)])
+    assert type(caught.value) is kind
+    for name, value in fields.items():
+        assert getattr(caught.value, name) == value
+
+
+async def test_a_dead_network_is_a_passing_fault() -> None:
+    async def handler(_request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("refused")
+
+    with pytest.raises(Unavailable, match="ConnectError"):
+        await adapter(handler).perform([job(JobKind.PROFILE, UCA)])
+
+
+def test_counts_are_strings_and_absence_is_unknown() -> None:
+    def followers(statistics: dict[str, Any]) -> tuple[int | None, int | None]:
+        said = adapter().normalise(page(JobKind.PROFILE, {"items": [{"id": UCA, "statistics": statistics}]}))
+        assert said.account is not None
+        return said.account.followers, said.account.followers_step
+
+    assert followers({"subscriberCount": "12300", "hiddenSubscriberCount": False}) == (12_300, 100)
+    assert followers({"subscriberCount": "0", "hiddenSubscriberCount": True}) == (None, None)
+    assert followers({"hiddenSubscriberCount": True}) == (None, None)
+    assert followers({}) == (None, None)
+    assert followers({"subscriberCount": "0"}) == (0, 1)
+    with pytest.raises(Malformed, match="subscriberCount"):
+        followers({"subscriberCount": "many"})
+    with pytest.raises(Malformed):
+        followers({"subscriberCount": 5})
+
+
+def test_a_page_of_another_channel_is_refused() -> None:
+    with pytest.raises(Malformed, match="asked for"):
+        adapter().normalise(page(JobKind.PROFILE, {"items": [{"id": UCB}]}))
+
+
+def test_deleted_and_private_entries_are_counted_but_not_kept() -> None:
+    entries = [
+        {"snippet": {"title": "Private video"}, "contentDetails": {"videoId": "p"}},
+        {"snippet": {"title": "T"}, "contentDetails": {"videoId": "v", "videoPublishedAt": "2026-01-02T03:04:05Z"}},
+    ]
+    said = adapter().normalise(page(JobKind.UPLOADS, {"items": entries, "nextPageToken": "n"}))
+    assert ([one.content_id for one in said.items], said.listed, said.next_page_token) == (["v"], 2, "n")
+
+
+def test_hidden_likes_and_closed_comments_are_unknown() -> None:
+    video = {
+        "id": "v",
+        "snippet": {"publishedAt": "2026-01-02T03:04:05Z", "channelId": UCA, "title": "T #Shorts"},
+        "contentDetails": {"duration": "PT2M"},
+        "statistics": {"viewCount": "10"},
+    }
+    (item,) = adapter().normalise(page(JobKind.CONTENT, {"items": [video]})).items
+    assert (item.views, item.likes, item.comments) == (10, None, None)
+    assert (item.content_type, item.duration_seconds, item.detailed) == (ContentType.SHORT, 120, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("PT1H2M3S", 3723), ("PT45S", 45), ("P1DT2H", 93_600), ("P0D", None), ("", None), ("4:05", None)],
+)
+def test_durations(text: str, seconds: int | None) -> None:
+    assert duration_seconds(text) == seconds
+
+
+def test_rounding_steps() -> None:
+    assert [rounding_step(count) for count in (0, 999, 1_000, 12_300, 1_980_000)] == [1, 1, 10, 100, 10_000]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = ["snippet", "statistics", "contentDetails", "title", "publishedAt", "viewCount", "videoPublishedAt", "tags"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    kind=st.sampled_from([JobKind.PROFILE, JobKind.UPLOADS, JobKind.CONTENT]),
+    item=st.dictionaries(
+        st.sampled_from(FIELDS), JSON | st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=3), max_size=4
+    ),
+    raw=st.none() | st.binary(max_size=40),
+)
+def test_normalise_raises_nothing_but_malformed(kind: JobKind, item: dict[str, Any], raw: bytes | None) -> None:
+    body = raw if raw is not None else {"items": [{"id": UCA} | item]}
+    try:
+        said = adapter().normalise(page(kind, body))
+    except Malformed as refused:
+        assert str(refused)
+    else:
+        assert said.account_key == account_key(Platform.YOUTUBE, UCA)
+
+
+RECORDED = {
+    "channels__info_multiple.json": JobKind.PROFILE,
+    "channel_info_multi.json": JobKind.PROFILE,
+    "playlist_items__playlist_items_paged_1.json": JobKind.UPLOADS,
+    "playlist_items__playlist_items_paged_2.json": JobKind.UPLOADS,
+    "playlist_items__playlist_items_multi.json": JobKind.UPLOADS,
+    "videos__videos_info_multi.json": JobKind.CONTENT,
+    "videos__videos_info_single.json": JobKind.CONTENT,
+    "videos__videos_chart_paged_1.json": JobKind.CONTENT,
+    "videos__videos_chart_paged_2.json": JobKind.CONTENT,
+}
+
+
+@pytest.mark.parametrize("name", sorted(RECORDED))
+async def test_recorded_replies_are_read_whole(name: str, shared_data: Path) -> None:
+    """Every item of a recorded reply becomes an account or content with the values that the reply states."""
+    kind = RECORDED[name]
+    recorded = json.loads((shared_data / "api_fixtures" / "youtube" / name).read_text())
+    owners = [_owner(kind, item) for item in recorded["items"]]
+    jobs = [job(kind, _entity(kind, item), owner) for item, owner in zip(recorded["items"], owners, strict=True)]
+    fetched = await adapter(replying(200, recorded)).perform(jobs[:1] if kind is JobKind.UPLOADS else jobs)
+    assert fetched.missing == []
+    said = [adapter().normalise(one) for one in fetched.pages]
+    if kind is JobKind.PROFILE:
+        for item in recorded["items"]:
+            (account,) = [one.account for one in said if one.account and one.account.platform_user_id == item["id"]]
+            assert account.display_name == item["snippet"]["title"]
+            assert account.bio == item["snippet"]["description"]
+            assert account.total_views == stated_views(item)
+        return
+    items = {one.content_id: one for page_said in said for one in page_said.items}
+    expected = [
+        item for item in recorded["items"] if item["snippet"]["title"] not in ("Private video", "Deleted video")
+    ]
+    assert len(items) == len(expected)
+    for item in expected:
+        assert items[_entity(kind, item)].title_or_caption == item["snippet"]["title"]
+        if kind is JobKind.CONTENT:
+            assert items[item["id"]].views == stated_views(item)
+
+
+def stated_views(item: dict[str, Any]) -> int | None:
+    views = item.get("statistics", {}).get("viewCount")
+    return None if views is None else int(views)
+
+
+def _owner(kind: JobKind, item: dict[str, Any]) -> str:
+    return str(item["id"] if kind is JobKind.PROFILE else item["snippet"]["channelId"])
+
+
+def _entity(kind: JobKind, item: dict[str, Any]) -> str:
+    return str(item["snippet"]["resourceId"]["videoId"] if kind is JobKind.UPLOADS else item["id"])
+
+
+def test_the_account_key_of_a_page_is_kept() -> None:
+    said = adapter().normalise(page(JobKind.UPLOADS, {"items": []}))
+    assert said.account_key == AccountKey(f"youtube:{UCA}")
