@@ -104,7 +104,7 @@ class Embedder:
         missing = [
             text for texts, vectors in zip(wanted, known, strict=True) for text in texts if not _same(text, vectors)
         ]
-        vectors = await self._threads.call(self._model.embed, [text.text for text in missing]) if missing else []
+        vectors = await self._threads.call(self._model.embed, [text.text for text in missing])
         fresh = {id(text): np.asarray(vector, "<f2").tobytes() for text, vector in zip(missing, vectors, strict=True)}
         return [
             [

@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 
 from actors import Inbox, Meter, Outbox, current_batches
-from models.local_classifier import CreatorFacts, CreatorTexts, Label, LocalClassifier, summary
+from models.local_classifier import CreatorTexts, Label, LocalClassifier
+from models.summary import CreatorFacts, summary
 from models.taxonomy import Taxonomy
 from proto.messages import AnyWork, CreatorAggregated, CreatorEnriched
 from proto.records import Creator, Enrichment

@@ -132,6 +132,10 @@ class Pipeline:
         board["sweeper"] = StageEntry("sweeper", lambda: 0)
         return board
 
+    def alive(self) -> bool:
+        """Whether every stage that was started still runs; a stage being restarted counts as alive."""
+        return all(entry.state != "stopped" for entry in self.board.values())
+
     def start(self, nursery: trio.Nursery, learned: Learned, indexes: Indexes, stop: trio.Event) -> None:
         """Starts every stage. They end by themselves once ``stop`` is set and the channels have run dry."""
         self._start_indexer(nursery, learned, indexes)
@@ -139,8 +143,8 @@ class Pipeline:
         for platform in self._adapters:
             self._start_lane(nursery, platform, stop)
         self._start_sweeper(nursery, stop)
-        for channel in (*self._work.values(), *self._due.values(), *self._permitted.values()):
-            channel.sender.close()
+        for pipes in (self._work, self._due, self._permitted):
+            _close_senders(pipes)
 
     def _start_indexer(self, nursery: trio.Nursery, learned: Learned, indexes: Indexes) -> None:
         stores = self._stores
@@ -322,6 +326,12 @@ class Pipeline:
         nursery.start_soon(
             supervise, entry, lambda: make(entry.meter, Outbox(sender, entry.meter)), RestartPolicy(), [sender]
         )
+
+
+def _close_senders(channels: Mapping[Any, Channel[Any]]) -> None:
+    """The actors hold clones; once the last of those closes, the channel runs dry."""
+    for channel in channels.values():
+        channel.sender.close()
 
 
 def niche_words(creator: Creator, taxonomy: Taxonomy) -> str:

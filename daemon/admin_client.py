@@ -1,0 +1,63 @@
+"""Talks to a running daemon over its admin socket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import msgspec
+
+from daemon.importing import Verdict
+from proto.api import AdminStatus, Problem
+from proto.errors import Malformed, Unavailable
+
+TIMEOUT_SECONDS = 60.0
+ROWS_PER_REQUEST = 5_000
+
+
+class AdminClient:
+    """Raises Unavailable when no daemon answers, and what it refuses as Malformed with its own words."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def answers(self) -> bool:
+        try:
+            self._call("GET", "/healthz")
+        except Unavailable:
+            return False
+        return True
+
+    def status(self) -> AdminStatus:
+        return msgspec.json.decode(self._call("GET", "/v1/status"), type=AdminStatus)
+
+    def status_json(self) -> bytes:
+        return self._call("GET", "/v1/status")
+
+    def reload(self) -> dict[str, list[str]]:
+        return msgspec.json.decode(self._call("POST", "/v1/reload"), type=dict[str, list[str]])
+
+    def import_rows(self, rows: Sequence[tuple[int, str]]) -> list[Verdict]:
+        body = msgspec.json.encode(rows)
+        return msgspec.json.decode(self._call("POST", "/v1/import", body), type=list[Verdict])
+
+    def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        transport = httpx2.HTTPTransport(uds=str(self._path))
+        try:
+            with httpx2.Client(transport=transport, base_url="http://pokedexd", timeout=TIMEOUT_SECONDS) as client:
+                reply = client.request(method, path, content=body)
+        except httpx2.HTTPError as error:
+            raise Unavailable(f"no daemon answers on {self._path}: {error}") from error
+        if reply.status_code >= 400:
+            raise Malformed(_words(reply))
+        return reply.content
+
+
+def _words(reply: Any) -> str:
+    try:
+        problem = msgspec.json.decode(reply.content, type=Problem)
+    except msgspec.DecodeError:
+        return f"the daemon answered {reply.status_code}"
+    return f"{problem.title}: {problem.detail}"

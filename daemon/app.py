@@ -1,0 +1,315 @@
+"""The map: opens the stores, makes the channels, starts the actors and the listeners, and ends them in order."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import httpx2
+import msgspec
+import structlog
+import trio
+
+from actors.lane import Lane
+from actors.platforms.adapter import PlatformAdapter
+from actors.platforms.youtube import YouTubeAdapter
+from actors.token_bucket import TokenBucket
+from daemon.clock import make_clock
+from daemon.config import Config, Loaded, YouTubeConfig, model_folder
+from daemon.control import Control, weights_of
+from daemon.housekeeping import reembed_all, save_now_and_then, write_audit
+from daemon.indexing import FIELD_NAMES, IndexKeeper
+from daemon.listeners import open_listeners
+from daemon.metrics import Metrics
+from daemon.notify import ping_watchdog, sd_notify
+from daemon.pipeline import Indexes, Learned, Pipeline, Stores, niche_words
+from daemon.readiness import Readiness
+from models.embedding_model import EmbeddingModel
+from models.local_classifier import LocalClassifier
+from models.taxonomy import Taxonomy
+from proto.errors import Malformed, ModelMissing
+from proto.ids import Platform
+from proto.records import Event
+from stores.blocking import Blocking, RunSync
+from stores.catalog import Catalog
+from stores.env import Environment
+from stores.journal import Journal
+from stores.ledger import Budget, Ledger
+from stores.ports import Vector
+from stores.raw import RawStore
+from stores.schedule import Schedule
+from stores.searcher import Searcher
+from stores.work import Work
+
+log = structlog.get_logger("daemon")
+
+CONNECTIONS = httpx2.Limits(max_connections=32, max_keepalive_connections=16, keepalive_expiry=30)
+MODEL_THREADS = 2
+"""Threads that embed or classify: one a core of the machine this is made for."""
+
+
+class Running(msgspec.Struct, kw_only=True, frozen=True):
+    """Where a started daemon is reached, and the hand on it."""
+
+    url: str
+    admin_url: str
+    control: Control
+
+
+class Parts(msgspec.Struct, kw_only=True, frozen=True):
+    """What `bring_up` needs; made once, in the order of their dependencies."""
+
+    config: Config
+    stores: Stores
+    keeper: IndexKeeper
+    searcher: Searcher
+    pipeline: Pipeline
+    readiness: Readiness
+    taxonomy: Taxonomy
+    blocking: Callable[[str, int], Blocking]
+    now: Callable[[], float]
+
+
+async def run_daemon(
+    loaded: Loaded,
+    *,
+    data_dir: Path,
+    admin_socket: Path,
+    stop: trio.Event,
+    reload: Callable[[], Loaded],
+    banner: str = "",
+    run_sync: RunSync = trio.to_thread.run_sync,
+    task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Runs until ``stop``, then drains. Raises StoreBusy, Unavailable, ConfigError or ActorFailed."""
+    config = loaded.config
+    sys.setswitchinterval(config.daemon.switch_interval_seconds)
+    metrics, readiness = Metrics(), Readiness()
+    with open_stores(config, data_dir, metrics, run_sync) as stores:
+        now = make_clock(config.daemon, stores.env)
+        stores.journal.ensure_default_tenant(int(now()))
+        async with open_adapters(config, now, readiness) as adapters:
+            parts = make_parts(config, stores, adapters, data_dir, readiness, now, run_sync)
+            control = Control(
+                loaded,
+                reload=reload,
+                data_dir=data_dir,
+                stores=stores,
+                searcher=parts.searcher,
+                pipeline=parts.pipeline,
+                readiness=readiness,
+                metrics=metrics,
+                now=now,
+            )
+            async with trio.open_nursery() as outer:
+                web_stop = trio.Event()
+                listening = await open_listeners(
+                    outer,
+                    config=config,
+                    control=control,
+                    searcher=parts.searcher,
+                    stores=stores,
+                    metrics=metrics,
+                    now=now,
+                    admin_socket=admin_socket,
+                    banner=banner,
+                    stop=web_stop,
+                )
+                outer.start_soon(write_audit, listening.audit_entries, stores.journal)
+                task_status.started(Running(url=listening.url, admin_url=listening.admin_url, control=control))
+                sd_notify("READY=1", f"STATUS=serving {listening.url}")
+                await _work_until(stop, parts)
+                await parts.keeper.save()
+                web_stop.set()
+                listening.close_audit()
+            await parts.keeper.close()
+    await trio.Path(admin_socket).unlink(missing_ok=True)
+
+
+async def _work_until(stop: trio.Event, parts: Parts) -> None:
+    """The flow and what looks after it; once ``stop`` is set it runs dry, under a deadline."""
+    async with trio.open_nursery() as beside:
+        beside.start_soon(ping_watchdog, parts.pipeline.alive)
+        async with trio.open_nursery() as flow:
+            flow.start_soon(bring_up, parts, flow, stop)
+            await stop.wait()
+            sd_notify("STOPPING=1", "STATUS=draining")
+            log.info("draining", seconds=parts.config.daemon.drain_seconds)
+            flow.cancel_scope.deadline = trio.current_time() + parts.config.daemon.drain_seconds
+        beside.cancel_scope.cancel("shutdown")
+
+
+async def bring_up(parts: Parts, nursery: trio.Nursery, stop: trio.Event) -> None:
+    """Keyword search first, then the models, then the flow; vectors join field by field."""
+    text = await parts.keeper.open_text()
+    parts.searcher.set_text(text)
+    learned = await load_models(parts)
+    model = learned.embedding
+    await reembed_all(parts.stores, model.model_id if model else "", parts.now)
+    if model is not None:
+        parts.searcher.set_embedder(query_embedder(model, learned.threads), FIELD_NAMES)
+        await parts.keeper.open_fields(model.model_id, model.dims, parts.searcher.set_field)
+    if stop.is_set():
+        return
+    indexes = Indexes(text=text, fields=parts.keeper.fields, columns=parts.keeper.columns)
+    parts.pipeline.start(nursery, learned, indexes, stop)
+    nursery.start_soon(
+        save_now_and_then,
+        parts.keeper,
+        parts.stores.work,
+        parts.stores.schedule,
+        parts.config.storage.snapshot_minutes * 60.0,
+        stop,
+    )
+
+
+def query_embedder(model: EmbeddingModel, threads: Blocking) -> Callable[[str], Awaitable[Vector]]:
+    async def embed(text: str) -> Vector:
+        vectors = await threads.call(model.embed, [text])
+        vector: Vector = vectors[0]
+        return vector
+
+    return embed
+
+
+async def load_models(parts: Parts) -> Learned:
+    """The embedding model when its files are there, and the classifier, with it or without."""
+    threads = parts.blocking("models", MODEL_THREADS)
+    model = await threads.call(_load_embedding, parts.config, parts.readiness)
+    embed = model.embed if model else None
+    classifier = await threads.call(
+        lambda: LocalClassifier(parts.taxonomy, embed, model_id=model.model_id if model else "cues")
+    )
+    return Learned(embedding=model, classifier=classifier, taxonomy=parts.taxonomy, threads=threads)
+
+
+def _load_embedding(config: Config, readiness: Readiness) -> EmbeddingModel | None:
+    try:
+        model = EmbeddingModel.load(
+            model_folder(config),
+            sessions=config.model.sessions,
+            batch=config.model.batch,
+            max_tokens=config.model.max_tokens,
+        )
+    except (ModelMissing, Malformed) as error:
+        log.warning("no embedding model: keyword search only", reason=str(error))
+        readiness.set("model", "missing", detail=str(error), loaded=0.0)
+        return None
+    readiness.set("model", "ok", detail=model.model_id)
+    return model
+
+
+def make_parts(
+    config: Config,
+    stores: Stores,
+    adapters: Mapping[Platform, PlatformAdapter],
+    data_dir: Path,
+    readiness: Readiness,
+    now: Callable[[], float],
+    run_sync: RunSync,
+) -> Parts:
+    def blocking(name: str, limit: int) -> Blocking:
+        return Blocking(name, limit, run_sync)
+
+    taxonomy = Taxonomy.load(None)
+    keeper = IndexKeeper(
+        data_dir,
+        env=stores.env,
+        catalog=stores.catalog,
+        niche_words=lambda creator: niche_words(creator, taxonomy),
+        recent_items=config.platforms.youtube.recent_items,
+        config=config.search,
+        readiness=readiness,
+        blocking=blocking,
+    )
+    searcher = Searcher(
+        columns=keeper.columns,
+        weights=weights_of(config),
+        candidates=config.search.candidates,
+        query_cache=config.search.query_cache,
+    )
+    lanes = {platform: Lane(pace_of(config.platforms.youtube)) for platform in adapters}
+    pipeline = Pipeline(config, stores=stores, adapters=adapters, lanes=lanes, now=now, seed=int(now()))
+    return Parts(
+        config=config,
+        stores=stores,
+        keeper=keeper,
+        searcher=searcher,
+        pipeline=pipeline,
+        readiness=readiness,
+        taxonomy=taxonomy,
+        blocking=blocking,
+        now=now,
+    )
+
+
+def pace_of(config: YouTubeConfig) -> TokenBucket:
+    """A second's worth of calls may go out at once."""
+    return TokenBucket(config.requests_per_second, max(1.0, config.requests_per_second))
+
+
+@contextmanager
+def open_stores(config: Config, data_dir: Path, metrics: Metrics, run_sync: RunSync) -> Iterator[Stores]:
+    """Opened first, closed last. Leases of the process before are void, since this one holds the directory."""
+    env = Environment(data_dir, map_size_bytes=config.storage.map_size_gib << 30, run_sync=run_sync)
+    try:
+        schedule = Schedule(env)
+        released = schedule.release_all()
+        if released:
+            log.info("took over unfinished fetches", jobs=released)
+        yield Stores(
+            env=env,
+            schedule=schedule,
+            raw=RawStore(env),
+            catalog=Catalog(env),
+            work=Work(env),
+            ledger=Ledger(env, budgets_of(config)),
+            journal=Journal(env, lambda event: _on_event(metrics, event)),
+        )
+    finally:
+        env.close()
+
+
+def budgets_of(config: Config) -> list[Budget]:
+    youtube = config.platforms.youtube
+    return [
+        Budget(platform=Platform.YOUTUBE, bucket="general", units_per_day=youtube.general_units_per_day),
+        Budget(platform=Platform.YOUTUBE, bucket="search", units_per_day=youtube.search_calls_per_day),
+        Budget(platform=Platform.YOUTUBE, bucket="stats", units_per_day=youtube.stats_units_per_day),
+    ]
+
+
+def _on_event(metrics: Metrics, event: Event) -> None:
+    metrics.count_event(event)
+    write = log.error if event.severity == "error" else log.warning if event.severity == "warning" else log.info
+    write(event.kind, subject=event.subject, detail=event.detail)
+
+
+@asynccontextmanager
+async def open_adapters(
+    config: Config, now: Callable[[], float], readiness: Readiness
+) -> AsyncIterator[dict[Platform, PlatformAdapter]]:
+    """An adapter for each platform that is enabled and has a key."""
+    youtube = config.platforms.youtube
+    if not youtube.enabled or not youtube.key:
+        why = "disabled in the settings" if not youtube.enabled else "no key: set platforms.youtube.key_file"
+        readiness.set("youtube", "off", detail=why)
+        yield {}
+        return
+    client = httpx2.AsyncClient(limits=CONNECTIONS, trust_env=False, timeout=httpx2.Timeout(10, connect=5, pool=60))
+    readiness.set("youtube", "ok")
+    try:
+        yield {
+            Platform.YOUTUBE: YouTubeAdapter(
+                client,
+                base_url=youtube.base_url,
+                key=youtube.key,
+                now=now,
+                timeout_seconds=youtube.call_timeout_seconds,
+            )
+        }
+    finally:
+        with trio.move_on_after(2, shield=True):  # a peer that stopped answering must not hold up the end
+            await client.aclose()

@@ -1,0 +1,142 @@
+"""What an operator may ask of a running daemon."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import structlog
+
+from daemon.config import Config, Loaded, reloadable
+from daemon.importing import Verdict, import_accounts, import_rows
+from daemon.logs import set_level
+from daemon.metrics import Metrics
+from daemon.pipeline import Pipeline, Stores
+from daemon.readiness import Readiness, ready_answer
+from daemon.web.views import instant
+from proto.api import AdminStatus, BudgetStatus, ReadyAnswer
+from proto.errors import ConfigError
+from proto.ids import AccountKey
+from proto.records import DEFAULT_TENANT, AuditEvent
+from stores.ledger import Budget, reset_after
+from stores.ranking import Weights
+from stores.searcher import Searcher
+
+log = structlog.get_logger("control")
+
+STOP_SHARE = 0.9
+
+
+class Control:
+    """Reads for status and metrics; reload; import."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        reload: Callable[[], Loaded],
+        data_dir: Path,
+        stores: Stores,
+        searcher: Searcher,
+        pipeline: Pipeline,
+        readiness: Readiness,
+        metrics: Metrics,
+        now: Callable[[], float],
+    ) -> None:
+        self._loaded, self._reload, self._data_dir = loaded, reload, data_dir
+        self._stores, self._searcher, self._pipeline = stores, searcher, pipeline
+        self._readiness, self._metrics, self._now = readiness, metrics, now
+        self._started = time.monotonic()
+
+    @property
+    def config(self) -> Config:
+        return self._loaded.config
+
+    async def ready(self) -> ReadyAnswer:
+        stores = self._stores
+        return await ready_answer(self._readiness, self._pipeline.board, stores.catalog, stores.work, stores.schedule)
+
+    async def status(self) -> AdminStatus:
+        stores, now = self._stores, self._now()
+        return AdminStatus(
+            version=version("pokedexd"),
+            pid=os.getpid(),
+            uptime_seconds=round(time.monotonic() - self._started, 1),
+            now=instant(now) or "",
+            data_dir=str(self._data_dir),
+            ready=await self.ready(),
+            budgets=[_budget(budget, used, now) for budget, used in await stores.ledger.used(now)],
+            dead_letters=await stores.work.dead_letter_count(),
+            events=[
+                {"at": instant(event.at) or "", "kind": event.kind, "subject": event.subject, "detail": event.detail}
+                for event in await stores.journal.recent_events()
+            ],
+            index={"sequence": str(await stores.catalog.index_sequence())},
+        )
+
+    async def refresh_metrics(self) -> None:
+        stores = self._stores
+        self._metrics.refresh(
+            await self.ready(),
+            await stores.ledger.used(self._now()),
+            await stores.work.dead_letter_count(),
+            stores.env,
+        )
+
+    async def reload(self) -> tuple[list[str], list[str]]:
+        """Takes over what can be changed while running. Raises ConfigError, and then everything stays as it was."""
+        try:
+            fresh = self._reload()
+        except ConfigError as error:
+            log.error("reload refused, settings stay as they are", reason=str(error))
+            raise
+        applied, needs_restart = reloadable(self._loaded.config, fresh.config)
+        self._loaded = fresh
+        set_level(fresh.config.log.level)
+        self._searcher.weights = weights_of(fresh.config)
+        log.info("settings reloaded", applied=applied, needs_restart=needs_restart)
+        await self._audit("config", f"reloaded: {', '.join(applied) or 'nothing changed'}")
+        return applied, needs_restart
+
+    async def import_rows(self, rows: Sequence[tuple[int, str]]) -> list[Verdict]:
+        verdicts = await import_rows(self._stores.env, rows, self._now())
+        await self._audit("import", f"{sum(one.verdict == 'added' for one in verdicts)} of {len(verdicts)} rows added")
+        return verdicts
+
+    async def schedule_accounts(self, keys: Sequence[AccountKey]) -> int:
+        return await import_accounts(self._stores.env, keys, self._now())
+
+    def searchable(self) -> int:
+        """Creators that search can return now."""
+        return self._searcher.searchable()
+
+    async def _audit(self, action: str, detail: str) -> None:
+        entry = AuditEvent(
+            at=int(self._now()), tenant_id=DEFAULT_TENANT, actor="operator", action=action, detail=detail
+        )
+        await self._stores.journal.audit([entry], synced=True)
+
+
+def weights_of(config: Config) -> Weights:
+    search = config.search
+    return Weights(
+        keyword=search.keyword_weight,
+        vector=search.vector_weight,
+        quality=search.quality_weight,
+        fields=dict(search.field_weights),
+    )
+
+
+def _budget(budget: Budget, used: int, now: float) -> BudgetStatus:
+    return BudgetStatus(
+        platform=budget.platform.value,
+        bucket=budget.bucket,
+        window="day",
+        used=used,
+        limit=budget.units_per_day,
+        state="open" if used < budget.spendable else "closed",
+        resets_at=instant(reset_after(now)),
+    )

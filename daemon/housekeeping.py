@@ -1,0 +1,82 @@
+"""What goes on beside the flow: snapshots, compaction, the audit trail, re-embedding under a new model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import structlog
+import trio
+
+from daemon.indexing import COMPACT_EVERY, IndexKeeper
+from daemon.pipeline import Stores
+from proto.ids import AccountKey
+from proto.messages import AccountUpserted
+from proto.records import AuditEvent
+from stores.env import Txn
+from stores.journal import Journal
+from stores.schedule import Schedule
+from stores.work import Work, enqueue
+
+log = structlog.get_logger("housekeeping")
+
+EMBEDDED_WITH = "embedded_with"
+"""Meta entry: the model whose vectors every account has or is on its way to have."""
+
+REEMBED_PAGE = 1_000
+AUDIT_BATCH = 500
+IDLE_SECONDS = 0.5
+"""How often it is looked whether the daemon is idle."""
+
+
+async def reembed_all(stores: Stores, model_id: str, now: Callable[[], float]) -> None:
+    """Puts every account back to the Embedder when the model is another than before (or has come back).
+
+    The work is durable; the Sweeper sends it. Without a model it is noted that accounts go unembedded.
+    """
+    if await stores.catalog.meta(EMBEDDED_WITH) == model_id:
+        return
+    after: AccountKey | None = None
+    while model_id and (keys := await stores.catalog.account_keys(after, REEMBED_PAGE)):
+        after = keys[-1]
+        await stores.env.write(partial(_enqueue_all, keys=keys, now=now()))
+    await stores.catalog.put_meta(EMBEDDED_WITH, model_id)
+
+
+def _enqueue_all(txn: Txn, keys: Sequence[AccountKey], now: float) -> None:
+    for key in keys:
+        enqueue(txn, AccountUpserted(account_key=key), now)
+
+
+async def save_now_and_then(
+    keeper: IndexKeeper, work: Work, schedule: Schedule, snapshot_seconds: float, stop: trio.Event
+) -> None:
+    """Saves graphs at an interval, and rewrites the text index when there is nothing else to do."""
+    saved_at = trio.current_time()
+    compact_after = 0.0
+    while not stop.is_set():
+        with trio.move_on_after(IDLE_SECONDS):
+            await stop.wait()
+        if trio.current_time() - saved_at >= snapshot_seconds:
+            await keeper.save()
+            saved_at = trio.current_time()
+        if trio.current_time() >= compact_after and await _idle(work, schedule):
+            started = trio.current_time()
+            if await keeper.compact_text():
+                compact_after = trio.current_time() + COMPACT_EVERY * (trio.current_time() - started)
+
+
+async def _idle(work: Work, schedule: Schedule) -> bool:
+    return await work.pending() == 0 and await schedule.pending() == 0
+
+
+async def write_audit(entries: trio.MemoryReceiveChannel[AuditEvent], journal: Journal) -> None:
+    """Searches are noted in batches, so that no search waits for a commit; ends once the senders have closed."""
+    async for first in entries:
+        batch = [first]
+        while len(batch) < AUDIT_BATCH:
+            try:
+                batch.append(entries.receive_nowait())
+            except (trio.WouldBlock, trio.EndOfChannel):
+                break
+        await journal.audit(batch)

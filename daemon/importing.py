@@ -1,0 +1,218 @@
+"""Lists of channels from outside: ids, URLs and handles in CSV or JSON lines, with a verdict for every row."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from proto.errors import Malformed
+from proto.ids import AccountKey, Platform, account_key
+from proto.records import Job, JobKind, Priority
+from stores.catalog import get_account
+from stores.env import Environment, Txn
+from stores.schedule import find_job, put_job
+
+CHANNEL_ID = re.compile(r"UC[A-Za-z0-9_-]{21}[AQgw]")
+"""Shape of a channel id (platform-apis 1.1)."""
+
+HANDLE = re.compile(r"@?[\w.\-·]{3,60}", re.UNICODE)
+COLUMNS = ("account", "channel_id", "id", "url", "handle", "username", "channel")
+"""Columns and keys that may name an account, the first that is filled counts."""
+
+MAX_ROW_CHARS = 2_000
+
+
+class Verdict(msgspec.Struct, kw_only=True):
+    """What became of one row. ``line`` counts from 1."""
+
+    line: int
+    value: str
+    verdict: str
+    """``added``, ``known``, ``duplicate``, ``unsupported`` or ``invalid``."""
+    detail: str = ""
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """An account as a row names it."""
+
+    platform: Platform
+    kind: JobKind
+    entity: str
+
+    @property
+    def account_key(self) -> AccountKey | None:
+        return account_key(self.platform, self.entity) if self.kind is JobKind.PROFILE else None
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, str]]:
+    """Line number and the text that names an account. Raises Malformed for a file that cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Malformed(f"{path}: cannot be read as UTF-8 text: {error}") from error
+    lines = text.splitlines()
+    if path.suffix.lower() in (".jsonl", ".ndjson", ".json") or text.lstrip().startswith("{"):
+        return _json_rows(lines)
+    return _csv_rows(lines)
+
+
+def parse_reference(text: str) -> Reference:
+    """Raises Malformed with what was expected."""
+    text = text.strip()[:MAX_ROW_CHARS]
+    if CHANNEL_ID.fullmatch(text):
+        return Reference(platform=Platform.YOUTUBE, kind=JobKind.PROFILE, entity=text)
+    if "/" in text or ("." in text.partition("/")[0] and text.lower().startswith(("http", "www.", "youtube."))):
+        return _from_url(text)
+    prefix, _, rest = text.partition(":")
+    if rest and prefix in set(Platform):
+        return _of_platform(Platform(prefix), rest)
+    return _of_platform(Platform.YOUTUBE, text)
+
+
+async def import_rows(env: Environment, rows: Iterable[tuple[int, str]], now: float) -> list[Verdict]:
+    """Schedules every account that is new; durable before it returns. The same file again changes nothing."""
+    parsed = [_parsed(line, text) for line, text in rows]
+    verdicts: list[Verdict] = []
+    for begin in range(0, len(parsed), 1_000):
+        verdicts += await env.write(partial(_schedule, parsed=parsed[begin : begin + 1_000], now=now), synced=True)
+    return _mark_duplicates(verdicts)
+
+
+async def import_accounts(env: Environment, keys: Sequence[AccountKey], now: float) -> int:
+    """Schedules accounts known by their platform ids; returns how many were new."""
+    references = [
+        Reference(platform=Platform(key.partition(":")[0]), kind=JobKind.PROFILE, entity=key.partition(":")[2])
+        for key in keys
+    ]
+    added = 0
+    for begin in range(0, len(references), 1_000):
+        part = [(Verdict(line=0, value="", verdict="added"), one) for one in references[begin : begin + 1_000]]
+        verdicts = await env.write(partial(_schedule, parsed=part, now=now), synced=True)
+        added += sum(one.verdict == "added" for one in verdicts)
+    return added
+
+
+def _parsed(line: int, text: str) -> tuple[Verdict, Reference | None]:
+    try:
+        return Verdict(line=line, value=text[:200], verdict="added"), parse_reference(text)
+    except Malformed as error:
+        kind = "unsupported" if "not ingested" in str(error) else "invalid"
+        return Verdict(line=line, value=text[:200], verdict=kind, detail=str(error)), None
+
+
+def _schedule(txn: Txn, parsed: Sequence[tuple[Verdict, Reference | None]], now: float) -> list[Verdict]:
+    verdicts = []
+    for verdict, reference in parsed:
+        if reference is not None and _known(txn, reference):
+            verdict = msgspec.structs.replace(verdict, verdict="known")
+        elif reference is not None:
+            put_job(txn, _job(reference, int(now)))
+        verdicts.append(verdict)
+    return verdicts
+
+
+def _known(txn: Txn, reference: Reference) -> bool:
+    key = reference.account_key
+    if key is not None and get_account(txn, key) is not None:
+        return True
+    return find_job(txn, reference.platform, reference.kind, reference.entity) is not None
+
+
+def _job(reference: Reference, now: int) -> Job:
+    """The first fetch of an account."""
+    return Job(
+        platform=reference.platform,
+        kind=reference.kind,
+        entity=reference.entity,
+        account_key=reference.account_key,
+        priority=Priority.DISCOVERY,
+        due_at=now,
+    )
+
+
+def _mark_duplicates(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """A row whose account an earlier row of the same file added is a duplicate, not merely known."""
+    first: dict[str, int] = {}
+    marked = []
+    for verdict in verdicts:
+        name = verdict.value.strip().casefold()
+        if verdict.verdict == "known" and name in first:
+            verdict = msgspec.structs.replace(verdict, verdict="duplicate", detail=f"same as line {first[name]}")
+        elif verdict.verdict == "added":
+            first[name] = verdict.line
+        marked.append(verdict)
+    return marked
+
+
+def _from_url(text: str) -> Reference:
+    parts = urlsplit(text if "://" in text else f"https://{text}")
+    host = (parts.hostname or "").removeprefix("www.").removeprefix("m.")
+    steps = [step for step in parts.path.split("/") if step]
+    if host in ("instagram.com", "tiktok.com", "x.com", "twitter.com"):
+        raise Malformed(f"{host} is not ingested by this version")
+    if host != "youtube.com" or not steps:
+        raise Malformed(f"not the URL of a channel: {text[:100]!r}; expected e.g. https://www.youtube.com/@name")
+    if steps[0] == "channel" and len(steps) > 1:
+        if not CHANNEL_ID.fullmatch(steps[1]):
+            raise Malformed(f"not a channel id: {steps[1][:40]!r}; expected UC and 22 more characters")
+        return Reference(platform=Platform.YOUTUBE, kind=JobKind.PROFILE, entity=steps[1])
+    if steps[0] == "user" and len(steps) > 1:
+        return Reference(platform=Platform.YOUTUBE, kind=JobKind.LOOKUP, entity=f"user/{steps[1]}")
+    if steps[0] == "c" and len(steps) > 1:
+        return _of_platform(Platform.YOUTUBE, steps[1])
+    if steps[0] in ("watch", "playlist", "shorts", "feed", "results", "live", "embed"):
+        raise Malformed(f"the URL of a {steps[0]} page, not of a channel: {text[:100]!r}")
+    return _of_platform(Platform.YOUTUBE, steps[0])
+
+
+def _of_platform(platform: Platform, name: str) -> Reference:
+    if platform is not Platform.YOUTUBE:
+        raise Malformed(f"{platform.value} is not ingested by this version")
+    if CHANNEL_ID.fullmatch(name):
+        return Reference(platform=platform, kind=JobKind.PROFILE, entity=name)
+    if not HANDLE.fullmatch(name):
+        raise Malformed(f"neither a channel id, a URL nor a handle: {name[:60]!r}")
+    return Reference(platform=platform, kind=JobKind.LOOKUP, entity="@" + name.lstrip("@").casefold())
+
+
+def _json_rows(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            yield number, line  # judged as it stands: a JSON error is an invalid row, not the end of the file
+            continue
+        yield number, _named(value) if isinstance(value, dict) else str(value)
+
+
+def _named(row: dict[str, object]) -> str:
+    name = next((str(row[column]) for column in COLUMNS if row.get(column)), "")
+    platform = str(row.get("platform") or "")
+    return f"{platform}:{name}" if platform and name and "/" not in name else name
+
+
+def _csv_rows(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    reader = csv.reader(lines)
+    header: list[str] | None = None
+    for row in reader:
+        cells = [cell.strip() for cell in row]
+        if not any(cells):
+            continue
+        if header is None:
+            header = [cell.casefold() for cell in cells]
+            if any(cell in COLUMNS for cell in header):
+                continue
+            header = []
+        if header:
+            yield reader.line_num, _named(dict(zip(header, cells, strict=False)))
+        else:
+            yield reader.line_num, cells[0]

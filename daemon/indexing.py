@@ -1,0 +1,208 @@
+"""Opens the losable indexes, brings them up to the catalogue, rebuilds what is absent, stale or damaged, saves them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from actors.aggregation import FIELDS
+from actors.documents import text_document
+from daemon.config import SearchConfig
+from daemon.readiness import KEYWORD_SEARCH, Readiness
+from proto.errors import IndexBroken
+from proto.ids import CreatorId, Row
+from proto.records import Creator, EmbeddingRecord
+from stores.blocking import Blocking
+from stores.catalog import Catalog, CreatorBundle, get_creator
+from stores.codec import decode, unpack_id
+from stores.columns import Columns
+from stores.env import Environment, Txn
+from stores.ports import Rows, TextDocument, Vector
+from stores.text_index import TantivyTextIndex
+from stores.vectors import HnswVectorIndex
+
+log = structlog.get_logger("indexing")
+
+PAGE = 500
+SLICE = 1_000
+"""Vectors handed on at once while a field is loaded."""
+
+FIELD_NAMES = tuple(FIELDS.values())
+COMPACT_SHARE = 0.01
+"""A text index with a greater share of deleted documents is rewritten when the daemon is idle: until then they count
+in BM25's statistics, so that scores would depend on history."""
+COMPACT_EVERY = 60
+"""A rewrite may cost at most one part in this many of the time."""
+
+
+def index_folder(data_dir: Path) -> Path:
+    folder = data_dir / "indexes"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def drop_indexes(data_dir: Path) -> None:
+    """Removes every index; the next start rebuilds them from the store."""
+    shutil.rmtree(data_dir / "indexes", ignore_errors=True)
+
+
+class IndexKeeper:
+    """Owns the index files of a data directory and the objects over them."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        env: Environment,
+        catalog: Catalog,
+        niche_words: Callable[[Creator], str],
+        recent_items: int,
+        config: SearchConfig,
+        readiness: Readiness,
+        blocking: Callable[[str, int], Blocking],
+    ) -> None:
+        self._folder = index_folder(data_dir)
+        self._env, self._catalog, self._niche_words, self._recent_items = env, catalog, niche_words, recent_items
+        self._config, self._readiness, self._blocking = config, readiness, blocking
+        self._threads = blocking("index-loading", 1)
+        self.columns = Columns()
+        self.fields: dict[str, HnswVectorIndex] = {}
+        self.text: TantivyTextIndex | None = None
+
+    async def open_text(self) -> TantivyTextIndex:
+        """Columns and keyword search, rebuilt when they must be; afterwards the daemon can serve."""
+        await self._threads.call(self._load_columns)
+        try:
+            text = await self._open_existing_text()
+        except IndexBroken as broken:
+            log.warning("keyword index is rebuilt", reason=str(broken))
+            text = await self._rebuilt_text()
+        await self._catch_up(text)
+        self.text = text
+        self._readiness.set(KEYWORD_SEARCH, "ok")
+        return text
+
+    async def open_fields(self, model_id: str, dims: int, on_loaded: Callable[[str, HnswVectorIndex], None]) -> None:
+        """Every vector field in turn; each answers as soon as it is loaded."""
+        for name in FIELD_NAMES:
+            self._readiness.set(f"vectors/{name}", "loading", loaded=0.0)
+        for name in FIELD_NAMES:
+            index = await self._threads.call(self._open_field, name, model_id, dims)
+            self.fields[name] = index
+            on_loaded(name, index)
+            self._readiness.set(f"vectors/{name}", "ok")
+
+    async def save(self) -> None:
+        """Snapshots of the graphs that changed; saving holds the interpreter, so it is done seldom."""
+        checkpoint = await self._catalog.index_sequence()
+        for index in self.fields.values():
+            if index.changed:
+                await index.save(checkpoint)
+
+    async def compact_text(self) -> bool:
+        """Rewrites the text index without its deleted documents, in the order of creator ids."""
+        assert self.text is not None
+        if await self.text.deleted_share() <= COMPACT_SHARE:
+            return False
+        await self.text.replace(self._documents(), await self._catalog.index_sequence())
+        return True
+
+    async def close(self) -> None:
+        if self.text is not None:
+            await self.text.close()
+
+    async def _open_existing_text(self) -> TantivyTextIndex:
+        text = await TantivyTextIndex.open(self._folder, blocking=self._blocking)
+        sequence = await self._catalog.index_sequence()
+        if text.checkpoint > sequence + PAGE * 2:
+            await text.close()
+            raise IndexBroken(f"it is ahead of the store ({text.checkpoint} against {sequence})")
+        return text
+
+    async def _rebuilt_text(self) -> TantivyTextIndex:
+        text = await TantivyTextIndex.create_empty(self._folder, blocking=self._blocking)
+        await text.replace(self._documents(), await self._catalog.index_sequence())
+        return text
+
+    async def _catch_up(self, text: TantivyTextIndex) -> None:
+        """Takes in what was indexed after the index's checkpoint."""
+        since = text.checkpoint
+        while page := await self._catalog.changed_since(since, PAGE):
+            since = page[-1][0]
+            await text.upsert(await self._documents_of([creator_id for _, creator_id in page]))
+            await text.commit(since)
+
+    async def _documents(self) -> AsyncIterator[list[TextDocument]]:
+        total = max((await self._catalog.counts()).creators, 1)
+        done = 0
+        after: CreatorId | None = None
+        while ids := await self._catalog.creator_ids(after, PAGE):
+            after = ids[-1]
+            yield await self._documents_of(ids)
+            done += len(ids)
+            if not self._readiness.serving:
+                self._readiness.set(KEYWORD_SEARCH, "loading", detail="rebuilding", loaded=done / total)
+
+    async def _documents_of(self, ids: Sequence[CreatorId]) -> list[TextDocument]:
+        """Of creators that were indexed before; one still on its way there is not shown half-made."""
+        bundles = await self._catalog.creator_bundles(ids, self._recent_items)
+        return [self._document(bundle) for bundle in bundles if bundle is not None and bundle.creator.name]
+
+    def _document(self, bundle: CreatorBundle) -> TextDocument:
+        return text_document(bundle, self._niche_words(bundle.creator))
+
+    def _load_columns(self) -> None:
+        with self._env.snapshot() as txn:
+            for _, value in txn.scan("creators"):
+                creator = decode(Creator, value)
+                if creator.name:
+                    self.columns.upsert(creator.row, creator)
+
+    def _open_field(self, name: str, model_id: str, dims: int) -> HnswVectorIndex:
+        path = self._folder / f"{name}.hnsw"
+        with self._env.snapshot() as txn:
+            sequence = txn.counter("index_sequence")
+            return HnswVectorIndex.open(
+                path,
+                field=name,
+                dims=dims,
+                model_id=model_id,
+                vectors=lambda: stored_vectors(txn, name, model_id),
+                changed_since=lambda checkpoint: changed_rows(txn, checkpoint),
+                sequence=sequence,
+                exact_scan_below=self._config.exact_scan_below,
+                ef=self._config.ef,
+                blocking=self._blocking,
+            )
+
+
+def stored_vectors(txn: Txn, field: str, model_id: str) -> Iterator[tuple[Rows, Vector]]:
+    """Every stored vector of a field and model, in slices of (rows, float32 vectors)."""
+    rows: list[int] = []
+    vectors: list[Vector] = []
+    suffix = field.encode()
+    for key, value in txn.scan("embeddings"):
+        if key[8:] != suffix:
+            continue
+        record = decode(EmbeddingRecord, value)
+        creator = get_creator(txn, CreatorId(unpack_id(key[:8])))
+        if record.model_id != model_id or creator is None:
+            continue
+        rows.append(creator.row)
+        vectors.append(np.frombuffer(record.vector, "<f2").astype(np.float32))
+        if len(rows) == SLICE:
+            yield np.array(rows, np.uint32), np.stack(vectors)
+            rows, vectors = [], []
+    if rows:
+        yield np.array(rows, np.uint32), np.stack(vectors)
+
+
+def changed_rows(txn: Txn, checkpoint: int) -> set[Row]:
+    """Rows indexed after a checkpoint: a snapshot that old does not hold their present vectors."""
+    ids = (CreatorId(unpack_id(value)) for _, value in txn.scan("index_log", start=(checkpoint + 1).to_bytes(8, "big")))
+    creators = (get_creator(txn, creator_id) for creator_id in ids)
+    return {creator.row for creator in creators if creator is not None}

@@ -1,0 +1,144 @@
+"""Opens the sockets and serves the public and the admin application on them."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from daemon.config import Config
+from daemon.control import Control
+from daemon.metrics import Metrics
+from daemon.pipeline import Stores
+from daemon.web.admin import create_admin
+from daemon.web.app import create_app
+from daemon.web.server import ServerState, hypercorn_config, serve_app, tcp_listener, unix_listener
+from daemon.web.services import AdminServices, PublicServices
+from proto.errors import ConfigError
+from proto.records import AuditEvent
+from stores.searcher import Searcher
+
+GRACEFUL_SECONDS = 5.0
+AUDIT_CAPACITY = 10_000
+
+
+class Listening(msgspec.Struct, kw_only=True, frozen=True):
+    """Where it listens; ``audit_entries`` are the searches still to be written down."""
+
+    url: str
+    admin_url: str
+    audit_entries: trio.MemoryReceiveChannel[AuditEvent]
+    close_audit: Callable[[], None]
+
+
+async def open_listeners(
+    nursery: trio.Nursery,
+    *,
+    config: Config,
+    control: Control,
+    searcher: Searcher,
+    stores: Stores,
+    metrics: Metrics,
+    now: Callable[[], float],
+    admin_socket: Path,
+    banner: str,
+    stop: trio.Event,
+) -> Listening:
+    """Raises ConfigError when an address is taken."""
+    send, receive = trio.open_memory_channel[AuditEvent](AUDIT_CAPACITY)
+    public = _public_services(config, control, searcher, stores, metrics, now, send, banner)
+    web = hypercorn_config(keep_alive_seconds=config.http.keep_alive_seconds, graceful_seconds=GRACEFUL_SECONDS)
+    state = ServerState(max_connections=config.http.max_connections)
+
+    async def serve(app: Any, one: socket.socket) -> None:
+        await nursery.start(partial(serve_app, app, web, [one], stop, state=state))
+
+    tcp = _open(lambda: tcp_listener(config.http.host, config.http.port), f"{config.http.host}:{config.http.port}")
+    await serve(create_app(public), tcp)
+    if config.http.socket:
+        path = Path(config.http.socket)
+        await serve(create_app(public, any_host=True), _open(lambda: unix_listener(path), str(path)))
+    await serve(
+        create_admin(_admin_services(config, control, metrics), trusted=True),
+        _open(lambda: unix_listener(admin_socket), str(admin_socket)),
+    )
+    admin_url = ""
+    if config.admin.port >= 0:
+        admin = _open(lambda: tcp_listener("127.0.0.1", config.admin.port), f"127.0.0.1:{config.admin.port}")
+        await serve(create_admin(_admin_services(config, control, metrics), trusted=False), admin)
+        admin_url = f"http://127.0.0.1:{admin.getsockname()[1]}"
+    host = f"[{config.http.host}]" if ":" in config.http.host else config.http.host
+    return Listening(
+        url=f"http://{host}:{tcp.getsockname()[1]}",
+        admin_url=admin_url,
+        audit_entries=receive,
+        close_audit=send.close,
+    )
+
+
+def _public_services(
+    config: Config,
+    control: Control,
+    searcher: Searcher,
+    stores: Stores,
+    metrics: Metrics,
+    now: Callable[[], float],
+    audit: trio.MemorySendChannel[AuditEvent],
+    banner: str,
+) -> PublicServices:
+    def note(entry: AuditEvent) -> None:
+        try:
+            audit.send_nowait(entry)
+        except (trio.WouldBlock, trio.ClosedResourceError):
+            metrics.audit_lost.inc()  # no search waits for its audit row; what is lost is counted
+
+    return PublicServices(
+        search=searcher.search,
+        creators=stores.catalog.creators_with_accounts,
+        recent_content=stores.catalog.recent_content,
+        ready=control.ready,
+        audit=note,
+        now=now,
+        observe_search=metrics.searches.observe,
+        allowed_hosts=lambda: control.config.http.allowed_hosts,
+        max_body_bytes=config.http.max_body_bytes,
+        request_timeout_seconds=config.http.request_timeout_seconds,
+        banner=banner,
+    )
+
+
+def _admin_services(config: Config, control: Control, metrics: Metrics) -> AdminServices:
+    return AdminServices(
+        status=control.status,
+        refresh_metrics=control.refresh_metrics,
+        registry=metrics.registry,
+        reload=control.reload,
+        import_rows=control.import_rows,
+        allowed_hosts=lambda: control.config.http.allowed_hosts,
+        key=_admin_key(config),
+        max_body_bytes=config.http.max_body_bytes,
+    )
+
+
+def _admin_key(config: Config) -> str:
+    if not config.admin.key_file:
+        return ""
+    try:
+        key = Path(config.admin.key_file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"admin.key_file: {config.admin.key_file}: cannot be read: {error}") from error
+    if len(key) < 16:
+        raise ConfigError(f"admin.key_file: {config.admin.key_file}: the key must have at least 16 characters")
+    return key
+
+
+def _open(opener: Callable[[], socket.socket], address: str) -> socket.socket:
+    try:
+        return opener()
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {address}: {error.strerror}; choose another port or socket") from error

@@ -1,0 +1,53 @@
+"""What the daemon depends on and how far each part is; `/readyz` and the status commands read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from daemon.supervisor import StageEntry
+from proto.api import Counts, DependencyStatus, ReadyAnswer
+from stores.catalog import Catalog
+from stores.schedule import Schedule
+from stores.work import Work
+
+KEYWORD_SEARCH = "keyword_search"
+
+
+class Readiness:
+    """Named dependencies; keyword search alone decides whether the daemon is ready to serve."""
+
+    def __init__(self) -> None:
+        self.dependencies: dict[str, DependencyStatus] = {}
+        self.set(KEYWORD_SEARCH, "loading", loaded=0.0)
+
+    def set(self, name: str, state: str, *, detail: str = "", loaded: float = 1.0) -> None:
+        self.dependencies[name] = DependencyStatus(state=state, detail=detail, loaded=round(loaded, 3))
+
+    @property
+    def serving(self) -> bool:
+        return self.dependencies[KEYWORD_SEARCH].state == "ok"
+
+    @property
+    def status(self) -> str:
+        if not self.serving:
+            return "starting"
+        return "ok" if all(part.state in ("ok", "off") for part in self.dependencies.values()) else "degraded"
+
+
+async def ready_answer(
+    readiness: Readiness, board: Mapping[str, StageEntry], catalog: Catalog, work: Work, schedule: Schedule
+) -> ReadyAnswer:
+    """From kept counters only, so it answers at once however busy the daemon is."""
+    counts = await catalog.counts()
+    pending = await work.pending() + await schedule.pending()
+    return ReadyAnswer(
+        status=readiness.status,
+        counts=Counts(
+            creators=counts.creators,
+            accounts=counts.accounts,
+            content_items=counts.content_items,
+            work_pending=pending,
+        ),
+        dependencies=dict(readiness.dependencies),
+        stages=[entry.status() for entry in board.values()],
+    )

@@ -1,0 +1,75 @@
+"""The admin application: status, metrics, reload, import. On a unix socket its mode is the key."""
+
+from __future__ import annotations
+
+import hmac
+
+import msgspec
+import trio
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from daemon.web import guard, problems
+from daemon.web.problems import problem
+from daemon.web.search import json_response
+from daemon.web.services import AdminServices
+from proto.errors import Malformed
+
+
+class Reloaded(msgspec.Struct):
+    """Which changed settings are in force now, and which wait for a restart."""
+
+    applied: list[str]
+    needs_restart: list[str]
+
+
+def create_admin(services: AdminServices, *, trusted: bool) -> QuartTrio:
+    """``trusted``: the unix socket. On TCP a key is asked for; without one configured only reading is allowed."""
+    app = QuartTrio("daemon.web.admin", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = services.max_body_bytes
+    guard.register(app, services.allowed_hosts, any_host=trusted)
+    problems.register(app)
+
+    @app.before_request
+    async def authorise() -> Response | None:
+        if trusted:
+            return None
+        if services.key:
+            stated = request.headers.get("Authorization", "").removeprefix("Bearer ")
+            if hmac.compare_digest(stated.encode(errors="replace"), services.key.encode()):
+                return None
+            return problem(403, "key_required", "the admin listener asks for Authorization: Bearer …")
+        if request.method not in ("GET", "HEAD"):
+            return problem(403, "key_required", "without a configured admin key, changes go over the unix socket only")
+        return None
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        return Response(b'{"status":"ok"}', content_type="application/json")
+
+    @app.get("/v1/status")
+    async def status() -> Response:
+        return json_response(await services.status())
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        await services.refresh_metrics()
+        text = await trio.to_thread.run_sync(generate_latest, services.registry)
+        return Response(text, content_type=CONTENT_TYPE_LATEST)
+
+    @app.post("/v1/reload")
+    async def reload() -> Response:
+        applied, needs_restart = await services.reload()
+        return json_response(Reloaded(applied=applied, needs_restart=needs_restart))
+
+    @app.post("/v1/import")
+    async def import_rows() -> Response:
+        """Body: a JSON list of [line, text]; answer: a verdict for each."""
+        try:
+            rows = msgspec.json.decode(await request.get_data(), type=list[tuple[int, str]])
+        except msgspec.DecodeError as error:
+            raise Malformed(f"the body is not a list of [line, text]: {error}") from error
+        return Response(msgspec.json.encode(await services.import_rows(rows)), content_type="application/json")
+
+    return app

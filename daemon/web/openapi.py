@@ -1,0 +1,76 @@
+"""The OpenAPI 3.1 document, made from the types that are sent and a table of routes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from proto.api import CreatorDetail, Problem, ReadyAnswer, SearchAnswer
+
+QUERY = {"type": "string", "maxLength": 512}
+ROUTES: dict[str, dict[str, Any]] = {
+    "/v1/search": {
+        "summary": "Find creators: keywords and meaning, ranked and explained.",
+        "type": SearchAnswer,
+        "query": {
+            "q": (QUERY, "Words to look for; empty lists everyone by quality."),
+            "limit": ({"type": "integer", "minimum": 1, "maximum": 100, "default": 20}, "Hits on this page."),
+            "cursor": ({"type": "string"}, "The `cursor` of the page before, with the same `q`."),
+            "explain": ({"type": "boolean", "default": True}, "Whether hits say how their score comes about."),
+        },
+        "problems": (400, 421, 403, 503),
+    },
+    "/v1/creators/{creator_id}": {
+        "summary": "One creator with accounts, labels and recent content.",
+        "type": CreatorDetail,
+        "path": {"creator_id": ({"type": "string", "pattern": "^[0-9]{1,19}$"}, "The creator's id.")},
+        "problems": (400, 404, 421, 403),
+    },
+    "/healthz": {"summary": "Alive.", "type": dict[str, str], "problems": (421, 403)},
+    "/readyz": {
+        "summary": "What is loaded, how much is stored and what is pending; 503 until keyword search serves.",
+        "type": ReadyAnswer,
+        "also": (503,),
+        "problems": (421, 403),
+    },
+    "/openapi.json": {"summary": "This document.", "type": dict[str, Any], "problems": (421, 403)},
+}
+TITLES = {400: "Bad request", 403: "Foreign origin", 404: "Not found", 421: "Foreign host", 503: "Loading"}
+
+
+def document(version: str) -> bytes:
+    """JSON."""
+    types = [route["type"] for route in ROUTES.values()]
+    schemas, components = msgspec.json.schema_components([*types, Problem], ref_template="#/components/schemas/{name}")
+    problem = {"content": {"application/problem+json": {"schema": schemas[-1]}}}
+    paths = {
+        path: {"get": _operation(route, schema, problem)}
+        for (path, route), schema in zip(ROUTES.items(), schemas, strict=False)
+    }
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {"title": "pokedexd", "version": version, "license": {"name": "Apache-2.0"}},
+            "paths": paths,
+            "components": {"schemas": components},
+        }
+    )
+
+
+def _operation(route: dict[str, Any], schema: Any, problem: dict[str, Any]) -> dict[str, Any]:
+    ok = {"description": "OK", "content": {"application/json": {"schema": schema}}}
+    responses: dict[str, Any] = {"200": ok}
+    for status in route.get("also", ()):
+        responses[str(status)] = ok | {"description": TITLES[status]}
+    for status in route["problems"]:
+        responses.setdefault(str(status), {"description": TITLES[status]} | problem)
+    return {
+        "summary": route["summary"],
+        "parameters": [
+            {"name": name, "in": place, "required": place == "path", "schema": of, "description": text}
+            for place in ("path", "query")
+            for name, (of, text) in route.get(place, {}).items()
+        ],
+        "responses": responses,
+    }

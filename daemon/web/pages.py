@@ -1,0 +1,78 @@
+"""The pages for people: server-rendered, without scripts."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from daemon.web.params import decode_cursor, whole_number
+from daemon.web.search import answer, detail
+from daemon.web.services import PublicServices
+from proto.errors import Unavailable
+
+PAGE_SIZE = 20
+STATIC_AGE_SECONDS = 3_600
+
+
+def register(app: QuartTrio, services: PublicServices) -> None:
+    pages = Environment(
+        loader=PackageLoader("daemon.web", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    pages.filters |= {"short": short_count, "initials": initials, "share": share}
+
+    @app.get("/")
+    async def home() -> Response:
+        text = request.args.get("q", "")[:512]
+        limit = whole_number(request.args.to_dict(), "limit", PAGE_SIZE, 1, 100)
+        cursor = request.args.get("cursor", "")
+        offset = decode_cursor(cursor, text) if cursor else 0
+        ready = await services.ready()
+        try:
+            found = await answer(services, text, limit, offset, explain=True)
+        except Unavailable:
+            found = None
+        following = urlencode({"q": text, "cursor": found.cursor}) if found and found.cursor else ""
+        return html(
+            pages.get_template("search.html").render(
+                q=text, found=found, ready=ready, following=following, offset=offset, banner=services.banner
+            )
+        )
+
+    @app.get("/creators/<creator_id>")
+    async def creator_page(creator_id: str) -> Response:
+        page = await detail(services, creator_id)
+        return html(
+            pages.get_template("creator.html").render(
+                creator=page.creator, content=page.recent_content, q="", banner=services.banner
+            )
+        )
+
+
+def html(text: str) -> Response:
+    return Response(text, content_type="text/html; charset=utf-8")
+
+
+def short_count(number: int | None) -> str:
+    """48210 → 48.2k; None → unknown."""
+    if number is None:
+        return "unknown"
+    for step, letter in ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k")):
+        if number >= step:
+            return f"{number / step:.1f}".removesuffix(".0") + letter
+    return str(number)
+
+
+def initials(name: str) -> str:
+    """At most two letters that stand for a missing picture."""
+    words = [word for word in name.split() if any(one.isalnum() for one in word)]
+    letters = [next(one for one in word if one.isalnum()) for word in words[:2]]
+    return "".join(letters).upper() or "?"
+
+
+def share(value: Any, total: Any) -> int:
+    """Tenths of a whole, 0..20, for a bar's width class."""
+    return max(0, min(20, round(20 * float(value) / float(total)))) if total else 0

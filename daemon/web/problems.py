@@ -1,0 +1,91 @@
+"""Errors as RFC 9457 problem+json: what is wrong, where, and a request id to find it in the log by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+from quart import Response, g
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
+
+from proto.api import Problem
+from proto.errors import Malformed, NotFound, PokedexError, StoreBusy, Throttled, Unavailable
+
+log = structlog.get_logger("web")
+
+STATUS_OF: tuple[tuple[type[PokedexError], int], ...] = (
+    (NotFound, 404),
+    (Malformed, 400),
+    (Unavailable, 503),
+    (Throttled, 429),
+    (StoreBusy, 503),
+)
+TITLES = {
+    400: "Bad request",
+    403: "Forbidden",
+    404: "Not found",
+    405: "Method not allowed",
+    408: "Request timeout",
+    413: "Content too large",
+    421: "Misdirected request",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Unavailable",
+}
+
+
+class BadParameter(PokedexError):
+    """A query parameter is wrong; ``pointer`` names it."""
+
+    def __init__(self, text: str, *, pointer: str, code: str = "bad_parameter") -> None:
+        super().__init__(text)
+        self.pointer, self.code = pointer, code
+
+
+def problem(status: int, code: str, detail: str = "", pointer: str = "") -> Response:
+    body = Problem(
+        type=f"urn:pokedexd:problem:{code}",
+        title=TITLES.get(status, "Error"),
+        status=status,
+        code=code,
+        detail=detail,
+        request_id=g.get("request_id", ""),
+        pointer=pointer,
+    )
+    return Response(msgspec.json.encode(body), status, content_type="application/problem+json")
+
+
+def register(app: QuartTrio) -> None:
+    """Every failure of a handler becomes a problem; unexpected ones are logged and say nothing of themselves."""
+    handlers: dict[type[Exception], Callable[[Any], Response]] = {
+        BadParameter: lambda error: problem(400, error.code, str(error), error.pointer),
+        PokedexError: _expected,
+        HTTPException: _http,
+        Exception: _unexpected,
+    }
+    for kind, handler in handlers.items():
+        app.register_error_handler(kind, handler)
+
+
+def _expected(error: PokedexError) -> Response:
+    for kind, status in STATUS_OF:
+        if isinstance(error, kind):
+            return problem(status, kind.__name__.lower(), str(error))
+    return _unexpected(error)
+
+
+def _http(error: HTTPException) -> Response:
+    status = error.code or 500
+    answer = problem(status, (error.name or "error").lower().replace(" ", "_"), error.description or "")
+    for name, value in error.get_headers():
+        if name.lower() in ("allow", "retry-after"):
+            answer.headers[name] = value
+    return answer
+
+
+def _unexpected(error: Exception) -> Response:
+    log.error("request failed", request_id=g.get("request_id", ""), exc_info=error)
+    return problem(500, "internal_error", "see the log under this request id")

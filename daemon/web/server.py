@@ -1,0 +1,172 @@
+"""A trio server loop over hypercorn's protocol code: one bad connection never ends the daemon.
+
+Stock ``hypercorn.trio.serve`` lets several malformed requests end the whole process, and its idle timer is never
+re-armed under quart-trio; the guard around ``run`` and the shielded ``Updated`` mend both.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import stat
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Event, Updated
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import wrap_app
+
+log = structlog.get_logger("web")
+
+
+class ServerState(msgspec.Struct):
+    """One listener's open connections and those dropped for a malformed request."""
+
+    max_connections: int = 512
+    open: int = 0
+    dropped: int = 0
+
+
+class GuardedTCPServer(TCPServer):
+    """hypercorn's connection handler behind a guard and a limit."""
+
+    def __init__(self, state: ServerState, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._state = state
+
+    async def protocol_send(self, event: Event) -> None:
+        if isinstance(event, Updated):  # quart-trio cancels its sender just here; the idle timer must still be set
+            with trio.CancelScope(shield=True):
+                await super().protocol_send(event)
+        else:
+            await super().protocol_send(event)
+
+    async def run(self) -> None:
+        if self._state.open >= self._state.max_connections:
+            await trio.aclose_forcefully(self.stream)
+            return
+        self._state.open += 1
+        try:
+            await super().run()
+        except BaseException as error:
+            await self._contain(error)
+        finally:
+            self._state.open -= 1
+
+    async def _contain(self, error: BaseException) -> None:
+        """Drops the connection for any ordinary error; cancellation and exits pass on."""
+        fatal, ordinary = _split(error)
+        if ordinary is not None:
+            self._state.dropped += 1
+            log.info("connection dropped", error=repr(ordinary))
+        with trio.CancelScope(shield=True):
+            await trio.aclose_forcefully(self.stream)
+        if fatal is not None:
+            raise fatal
+
+
+def _split(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(lambda one: not isinstance(one, (Exception, BaseExceptionGroup)))
+    return (None, error) if isinstance(error, Exception) else (error, None)
+
+
+def tcp_listener(host: str, port: int) -> socket.socket:
+    """Raises OSError when the address is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def unix_listener(path: Path, mode: int = 0o660) -> socket.socket:
+    """A stale socket of a process that is gone is replaced; there is no moment with a wider mode."""
+    try:
+        if stat.S_ISSOCK(path.lstat().st_mode):
+            path.unlink()
+    except FileNotFoundError:
+        pass
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o777 & ~mode)
+    try:
+        listener.bind(str(path))
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.umask(before)
+    listener.listen(64)
+    return listener
+
+
+def hypercorn_config(*, keep_alive_seconds: float, graceful_seconds: float) -> Config:
+    config = Config()
+    config.keep_alive_timeout = keep_alive_seconds
+    config.graceful_timeout = graceful_seconds
+    config.shutdown_timeout = 5.0
+    config.ssl_handshake_timeout = 10.0
+    config.include_server_header = False
+    config.h11_max_incomplete_size = 16_384
+    config.websocket_max_message_size = 65_536
+    config.errorlog = None
+    config.accesslog = None
+    return config
+
+
+async def serve_app(
+    app: Any,
+    config: Config,
+    sockets: list[socket.socket],
+    stop: trio.Event,
+    *,
+    state: ServerState | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    task_status: trio.TaskStatus[list[Any]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serves until ``stop``: then no new connection, idle ones close at once, open requests get the graceful time.
+
+    ``task_status`` is told the bound addresses.
+    """
+    wrapped = wrap_app(app, config.wsgi_max_body_size, "asgi")
+    shared: dict[str, Any] = {}
+    lifespan, context = Lifespan(wrapped, config, shared), WorkerContext(None)
+    async with trio.open_nursery() as life:
+        await life.start(lifespan.handle_lifespan)
+        await lifespan.wait_for_startup()
+        handler = partial(
+            GuardedTCPServer, state or ServerState(), wrapped, config, context, ConnectionState(shared.copy())
+        )
+        async with trio.open_nursery() as connections:
+            async with trio.open_nursery() as accept:
+                listeners = [_listener(one, ssl_context) for one in sockets]
+                accept.start_soon(partial(trio.serve_listeners, handler, listeners, handler_nursery=connections))
+                task_status.started([one.getsockname() for one in sockets])
+                await stop.wait()
+                accept.cancel_scope.cancel("shutdown")
+            await context.terminated.set()
+            connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
+        await lifespan.wait_for_shutdown()
+        life.cancel_scope.cancel("shutdown")
+
+
+def _listener(one: socket.socket, ssl_context: ssl.SSLContext | None) -> Any:
+    one.setblocking(False)
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(one))
+    if ssl_context is None or one.family == socket.AF_UNIX:
+        return listener
+    return trio.SSLListener(listener, ssl_context, https_compatible=True)

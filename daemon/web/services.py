@@ -1,0 +1,45 @@
+"""What the handlers need of the daemon, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from proto.api import AdminStatus, ReadyAnswer
+from proto.ids import CreatorId
+from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount
+from stores.ports import SearchPage, SearchQuery
+
+CreatorWithAccounts = tuple[Creator, list[CreatorAccount]]
+
+
+class PublicServices(msgspec.Struct, kw_only=True, frozen=True):
+    """Of the public listener."""
+
+    search: Callable[[SearchQuery], Awaitable[SearchPage]]
+    creators: Callable[[Sequence[CreatorId]], Awaitable[list[CreatorWithAccounts | None]]]
+    recent_content: Callable[[CreatorId, int], Awaitable[list[ContentItem]]]
+    ready: Callable[[], Awaitable[ReadyAnswer]]
+    audit: Callable[[AuditEvent], None]
+    now: Callable[[], float]
+    observe_search: Callable[[float], None]
+    allowed_hosts: Callable[[], list[str]]
+    max_body_bytes: int
+    request_timeout_seconds: float
+    banner: str = ""
+
+
+class AdminServices(msgspec.Struct, kw_only=True, frozen=True):
+    """Of the admin listener."""
+
+    status: Callable[[], Awaitable[AdminStatus]]
+    refresh_metrics: Callable[[], Awaitable[None]]
+    registry: CollectorRegistry
+    reload: Callable[[], Awaitable[tuple[list[str], list[str]]]]
+    import_rows: Callable[[Sequence[tuple[int, str]]], Awaitable[Sequence[msgspec.Struct]]]
+    allowed_hosts: Callable[[], list[str]]
+    key: str
+    """Bearer key of the TCP listener; empty: only reading is allowed there."""
+    max_body_bytes: int

@@ -1,0 +1,74 @@
+"""How text becomes words, for documents and queries alike: pure functions."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+MAX_QUERY_CHARS = 512
+MAX_QUERY_WORDS = 32
+
+_LATIN_MARKS = re.compile("[\u0300-\u036f]")
+"""Combining diacritics of Latin, Greek and Cyrillic; marks of other scripts are letters of their own and stay."""
+
+_UNSPACED = (
+    "\u0e00-\u0eff"  # Thai, Lao
+    "\u1000-\u109f\u1780-\u17ff"  # Burmese, Khmer
+    "\u3040-\u30ff\u31f0-\u31ff"  # kana
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"  # Han
+)
+_UNSPACED_RUN = re.compile(f"[{_UNSPACED}]+")
+_WORD = re.compile(r"[^\W_]+(?:[\u0300-\u036f\u0900-\u0dff\u0600-\u06ff\u0e00-\u0eff\u1780-\u17ff]*[^\W_]*)*")
+_SPACE = re.compile(r"\s+")
+
+
+def fold(text: str) -> str:
+    """Case, width and Latin diacritics folded ("Pokémon" is "POKEMON"); folding twice changes nothing."""
+    if text.isascii():
+        return text.lower()
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    bare = unicodedata.normalize("NFKC", _LATIN_MARKS.sub("", decomposed)).casefold()
+    return unicodedata.normalize("NFKC", bare)
+
+
+def tokens(text: str) -> list[str]:
+    """Folded words; runs of scripts written without spaces become overlapping pairs of characters."""
+    folded = fold(text)
+    if folded.isascii():
+        return re.findall(r"[a-z0-9]+", folded)
+    found: list[str] = []
+    for word in _WORD.findall(folded):
+        begin = 0
+        for run in _UNSPACED_RUN.finditer(word):
+            if run.start() > begin:
+                found.append(word[begin : run.start()])
+            found.extend(_pairs(run.group()))
+            begin = run.end()
+        if begin < len(word):
+            found.append(word[begin:])
+    return found
+
+
+def index_text(text: str) -> str:
+    """Words joined by spaces, for an index that splits at white space."""
+    return " ".join(tokens(text))
+
+
+def query_words(text: str) -> tuple[str, ...]:
+    """The distinct words of a query in their order, within the caps."""
+    return tuple(dict.fromkeys(tokens(text[:MAX_QUERY_CHARS])))[:MAX_QUERY_WORDS]
+
+
+def exact_key(text: str) -> str:
+    """What two spellings of one name share: folded, one space between words, no leading @, no punctuation around.
+
+    A name without any word (emoji, punctuation) is its own key.
+    """
+    folded = _SPACE.sub(" ", fold(text)).strip()
+    bare = folded.removeprefix("@")
+    words = " ".join(_WORD.findall(bare))
+    return (words or bare)[:200]
+
+
+def _pairs(run: str) -> list[str]:
+    return [run] if len(run) == 1 else [run[at : at + 2] for at in range(len(run) - 1)]

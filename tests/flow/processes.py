@@ -1,0 +1,194 @@
+"""Real processes: the simulator and the daemon as a user starts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import msgspec
+
+from proto.ids import CreatorId
+from proto.records import Creator, CreatorAccount
+from stores.codec import decode, encode
+from stores.env import Environment
+
+ROOT = Path(__file__).parents[2]
+COMMAND = (sys.executable, "-m", "daemon")
+PATIENCE_SECONDS = 120
+
+
+class Simulator:
+    """The simulated platforms in a process of their own."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "daemon.simulator", "--port", "0", "--parent-pipe", *arguments],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdout is not None
+        said = json.loads(self._process.stdout.readline())
+        self.url: str = said["url"]
+        self.now: int = said["now"]
+
+    def get(self, path: str) -> Any:
+        return httpx2.get(f"{self.url}{path}", trust_env=False, timeout=30).json()
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.terminate()
+        self._process.wait(10)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+@contextmanager
+def simulator(*arguments: str) -> Iterator[Simulator]:
+    running = Simulator(*arguments)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+def environment(sim: Simulator, **extra: str) -> dict[str, str]:
+    """What points a daemon at a simulated world with a quota to match."""
+    settings = {
+        "PLATFORMS__YOUTUBE__BASE_URL": f"{sim.url}/youtube/v3",
+        "PLATFORMS__YOUTUBE__KEY": "demo",
+        "PLATFORMS__YOUTUBE__DERIVED_DATA": "granted",
+        "PLATFORMS__YOUTUBE__GENERAL_UNITS_PER_DAY": "10000000",
+        "PLATFORMS__YOUTUBE__REQUESTS_PER_SECOND": "100000",
+        "PLATFORMS__YOUTUBE__BACKFILL_ITEMS": "0",
+        "DAEMON__CLOCK_AT": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(sim.now)),
+        "DAEMON__CLOCK_FROZEN": "true",
+        "LOG__LEVEL": "warning",
+    } | extra
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("POKEDEXD_")}
+    return clean | {f"POKEDEXD_{name}": value for name, value in settings.items()}
+
+
+class Daemon:
+    """`pokedexd serve` on a data dir."""
+
+    def __init__(self, data_dir: Path, env: dict[str, str], *arguments: str) -> None:
+        self.data_dir = data_dir
+        self._log = (data_dir.parent / f"{data_dir.name}.log").open("ab")
+        self.process = subprocess.Popen(
+            [*COMMAND, "serve", "--data-dir", str(data_dir), "--port", "0", *arguments],
+            cwd=ROOT,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().decode()
+        if not line:
+            self.close()
+            raise AssertionError(f"the daemon did not start: {self.log()[-2000:]}")
+        self.url = line.split()[-1]
+
+    def log(self) -> str:
+        return Path(self._log.name).read_text(errors="replace")
+
+    def get(self, path: str, **params: Any) -> httpx2.Response:
+        return httpx2.get(f"{self.url}{path}", params=params, trust_env=False, timeout=30)
+
+    def search(self, text: str, limit: int = 10) -> list[tuple[str, float]]:
+        answer = self.get("/v1/search", q=text, limit=limit).json()
+        return [(hit["creator"]["creator_id"], round(hit["score"], 5)) for hit in answer["hits"]]
+
+    def wait_until_done(self) -> dict[str, Any]:
+        """Until everything known is fetched and searchable; the last `/readyz`."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        ready: dict[str, Any] = {}
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"the daemon died: {self.log()[-3000:]}"
+            reply = self.get("/readyz")
+            ready = reply.json()
+            if reply.status_code == 200 and ready["counts"]["work_pending"] == 0 and ready["counts"]["accounts"]:
+                return ready
+            time.sleep(0.1)
+        raise AssertionError(f"not done after {PATIENCE_SECONDS} s: {ready}\n{self.log()[-3000:]}")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.close()
+
+    def terminate(self, patience_seconds: float = 30) -> int:
+        self.process.terminate()
+        code = self.process.wait(patience_seconds)
+        self.close()
+        return code
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self._log.close()
+
+
+def run_cli(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+
+
+def import_world(sim: Simulator, data_dir: Path, env: dict[str, str]) -> list[str]:
+    """Imports every channel of the world through the command; returns their ids."""
+    ids: list[str] = sim.get("/_simulator/accounts?platform=youtube")
+    listing = data_dir.parent / f"{data_dir.name}.csv"
+    listing.write_text("channel_id\n" + "\n".join(ids))
+    done = run_cli("import", str(listing), "--data-dir", str(data_dir), env=env)
+    assert done.returncode == 0, done.stderr
+    return ids
+
+
+DERIVED = (
+    "accounts",
+    "creators",
+    "content",
+    "embeddings",
+    "account_vectors",
+    "work",
+    "dead_letters",
+    "account_by_handle",
+)
+
+
+def fingerprint(data_dir: Path) -> dict[str, dict[str, str]]:
+    """Everything that does not depend on the order of arrival, readable when a comparison fails."""
+    env = Environment(data_dir, map_size_bytes=64 << 30)
+    try:
+        with env.snapshot() as txn:
+            found = {name: {key.hex(): value.hex() for key, value in txn.scan(name)} for name in DERIVED}
+            found["creators"] = {key.hex(): _without_row(value) for key, value in txn.scan("creators")}
+            return found
+    finally:
+        env.close()
+
+
+def _without_row(value: bytes) -> str:
+    creator = decode(Creator, value)
+    return encode(msgspec.structs.replace(creator, row=0)).hex()
+
+
+def stored_accounts(data_dir: Path) -> dict[str, CreatorId | None]:
+    env = Environment(data_dir, map_size_bytes=64 << 30)
+    try:
+        with env.snapshot() as txn:
+            accounts = [decode(CreatorAccount, value) for _, value in txn.scan("accounts")]
+            return {account.platform_user_id: account.creator_id for account in accounts}
+    finally:
+        env.close()
