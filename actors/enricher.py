@@ -140,6 +140,7 @@ def _texts(bundle: CreatorBundle) -> CreatorTexts:
     accounts = [part.account for part in bundle.accounts]
     items = [item for part in bundle.accounts for item in part.items]
     return CreatorTexts(
+        name=bundle.creator.name,
         bio=" ".join(account.bio for account in accounts),
         titles=tuple(item.title_or_caption for item in items),
         tags=tuple(tag for item in items for tag in item.tags[:10])

@@ -7,8 +7,8 @@ import csv
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -21,6 +21,7 @@ from rich.table import Table
 
 from daemon.admin_client import ROWS_PER_REQUEST, AdminClient
 from daemon.app import Running, run_daemon
+from daemon.clock import make_clock
 from daemon.config import Config, Loaded, admin_socket_path, data_dir, dump, load, model_folder
 from daemon.demo import DemoWorld, run_demo
 from daemon.importing import Verdict, import_rows, read_rows
@@ -235,21 +236,15 @@ async def _serve(loaded: Loaded, settings: Callable[[], Loaded]) -> None:
     stop = trio.Event()
     folder = data_dir(loaded.config, os.environ)
     socket_path = admin_socket_path(loaded.config, os.environ, folder)
-    async with trio.open_nursery() as nursery:
-        running: Running = await nursery.start(
-            lambda task_status: run_daemon(
-                loaded,
-                data_dir=folder,
-                admin_socket=socket_path,
-                stop=stop,
-                reload=settings,
-                task_status=task_status,
+    async with trio.open_nursery() as beside:
+        async with trio.open_nursery() as nursery:
+            running: Running = await nursery.start(
+                partial(run_daemon, loaded, data_dir=folder, admin_socket=socket_path, stop=stop, reload=settings)
             )
-        )
-        sys.stdout.write(f"pokedexd serves {running.url}\n")
-        sys.stdout.flush()
-        await nursery.start(watch_signals, stop, running)
-        await stop.wait()
+            await beside.start(watch_signals, stop, running)
+            sys.stdout.write(f"pokedexd serves {running.url}\n")
+            sys.stdout.flush()
+        beside.cancel_scope.cancel("stopped")
 
 
 async def watch_signals(
@@ -292,7 +287,8 @@ def _importer(config: Config) -> Iterator[Callable[[Sequence[tuple[int, str]]], 
         return
     env = Environment(data_dir(config, os.environ), map_size_bytes=config.storage.map_size_gib << 30)
     try:
-        yield lambda rows: trio.run(import_rows, env, rows, time.time())
+        now = make_clock(config.daemon, env)
+        yield lambda rows: trio.run(import_rows, env, rows, now())
     finally:
         env.close()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import math
+import re
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -142,9 +144,12 @@ PREFIX = "POKEDEXD_"
 OTHER_VARIABLES = {"POKEDEXD_CONFIG", "POKEDEXD_DATA_DIR"}
 SECRETS = {"platforms.youtube.key": "youtube-key"}
 """Settings that never stand in the file, and the name of the credential that may hold each."""
+SECRET_FILES = {"admin.key_file": "admin-key"}
+"""Settings that name a file with a secret, and the credential that may be that file."""
 
 LEVELS = ("debug", "info", "warning", "error")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:]+")
 RELOADABLE = (
     "log.",
     "search.keyword_weight",
@@ -157,7 +162,7 @@ RELOADABLE = (
 
 
 class Loaded(msgspec.Struct, kw_only=True, frozen=True):
-    """The effective settings and where each came from: default, file, environment, credential or flag."""
+    """The effective settings and where each came from: default, file, credential, environment, flag or key_file."""
 
     config: Config
     origin: dict[str, str]
@@ -165,38 +170,46 @@ class Loaded(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any]) -> Loaded:
-    """Flag over environment over file over default. Raises ConfigError with every problem found."""
+    """Flag over environment over credential over file over default.
+
+    ``overrides``: dotted key → value, None for a flag not given. Raises ConfigError with every problem found, a line each.
+    """
     known = known_keys()
     problems: list[str] = []
     values: dict[str, Any] = {}
     origin = dict.fromkeys(known, "default")
     layers = (
-        ("file", str(path), _file_values(path, problems)),
-        ("environment", "environment", _environment_values(environ, known, problems)),
-        ("credential", "credential", _credential_values(environ)),
-        ("flag", "flag", {key: value for key, value in overrides.items() if value is not None}),
+        ("file", _file_values(path, known, problems)),
+        ("credential", _credential_values(environ, problems)),
+        ("environment", _environment_values(environ, known, problems)),
+        ("flag", {key: value for key, value in overrides.items() if value is not None}),
     )
-    for name, place, layer in layers:
+    for name, layer in layers:
         for key, value in layer.items():
-            if key not in known:
-                problems.append(f"{place}: unknown setting {key!r}{_near(key, known)}")
-            elif name == "file" and key in SECRETS:
-                problems.append(
-                    f"{place}: {key}: a secret does not belong in the file; use {key}_file or {variable_of(key)}"
-                )
-            else:
-                problem = _check(known[key], value, strict=name == "file")
-                if problem:
-                    problems.append(f"{place}: {key}: {problem}")
-                values[key], origin[key] = value, name
+            problem = _problem(key, value, known, in_file=name == "file")
+            if problem:
+                problems.append(f"{_place(name, key, path)}: {problem}")
+            values[key], origin[key] = value, name
     if problems:
         raise ConfigError("\n".join(problems))
     config = msgspec.convert(_nested(values), Config, strict=False)
     config = _with_secret_files(config, origin)
     wrong = semantic_problems(config)
     if wrong:
-        raise ConfigError("\n".join(f"{_place(key, origin, path)}: {text}" for key, text in wrong))
+        raise ConfigError("\n".join(f"{_place(origin[key], key, path)}: {key}: {text}" for key, text in wrong))
     return Loaded(config=config, origin=origin, path=path)
+
+
+def _problem(key: str, value: Any, known: Mapping[str, Any], *, in_file: bool) -> str:
+    """What is wrong with one setting, empty when nothing is."""
+    if key not in known:
+        if any(one.startswith(f"{key}.") for one in known):
+            return f"{key} is a section, written [{key}]; found {value!r}"
+        return f"unknown setting {key!r}{_near(key, known)}"
+    if in_file and key in SECRETS:
+        return f"{key}: a secret does not belong in the file; use {key}_file or {variable_of(key)}"
+    problem = _check(known[key], value, strict=in_file)
+    return f"{key}: {problem}" if problem else ""
 
 
 def known_keys(section: type[Section] = Config, prefix: str = "") -> dict[str, Any]:
@@ -218,42 +231,61 @@ def variable_of(key: str) -> str:
 
 def semantic_problems(config: Config) -> list[tuple[str, str]]:
     """What no type says: (key, problem)."""
-    found: list[tuple[str, str]] = []
-    if config.http.host not in LOOPBACK:
-        found.append(
-            (
-                "http.host",
-                f"{config.http.host!r} is not loopback; beyond it a key is needed, and this version has no keys",
-            )
-        )
-    if config.storage.backend != "lmdb":
-        found.append(("storage.backend", f"{config.storage.backend!r} is not known; expected 'lmdb'"))
-    if config.log.level not in LEVELS:
-        found.append(("log.level", f"{config.log.level!r} is not one of {', '.join(LEVELS)}"))
-    if config.log.format not in ("text", "json"):
-        found.append(("log.format", f"{config.log.format!r} is neither 'text' nor 'json'"))
-    if not -1 <= config.admin.port <= 65_535:
-        found.append(
-            ("admin.port", f"{config.admin.port} is not a port; expected -1 (none), 0 (any free) or 1 to 65535")
-        )
-    if config.daemon.clock_at and _instant(config.daemon.clock_at) is None:
-        found.append(
-            (
-                "daemon.clock_at",
-                f"{config.daemon.clock_at!r} is not an RFC 3339 instant such as 2026-01-31T12:00:00+00:00",
-            )
-        )
-    youtube = config.platforms.youtube
-    if youtube.derived_data not in ("", "granted", "denied"):
-        found.append(("platforms.youtube.derived_data", f"{youtube.derived_data!r} is neither 'granted' nor 'denied'"))
-    if youtube.enabled and youtube.key and not youtube.derived_data:
-        found.append(
-            (
-                "platforms.youtube.derived_data",
-                "must be stated for a live platform: 'granted' when YouTube's grant is held, else 'denied'",
-            )
-        )
-    return found
+    http, youtube, log = config.http, config.platforms.youtube, config.log
+    weights = config.search.field_weights
+    names = list(SearchConfig().field_weights)
+    wrong_hosts = [name for name in http.allowed_hosts if not HOST_NAME.fullmatch(name)]
+    strange = [name for name in weights if name not in names]
+    checks = (
+        (
+            http.host not in LOOPBACK,
+            "http.host",
+            f"{http.host!r} is not loopback; beyond it a key is needed, and this version has no keys",
+        ),
+        (
+            bool(wrong_hosts),
+            "http.allowed_hosts",
+            f"{wrong_hosts} are no bare names; expected a host without scheme, port or path",
+        ),
+        (
+            config.storage.backend != "lmdb",
+            "storage.backend",
+            f"{config.storage.backend!r} is not known; expected 'lmdb'",
+        ),
+        (log.level not in LEVELS, "log.level", f"{log.level!r} is not one of {', '.join(LEVELS)}"),
+        (log.format not in ("text", "json"), "log.format", f"{log.format!r} is neither 'text' nor 'json'"),
+        (
+            not -1 <= config.admin.port <= 65_535,
+            "admin.port",
+            f"{config.admin.port} is not a port; expected -1 (none), 0 (any free) or 1 to 65535",
+        ),
+        (
+            bool(strange),
+            "search.field_weights",
+            f"{strange} are no vector fields; expected some of {', '.join(names)}",
+        ),
+        (
+            any(not 0 <= weight < math.inf for weight in weights.values()),
+            "search.field_weights",
+            f"expected weights of 0 or more, found {weights}",
+        ),
+        (
+            bool(config.daemon.clock_at) and _instant(config.daemon.clock_at) is None,
+            "daemon.clock_at",
+            f"{config.daemon.clock_at!r} is not an RFC 3339 instant such as 2026-01-31T12:00:00+00:00",
+        ),
+        (
+            youtube.derived_data not in ("", "granted", "denied"),
+            "platforms.youtube.derived_data",
+            f"{youtube.derived_data!r} is neither 'granted' nor 'denied'",
+        ),
+        (
+            youtube.enabled and bool(youtube.key) and not youtube.derived_data,
+            "platforms.youtube.derived_data",
+            "must be stated for a live platform: 'granted' when YouTube's grant is held, else 'denied'",
+        ),
+    )
+    return [(key, text) for wrong, key, text in checks if wrong]
 
 
 def dump(loaded: Loaded) -> str:
@@ -273,14 +305,15 @@ def dump(loaded: Loaded) -> str:
 
 def data_dir(config: Config, environ: Mapping[str, str]) -> Path:
     """Setting or flag, else $POKEDEXD_DATA_DIR, else systemd's $STATE_DIRECTORY, else under the home folder."""
-    stated = config.daemon.data_dir or environ.get("POKEDEXD_DATA_DIR") or environ.get("STATE_DIRECTORY")
-    return Path(stated) if stated else Path.home() / ".local" / "share" / "pokedexd"
+    stated = config.daemon.data_dir or environ.get("POKEDEXD_DATA_DIR") or _first_folder(environ, "STATE_DIRECTORY")
+    return Path(stated).expanduser() if stated else Path.home() / ".local" / "share" / "pokedexd"
 
 
 def admin_socket_path(config: Config, environ: Mapping[str, str], data: Path) -> Path:
+    """As set, else in systemd's $RUNTIME_DIRECTORY, else in the data directory."""
     if config.admin.socket:
         return Path(config.admin.socket)
-    runtime = environ.get("RUNTIME_DIRECTORY")
+    runtime = _first_folder(environ, "RUNTIME_DIRECTORY")
     return (Path(runtime) if runtime else data) / "admin.sock"
 
 
@@ -296,16 +329,21 @@ def reloadable(old: Config, new: Config) -> tuple[list[str], list[str]]:
     return now, [key for key in changed if key not in now]
 
 
-def _file_values(path: Path | None, problems: list[str]) -> dict[str, Any]:
+def _first_folder(environ: Mapping[str, str], name: str) -> str:
+    """systemd joins several folders with colons; the first is the unit's own."""
+    return environ.get(name, "").partition(":")[0]
+
+
+def _file_values(path: Path | None, known: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        return _flat(tomllib.loads(path.read_bytes().decode("utf-8")))
+        return _flat(tomllib.loads(path.read_bytes().decode("utf-8")), known)
     except OSError as error:
         problems.append(f"{path}: cannot be read: {error.strerror}")
     except UnicodeDecodeError as error:
         problems.append(f"{path}: not UTF-8 text: byte {error.start} is {error.object[error.start]:#x}")
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         problems.append(f"{path}: not valid TOML: {error}")
     return {}
 
@@ -334,12 +372,20 @@ def _parsed(kind: Any, text: str) -> Any:
     return text
 
 
-def _credential_values(environ: Mapping[str, str]) -> dict[str, Any]:
+def _credential_values(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
+    """systemd's credentials: a secret's text, or the file itself for a setting that names one."""
     folder = environ.get("CREDENTIALS_DIRECTORY")
     if not folder:
         return {}
-    files = {key: Path(folder) / name for key, name in SECRETS.items()}
-    return {key: file.read_text().strip() for key, file in files.items() if file.is_file()}
+    found = {key: str(Path(folder) / name) for key, name in SECRET_FILES.items() if (Path(folder) / name).is_file()}
+    for key, name in SECRETS.items():
+        file = Path(folder) / name
+        try:
+            if file.is_file():
+                found[key] = file.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(f"credential {name}: cannot be read: {error}")
+    return found
 
 
 def _with_secret_files(config: Config, origin: dict[str, str]) -> Config:
@@ -347,7 +393,7 @@ def _with_secret_files(config: Config, origin: dict[str, str]) -> Config:
     if youtube.key or not youtube.key_file:
         return config
     try:
-        key = Path(youtube.key_file).read_text().strip()
+        key = Path(youtube.key_file).expanduser().read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"platforms.youtube.key_file: {youtube.key_file}: cannot be read: {error}") from error
     origin["platforms.youtube.key"] = "key_file"
@@ -358,20 +404,19 @@ def _with_secret_files(config: Config, origin: dict[str, str]) -> Config:
 def _check(kind: Any, value: Any, *, strict: bool) -> str:
     """What is wrong with a value, empty when nothing is. Outside the file, text may stand for a number."""
     try:
-        msgspec.convert(value, kind, strict=strict)
+        converted = msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
         return f"{str(error).lower()}; found {value!r}"
-    return ""
+    return "" if not isinstance(converted, float) or math.isfinite(converted) else "expected a finite number"
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(table: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted keys; a table that is itself a setting's value (field weights) stays whole."""
-    known = known_keys()
     found: dict[str, Any] = {}
     for name, value in table.items():
         key = prefix + name
         if isinstance(value, dict) and value and key not in known:
-            found |= _flat(value, key + ".")
+            found |= _flat(value, known, key + ".")
         elif value == {} and any(one.startswith(key + ".") for one in known):
             continue
         else:
@@ -402,9 +447,9 @@ def _near(name: str, names: Mapping[str, Any]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _place(key: str, origin: Mapping[str, str], path: Path | None) -> str:
-    place = str(path) if origin[key] == "file" else origin[key]
-    return f"{place}: {key}"
+def _place(origin: str, key: str, path: Path | None) -> str:
+    """Where a value came from, in words that lead there."""
+    return {"file": str(path), "environment": f"environment {variable_of(key)}"}.get(origin, origin)
 
 
 def _instant(text: str) -> datetime | None:
@@ -416,9 +461,10 @@ def _instant(text: str) -> datetime | None:
 
 
 def _toml(value: Any) -> str:
+    """A JSON string is a TOML string, but for one control character."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{name} = {_toml(one)}" for name, one in value.items()) + " }"
-    return msgspec.json.encode(value).decode()
+    return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
 
 
 def default_file() -> Path:

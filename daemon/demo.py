@@ -194,7 +194,8 @@ class DemoProgress:
 
 def farewell(console: Console, url: str, admin_url: str, seconds: float, folders: Sequence[Path]) -> None:
     """What a newcomer does next."""
-    console.print(f"\n[bold]ready[/bold] after {seconds:.0f} s: [bold]{url}[/bold]   (operators: {admin_url}/metrics)")
+    console.print(f"\n[bold]ready[/bold] after {seconds:.0f} s: [bold]{url}[/bold]", highlight=False)
+    console.print(f"for operators: {admin_url}/metrics", highlight=False)
     if not folders:
         for example in EXAMPLES:
             console.print(f"  {url}/?q={example.replace(' ', '+')}", highlight=False)
@@ -210,7 +211,7 @@ SIMULATED_KEY = "demo"
 
 BANNER = "Demo: every creator here is played by the simulator; nothing leaves this machine."
 
-WatchSignals = Callable[[trio.Event, Running], Awaitable[None]]
+WatchSignals = Callable[..., Awaitable[None]]
 
 
 class DemoNote(msgspec.Struct):
@@ -286,28 +287,30 @@ async def _serve(
 ) -> None:
     stop = trio.Event()
     started = time.monotonic()
-    async with trio.open_nursery() as nursery:
-        running: Running = await nursery.start(
-            partial(
-                run_daemon,
-                settings,
-                data_dir=folder,
-                admin_socket=folder / "admin.sock",
-                stop=stop,
-                reload=lambda: settings,
-                banner=BANNER,
+    async with trio.open_nursery() as beside:
+        async with trio.open_nursery() as nursery:
+            running: Running = await nursery.start(
+                partial(
+                    run_daemon,
+                    settings,
+                    data_dir=folder,
+                    admin_socket=folder / "admin.sock",
+                    stop=stop,
+                    reload=lambda: settings,
+                    banner=BANNER,
+                )
             )
-        )
-        await nursery.start(watch_signals, stop, running)
-        console.print(f"serving {running.url}", highlight=False)
-        await running.control.schedule_accounts(
-            [account_key(Platform.YOUTUBE, one) for one in await world_accounts(simulated.url)]
-        )
-        await _show_until_done(running, simulated.channels, console, stop)
-        if not stop.is_set():
-            farewell(console, running.url, running.admin_url, time.monotonic() - started, world.folders)
-        await stop.wait()
-        console.print("stopping …")
+            await beside.start(watch_signals, stop, running)
+            console.print(f"serving {running.url}", highlight=False)
+            await running.control.schedule_accounts(
+                [account_key(Platform.YOUTUBE, one) for one in await world_accounts(simulated.url)]
+            )
+            await _show_until_done(running, simulated.channels, console, stop)
+            if not stop.is_set():
+                farewell(console, running.url, running.admin_url, time.monotonic() - started, world.folders)
+            await stop.wait()
+            console.print("stopping …")
+        beside.cancel_scope.cancel("stopped")
 
 
 async def _show_until_done(running: Running, channels: int, console: Console, stop: trio.Event) -> None:

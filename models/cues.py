@@ -20,8 +20,8 @@ _LATIN_MARKS = re.compile("[\u0300-\u036f]")
 
 
 def fold(text: str) -> str:
-    """Case and Latin (and Cyrillic) diacritics removed: ``Café`` → ``cafe``."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    """Case, styled letters and Latin (and Cyrillic) diacritics removed: ``Café`` and ``𝓒𝓪𝓯é`` → ``cafe``."""
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     return unicodedata.normalize("NFC", _LATIN_MARKS.sub("", decomposed))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from statistics import median
 
@@ -73,6 +74,7 @@ def clean(text: str) -> str:
 
     Line breaks may have been lost at the origin, so nothing here relies on them.
     """
+    text = unicodedata.normalize("NFKC", text)  # styled letters (𝐅𝐢𝐭𝐧𝐞𝐬𝐬) are words to a reader, unknown to a tokenizer
     text = _EMAIL.sub(" ", text) if "@" in text or "[" in text else text
     text = _URL.sub(" ", text)
     text = _BARE_URL.sub(" ", text) if "." in text else text

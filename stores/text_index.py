@@ -34,7 +34,9 @@ HEAP_BYTES = 64_000_000
 FEW_MATCHES = 10
 """With fewer creators matching all words, "most words" is enough (see `needed_words`)."""
 BEST_SCORE = 0.95
-"""Keyword score of the best creator that is not an exact match and holds every word."""
+EVERY_WORD = 0.3
+"""A creator that holds every word scores from here to BEST_SCORE, by its BM25 relative to the query's best; one that
+holds only some of them scores below, in proportion to how many were asked for. An exact name scores 1."""
 PREFIX_TERMS = 24
 PREFIX_CHARS = 2
 """The last word also stands for words that begin with it, from this length on."""
@@ -205,13 +207,17 @@ def _search(searcher: Any, schema: Any, text: str, limit: int, boosts: Mapping[s
     words = query_words(text)
     exact_rows = _exact_rows(searcher, schema, text)
     need = len(words)
-    found = _matching(searcher, schema, words, need, limit, boosts)
+    strict = found = _matching(searcher, schema, words, need, limit, boosts)
     while found.count < FEW_MATCHES and (fewer := needed_words(len(words), need)) < need:
         need = fewer
         found = _matching(searcher, schema, words, need, limit, boosts)
-    rows = np.array(searcher.fast_field_values("row", [address for _, address in found.hits]), np.uint32)
-    bm25 = np.array([score for score, _ in found.hits], np.float32)
-    scores = _normalised(bm25, need / max(len(words), 1))
+    if found is strict:
+        rows, scores = _scored(searcher, strict, EVERY_WORD, BEST_SCORE)
+    else:
+        rows, scores = _scored(searcher, found, 0.0, EVERY_WORD * need / len(words))
+        strict_rows, strict_scores = _scored(searcher, strict, EVERY_WORD, BEST_SCORE)
+        among = np.isin(strict_rows, rows)
+        scores[np.searchsorted(rows, strict_rows[among])] = strict_scores[among]
     extra = np.setdiff1d(exact_rows, rows)
     rows, scores = np.concatenate([rows, extra]), np.concatenate([scores, np.zeros(len(extra), np.float32)])
     exact = np.isin(rows, exact_rows)
@@ -222,19 +228,21 @@ def _search(searcher: Any, schema: Any, text: str, limit: int, boosts: Mapping[s
     )
 
 
+def _scored(searcher: Any, found: Any, low: float, high: float) -> tuple[Any, Any]:
+    """Rows ascending, and BM25 relative to the best of the query laid between ``low`` and ``high``."""
+    rows = np.array(searcher.fast_field_values("row", [address for _, address in found.hits]), np.uint32)
+    bm25 = np.array([score for score, _ in found.hits], np.float32)
+    order = np.argsort(rows)
+    best = max(float(bm25.max(initial=0.0)), 1e-9)
+    return rows[order], (low + bm25[order] / best * (high - low)).astype(np.float32)
+
+
 def needed_words(words: int, need: int) -> int:
     """The next looser demand: all words, then two thirds of them, then (for at most two words) any."""
     two_thirds = math.ceil(words * 2 / 3)
     if need > two_thirds:
         return two_thirds
     return 1 if words == 2 and need == 2 else need
-
-
-def _normalised(bm25: Any, share: float) -> Any:
-    """BM25 relative to the best of the query, which gets BEST_SCORE times the share of words asked for."""
-    if not len(bm25):
-        return bm25
-    return (bm25 / max(float(bm25.max()), 1e-9) * BEST_SCORE * share).astype(np.float32)
 
 
 def _exact_rows(searcher: Any, schema: Any, text: str) -> Any:

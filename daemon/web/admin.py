@@ -33,13 +33,15 @@ def create_admin(services: AdminServices, *, trusted: bool) -> QuartTrio:
 
     @app.before_request
     async def authorise() -> Response | None:
-        if trusted:
+        if trusted or request.path == "/healthz":
             return None
         if services.key:
-            stated = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if hmac.compare_digest(stated.encode(errors="replace"), services.key.encode()):
+            stated = request.headers.get("Authorization", "")
+            if hmac.compare_digest(stated.encode(errors="replace"), f"Bearer {services.key}".encode()):
                 return None
-            return problem(403, "key_required", "the admin listener asks for Authorization: Bearer …")
+            refused = problem(401, "key_required", "the admin listener asks for Authorization: Bearer …")
+            refused.headers["WWW-Authenticate"] = "Bearer"
+            return refused
         if request.method not in ("GET", "HEAD"):
             return problem(403, "key_required", "without a configured admin key, changes go over the unix socket only")
         return None

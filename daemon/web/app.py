@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import Any
 
 import msgspec
+import trio
 from quart import Response
 from quart_trio import QuartTrio
 
@@ -12,8 +14,21 @@ from daemon.web import guard, openapi, pages, problems, search
 from daemon.web.services import PublicServices
 
 
+class TimedApp(QuartTrio):
+    """Gives each request a time limit; Quart's own limits only reading the body and sending the answer."""
+
+    def __init__(self, name: str, *, limit_seconds: float, static_url_path: str) -> None:
+        super().__init__(name, static_url_path=static_url_path)
+        self._limit_seconds = limit_seconds
+
+    async def dispatch_request(self, request_context: Any = None) -> Any:
+        with trio.fail_after(self._limit_seconds):
+            return await super().dispatch_request(request_context)
+
+
 def create_app(services: PublicServices, *, any_host: bool = False) -> QuartTrio:
-    app = QuartTrio("daemon.web", static_url_path="/static")
+    """``any_host``: for a unix socket."""
+    app = TimedApp("daemon.web", limit_seconds=services.request_timeout_seconds, static_url_path="/static")
     app.config["MAX_CONTENT_LENGTH"] = services.max_body_bytes
     app.config["BODY_TIMEOUT"] = services.request_timeout_seconds
     app.config["RESPONSE_TIMEOUT"] = services.request_timeout_seconds

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from quart import Response, g, request
 from quart_trio import QuartTrio
@@ -13,6 +12,7 @@ from quart_trio import QuartTrio
 from daemon.web.problems import problem
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9_.-]+))(?::[0-9]{1,5})?")
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -39,7 +39,7 @@ def register(app: QuartTrio, allowed_hosts: Callable[[], list[str]], *, any_host
         if host_name(request.headers.get("Host", "")) not in allowed:
             return problem(421, "host_not_allowed", "the Host is not this daemon's; add it to http.allowed_hosts")
         origin = request.headers.get("Origin")
-        if origin is not None and (urlsplit(origin).hostname or "") not in allowed:
+        if origin is not None and host_name(origin.partition("://")[2]) not in allowed:
             return problem(403, "origin_not_allowed", "requests from pages of other origins are refused")
         return None
 
@@ -53,7 +53,5 @@ def register(app: QuartTrio, allowed_hosts: Callable[[], list[str]], *, any_host
 
 def host_name(host: str) -> str:
     """Without its port; brackets of an IPv6 address removed; empty for what is no host."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").casefold()
-    except ValueError:
-        return ""
+    found = HOST.fullmatch(host)
+    return (found["v6"] or found["name"]).casefold() if found else ""

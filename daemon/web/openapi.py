@@ -19,24 +19,33 @@ ROUTES: dict[str, dict[str, Any]] = {
             "cursor": ({"type": "string"}, "The `cursor` of the page before, with the same `q`."),
             "explain": ({"type": "boolean", "default": True}, "Whether hits say how their score comes about."),
         },
-        "problems": (400, 421, 403, 503),
+        "problems": (400,),
     },
     "/v1/creators/{creator_id}": {
         "summary": "One creator with accounts, labels and recent content.",
         "type": CreatorDetail,
         "path": {"creator_id": ({"type": "string", "pattern": "^[0-9]{1,19}$"}, "The creator's id.")},
-        "problems": (400, 404, 421, 403),
+        "problems": (400, 404),
     },
-    "/healthz": {"summary": "Alive.", "type": dict[str, str], "problems": (421, 403)},
+    "/healthz": {"summary": "Alive.", "type": dict[str, str]},
     "/readyz": {
         "summary": "What is loaded, how much is stored and what is pending; 503 until keyword search serves.",
         "type": ReadyAnswer,
         "also": (503,),
-        "problems": (421, 403),
     },
-    "/openapi.json": {"summary": "This document.", "type": dict[str, Any], "problems": (421, 403)},
+    "/openapi.json": {"summary": "This document.", "type": dict[str, Any]},
 }
-TITLES = {400: "Bad request", 403: "Foreign origin", 404: "Not found", 421: "Foreign host", 503: "Loading"}
+ALWAYS = (403, 405, 421, 500, 503)
+"""What any route may answer."""
+TITLES = {
+    400: "Bad request",
+    403: "Foreign origin",
+    404: "Not found",
+    405: "Another method than GET",
+    421: "Foreign host",
+    500: "A fault of the daemon; its log has the request id",
+    503: "Loading, or out of time",
+}
 
 
 def document(version: str) -> bytes:
@@ -63,7 +72,7 @@ def _operation(route: dict[str, Any], schema: Any, problem: dict[str, Any]) -> d
     responses: dict[str, Any] = {"200": ok}
     for status in route.get("also", ()):
         responses[str(status)] = ok | {"description": TITLES[status]}
-    for status in route["problems"]:
+    for status in (*route.get("problems", ()), *ALWAYS):
         responses.setdefault(str(status), {"description": TITLES[status]} | problem)
     return {
         "summary": route["summary"],

@@ -22,7 +22,7 @@ def register(app: QuartTrio, services: PublicServices) -> None:
     pages = Environment(
         loader=PackageLoader("daemon.web", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    pages.filters |= {"short": short_count, "initials": initials, "share": share}
+    pages.filters |= {"short": short_count, "initials": initials, "share": share, "web_link": web_link}
 
     @app.get("/")
     async def home() -> Response:
@@ -73,6 +73,11 @@ def initials(name: str) -> str:
     return "".join(letters).upper() or "?"
 
 
+def web_link(url: str) -> str:
+    """Empty for anything but http(s): a link from a record never runs a script."""
+    return url if url.startswith(("https://", "http://")) else ""
+
+
 def share(value: Any, total: Any) -> int:
-    """Tenths of a whole, 0..20, for a bar's width class."""
+    """Twentieths of a whole, 0..20, for a bar's width class."""
     return max(0, min(20, round(20 * float(value) / float(total)))) if total else 0

@@ -6,6 +6,7 @@ import base64
 import binascii
 import difflib
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from daemon.web.problems import BadParameter
 
 MAX_LIMIT = 100
+WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
 class Cursor(msgspec.Struct, array_like=True, frozen=True):
@@ -33,13 +35,9 @@ def only_known(given: Mapping[str, str], known: Sequence[str]) -> None:
 
 def whole_number(given: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
     text = given.get(name, str(default))
-    try:
-        value = int(text)
-    except ValueError:
-        value = low - 1
-    if not low <= value <= high or not text.lstrip("+-").isascii():
+    if not WHOLE.fullmatch(text) or not low <= int(text) <= high:
         raise BadParameter(f"{name} must be a whole number from {low} to {high}, not {text[:40]!r}", pointer=name)
-    return value
+    return int(text)
 
 
 def flag(given: Mapping[str, str], name: str, *, default: bool) -> bool:

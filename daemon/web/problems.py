@@ -7,28 +7,45 @@ from typing import Any
 
 import msgspec
 import structlog
+import trio
 from quart import Response, g
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from proto.api import Problem
-from proto.errors import Malformed, NotFound, PokedexError, StoreBusy, Throttled, Unavailable
+from proto.errors import (
+    ConfigError,
+    IndexBroken,
+    Malformed,
+    ModelMissing,
+    NotFound,
+    PokedexError,
+    StoreBusy,
+    Throttled,
+    Unavailable,
+)
 
 log = structlog.get_logger("web")
 
-STATUS_OF: tuple[tuple[type[PokedexError], int], ...] = (
-    (NotFound, 404),
-    (Malformed, 400),
-    (Unavailable, 503),
-    (Throttled, 429),
-    (StoreBusy, 503),
+ANSWERS: tuple[tuple[type[PokedexError], int, str], ...] = (
+    (NotFound, 404, "not_found"),
+    (Malformed, 400, "malformed"),
+    (ConfigError, 409, "settings_refused"),
+    (Throttled, 429, "throttled"),
+    (Unavailable, 503, "unavailable"),
+    (StoreBusy, 503, "store_busy"),
+    (IndexBroken, 503, "index_rebuilding"),
+    (ModelMissing, 503, "model_missing"),
 )
+"""Status and code of the failures that say something to whoever asked; any other kind is a bug here."""
 TITLES = {
     400: "Bad request",
+    401: "Unauthorized",
     403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
     408: "Request timeout",
+    409: "Conflict",
     413: "Content too large",
     421: "Misdirected request",
     429: "Too many requests",
@@ -64,6 +81,7 @@ def register(app: QuartTrio) -> None:
         BadParameter: lambda error: problem(400, error.code, str(error), error.pointer),
         PokedexError: _expected,
         HTTPException: _http,
+        trio.TooSlowError: _too_slow,
         Exception: _unexpected,
     }
     for kind, handler in handlers.items():
@@ -71,10 +89,15 @@ def register(app: QuartTrio) -> None:
 
 
 def _expected(error: PokedexError) -> Response:
-    for kind, status in STATUS_OF:
+    for kind, status, code in ANSWERS:
         if isinstance(error, kind):
-            return problem(status, kind.__name__.lower(), str(error))
+            return problem(status, code, str(error))
     return _unexpected(error)
+
+
+def _too_slow(error: trio.TooSlowError) -> Response:
+    log.warning("request took too long", request_id=g.get("request_id", ""), error=repr(error))
+    return problem(503, "timeout", "the request took longer than the daemon allows")
 
 
 def _http(error: HTTPException) -> Response:

@@ -1,7 +1,10 @@
 """A trio server loop over hypercorn's protocol code: one bad connection never ends the daemon.
 
-Stock ``hypercorn.trio.serve`` lets several malformed requests end the whole process, and its idle timer is never
-re-armed under quart-trio; the guard around ``run`` and the shielded ``Updated`` mend both.
+Stock ``hypercorn.trio.serve`` lets several malformed requests end the whole process; the guard around ``run`` mends
+that. Under quart-trio it neither re-arms its idle timer nor closes after ``Connection: close``, since the sender is
+cancelled first; here those steps are shielded. A connection that the client closed would count until its idle timer
+ran out, and many short ones would fill the limit. Its sends are shielded without an end, so a peer that reads nothing
+would hold up the shutdown for ever; here a send has a time limit.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import msgspec
 import structlog
 import trio
 from hypercorn.config import Config
-from hypercorn.events import Event, Updated
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -26,6 +29,10 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
 
 log = structlog.get_logger("web")
+
+SEND_SECONDS = 5.0
+"""How long a peer may take nothing of what it is sent."""
+SEND_SLICE_BYTES = 65_536
 
 
 class ServerState(msgspec.Struct):
@@ -41,14 +48,37 @@ class GuardedTCPServer(TCPServer):
 
     def __init__(self, state: ServerState, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._state = state
+        self._state, self._ended = state, False
 
     async def protocol_send(self, event: Event) -> None:
-        if isinstance(event, Updated):  # quart-trio cancels its sender just here; the idle timer must still be set
-            with trio.CancelScope(shield=True):
+        if isinstance(event, RawData):
+            await self._send(event.data)
+        elif self._ended and isinstance(event, Updated):
+            await self.idle_task.stop()
+        else:  # quart-trio cancels its sender just here; the idle timer must still be set, the connection still closed
+            with trio.move_on_after(SEND_SECONDS, shield=True):
                 await super().protocol_send(event)
-        else:
-            await super().protocol_send(event)
+
+    async def _read_data(self) -> None:
+        """A connection that the client has closed is over at once, not when its idle timer has run out."""
+        await super()._read_data()
+        self._ended = True
+        await self.idle_task.stop()
+
+    async def _send(self, data: bytes) -> None:
+        """Whole or not at all; a peer that stops reading loses its connection."""
+        async with self.send_lock:
+            for begin in range(0, len(data), SEND_SLICE_BYTES):
+                with trio.move_on_after(SEND_SECONDS, shield=True) as limit:
+                    try:
+                        await self.stream.send_all(data[begin : begin + SEND_SLICE_BYTES])
+                    except (trio.BrokenResourceError, trio.ClosedResourceError):
+                        await self.protocol.handle(Closed())
+                        return
+                if limit.cancelled_caught:
+                    await trio.aclose_forcefully(self.stream)
+                    await self.protocol.handle(Closed())
+                    return
 
     async def run(self) -> None:
         if self._state.open >= self._state.max_connections:
@@ -95,12 +125,11 @@ def tcp_listener(host: str, port: int) -> socket.socket:
 
 
 def unix_listener(path: Path, mode: int = 0o660) -> socket.socket:
-    """A stale socket of a process that is gone is replaced; there is no moment with a wider mode."""
-    try:
-        if stat.S_ISSOCK(path.lstat().st_mode):
-            path.unlink()
-    except FileNotFoundError:
-        pass
+    """A stale socket of a process that is gone is replaced; there is no moment with a wider mode.
+
+    Raises OSError when a living process listens there, or when the path is something else than a socket.
+    """
+    _remove_stale(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o777 & ~mode)
     try:
@@ -112,6 +141,22 @@ def unix_listener(path: Path, mode: int = 0o660) -> socket.socket:
         os.umask(before)
     listener.listen(64)
     return listener
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+        except OSError:
+            return  # alive with a full backlog, or not ours: bind says what is wrong
 
 
 def hypercorn_config(*, keep_alive_seconds: float, graceful_seconds: float) -> Config:

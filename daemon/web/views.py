@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from proto.api import AccountView, ContentView, Contribution, CreatorView, EnrichmentView, Explanation, Hit
 from proto.ids import Platform
@@ -17,10 +18,17 @@ def instant(seconds: float | None) -> str | None:
 
 
 def account_url(account: CreatorAccount) -> str:
-    if account.platform is Platform.YOUTUBE:
-        path = f"@{account.handle}" if account.handle else f"channel/{account.platform_user_id}"
-        return f"https://www.youtube.com/{path}"
-    return f"https://www.instagram.com/{account.handle}/" if account.handle else ""
+    """The account's page at its platform; empty where only a handle leads there and none is known."""
+    handle, user_id = quote(account.handle, safe=""), quote(account.platform_user_id, safe="")
+    match account.platform:
+        case Platform.YOUTUBE:
+            return f"https://www.youtube.com/{f'@{handle}' if handle else f'channel/{user_id}'}"
+        case Platform.INSTAGRAM:
+            return f"https://www.instagram.com/{handle}/" if handle else ""
+        case Platform.TIKTOK:
+            return f"https://www.tiktok.com/@{handle}" if handle else ""
+        case Platform.X:
+            return f"https://x.com/{handle}" if handle else f"https://x.com/i/user/{user_id}"
 
 
 def account_view(account: CreatorAccount) -> AccountView:

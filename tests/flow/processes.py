@@ -15,9 +15,9 @@ from typing import Any
 import httpx2
 import msgspec
 
-from proto.ids import CreatorId
-from proto.records import Creator, CreatorAccount
+from proto.records import Creator
 from stores.codec import decode, encode
+from stores.content import Block
 from stores.env import Environment
 
 ROOT = Path(__file__).parents[2]
@@ -126,11 +126,18 @@ class Daemon:
         self.process.wait()
         self.close()
 
+    def __enter__(self) -> Daemon:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def terminate(self, patience_seconds: float = 30) -> int:
         self.process.terminate()
-        code = self.process.wait(patience_seconds)
-        self.close()
-        return code
+        try:
+            return self.process.wait(patience_seconds)
+        finally:
+            self.close()
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -184,11 +191,15 @@ def _without_row(value: bytes) -> str:
     return encode(msgspec.structs.replace(creator, row=0)).hex()
 
 
-def stored_accounts(data_dir: Path) -> dict[str, CreatorId | None]:
+def stored_content(data_dir: Path) -> dict[str, list[str]]:
+    """Ids of all stored content by platform user id, as the store's blocks hold them."""
     env = Environment(data_dir, map_size_bytes=64 << 30)
+    found: dict[str, list[str]] = {}
     try:
         with env.snapshot() as txn:
-            accounts = [decode(CreatorAccount, value) for _, value in txn.scan("accounts")]
-            return {account.platform_user_id: account.creator_id for account in accounts}
+            for key, value in txn.scan("content"):
+                user_id = key[2:].decode().partition(":")[2]
+                found.setdefault(user_id, []).extend(item.content_id for item in decode(Block, value).items)
     finally:
         env.close()
+    return found

@@ -49,11 +49,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         env = environment(sim)
         ids = import_world(sim, folder / "data", env)
         started = time.monotonic()
-        daemon = Daemon(folder / "data", env)
-        ready = daemon.wait_until_done()
-        seconds = time.monotonic() - started
-        found = settled_results(daemon, ids)
-        assert daemon.terminate() == 0
+        with Daemon(folder / "data", env) as daemon:
+            ready = daemon.wait_until_done()
+            seconds = time.monotonic() - started
+            found = settled_results(daemon, ids)
+            assert daemon.terminate() == 0
         return {
             "ids": ids,
             "counts": ready["counts"],
@@ -70,10 +70,10 @@ def disturbed_run(folder: Path, undisturbed: dict[str, Any], share: float) -> No
         daemon = Daemon(folder / "data", env)
         time.sleep(undisturbed["seconds"] * share)
         daemon.kill()
-        again = Daemon(folder / "data", env)
-        ready = again.wait_until_done()
-        found = settled_results(again, undisturbed["ids"])
-        assert again.terminate() == 0
+        with Daemon(folder / "data", env) as again:
+            ready = again.wait_until_done()
+            found = settled_results(again, undisturbed["ids"])
+            assert again.terminate() == 0
         assert ready["counts"] == undisturbed["counts"]
         after = fingerprint(folder / "data")
         for name, rows in undisturbed["fingerprint"].items():

@@ -38,7 +38,7 @@ def source() -> Path:
 @pytest.fixture(scope="session")
 def model_folder(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "built"
-    build(source, folder, lambda text: None)
+    build(source, folder, lambda _: None)
     return folder
 
 

@@ -124,7 +124,7 @@ def test_the_source_is_found_without_importing_it(source: Path) -> None:
 
 
 def test_no_source_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     assert find_source() is None
 
 

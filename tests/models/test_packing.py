@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import re
+import time
+import unicodedata
 
 import numpy as np
 import pytest
@@ -62,10 +64,11 @@ def item(content_id: str, title: str, **fields: object) -> ContentItem:
         ("Cooking 🍳🍳🍳 at home ❤️", "Cooking at home"),
         ("cake #baking #cake #sweet #yum #food #foodie", "cake baking cake sweet yum"),
         ("Bake with me. Don't forget to like and subscribe to my channel! New cakes weekly", None),
-        ("Receitas fáceis. Inscreva-se no canal e ative o sininho. Toda semana", "Receitas fáceis. . Toda semana"),
+        ("Receitas fáceis. Inscreva-se no canal e ative o sininho. Toda semana", "Receitas fáceis. Toda semana"),
         ("요리 구독과 좋아요 부탁", "요리"),
         ("Новый рецепт. Подписывайтесь на канал", "Новый рецепт."),
         ("line\none\r\ttwo\u2028three", "line one two three"),
+        ("𝐅𝐢𝐭𝐧𝐞𝐬𝐬 coach", "Fitness coach"),
         ("===== NEWS ===== ---- -", "NEWS"),
     ],
 )
@@ -82,7 +85,7 @@ def test_clean_keeps_the_words(text: str, expected: str | None) -> None:
 def test_clean_leaves_one_bounded_line_without_addresses(parts: list[str]) -> None:
     text = " ".join(parts)
     cleaned = clean(text)
-    assert len(cleaned) <= len(text)
+    assert len(cleaned) <= len(unicodedata.normalize("NFKC", text))
     assert cleaned == " ".join(cleaned.split())
     assert not re.search(r"https?:|www\.|youtu\.be|mail\.example|123-4567|@someone|[😀🎉🔥]", cleaned)
     cleaned.encode()  # no half surrogate pairs
@@ -98,9 +101,12 @@ def test_clean_keeps_words_between_noise() -> None:
 
 @pytest.mark.parametrize("unit", ["a.", "@", "#a", "a@", "1 ", "subscribe to ", "like and ", "[", "a", "my ", "x.com"])
 def test_clean_is_linear_in_hostile_texts(unit: str) -> None:
-    """Counted, not timed: nothing here may hang, and the result stays bounded."""
+    """A pattern that backtracks over the whole text would take 4e8 steps here: minutes, not tenths of a second."""
     text = unit * 20_000 + "@"
-    assert len(clean(text)) <= len(text)
+    begun = time.process_time()
+    cleaned = clean(text)
+    assert time.process_time() - begun < 5.0
+    assert len(cleaned) <= len(text)
 
 
 def test_bio_text_is_the_bio_and_for_a_short_one_the_keywords() -> None:
@@ -186,7 +192,7 @@ def test_content_that_does_not_fit_one_pack_fills_two() -> None:
     items = [item(str(n), f"A rather long title about subject number {n} of many", published_at=n) for n in range(20)]
     packs = content_packs(items, now=NOW)
     assert len(packs) == 2
-    assert all(PACK_BYTES * 0.8 < len(pack.text) for pack in packs)
+    assert all(len(pack.text) > PACK_BYTES * 0.8 for pack in packs)
 
 
 def test_nothing_to_say_is_no_pack() -> None:

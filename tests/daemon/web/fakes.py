@@ -1,0 +1,201 @@
+"""Small services behind the handlers, and what they were asked."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+from prometheus_client import CollectorRegistry, Gauge
+
+from daemon.importing import Verdict
+from daemon.web.services import AdminServices, CreatorWithAccounts, PublicServices
+from proto.api import AdminStatus, Counts, DependencyStatus, ReadyAnswer, StageStatus
+from proto.ids import AccountKey, CreatorId, Platform, Row
+from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount, Enrichment
+from stores.ports import Addend, RankedHit, SearchPage, SearchQuery
+
+NOW = 1_790_000_000.0
+KEY = "a-long-enough-admin-key"
+BIG_ID = CreatorId((1 << 63) - 5)
+"""An id that a float would round."""
+HOSTILE = "<script>alert('x')</script>\"><b>"
+
+
+def ready_answer(status: str = "ok") -> ReadyAnswer:
+    return ReadyAnswer(
+        status=status,
+        counts=Counts(creators=3, accounts=3, content_items=4, work_pending=1_234),
+        dependencies={"keyword_search": DependencyStatus(state="ok", detail="", loaded=1.0)},
+        stages=[
+            StageStatus(
+                name="embedder",
+                queue_depth=7,
+                blocked_seconds=0.5,
+                state="running",
+                handled=12_345,
+                restarts=0,
+                busy_seconds=1.5,
+            )
+        ],
+    )
+
+
+def creator(number: int, name: str, *, handle: str = "", bio: str = "") -> CreatorWithAccounts:
+    account = CreatorAccount(
+        platform=Platform.YOUTUBE,
+        platform_user_id=f"UC{number}",
+        handle=handle,
+        display_name=name,
+        bio=bio,
+        followers=48_210,
+        fetched_at=int(NOW) - 60,
+    )
+    record = Creator(
+        creator_id=CreatorId(number),
+        row=Row(number % 1_000),
+        name=name,
+        canonical_handle=handle,
+        account_keys=[account.key],
+        primary_niche="fitness",
+        llm_summary=f"About {name}",
+        total_followers=48_210,
+        last_content_at=int(NOW) - 3_600,
+        enrichment=Enrichment(
+            method="local", model="m", prompt_version="", taxonomy_version="1", input_hash="h", at=int(NOW)
+        ),
+    )
+    return record, [account]
+
+
+def item(text: str, permalink: str = "https://www.youtube.com/watch?v=abc") -> ContentItem:
+    return ContentItem(
+        content_id="abc",
+        account_key=AccountKey("youtube:UC1"),
+        title_or_caption=text,
+        published_at=int(NOW) - 3_600,
+        views=1_500_000,
+        permalink=permalink,
+    )
+
+
+class World:
+    """Creators in ranking order; every query matches all of them, unless an answer is given."""
+
+    def __init__(self, pairs: Sequence[CreatorWithAccounts], content: Sequence[ContentItem] = ()) -> None:
+        self.pairs = {pair[0].creator_id: pair for pair in pairs}
+        self.content = list(content)
+        self.queries: list[SearchQuery] = []
+        self.audited: list[AuditEvent] = []
+        self.observed: list[float] = []
+        self.ready_status = "ok"
+        self.allowed: list[str] = []
+        self.before_search: Callable[[], Awaitable[None]] | None = None
+
+    async def search(self, query: SearchQuery) -> SearchPage:
+        self.queries.append(query)
+        if self.before_search is not None:
+            await self.before_search()
+        hits = [_hit(one, rank) for rank, (one, _) in enumerate(self.pairs.values())]
+        return SearchPage(
+            hits=tuple(hits[query.offset : query.offset + query.limit]),
+            total=len(hits),
+            words=tuple(query.text.split()),
+            warnings=(),
+        )
+
+    async def creators(self, ids: Sequence[CreatorId]) -> list[CreatorWithAccounts | None]:
+        return [self.pairs.get(one) for one in ids]
+
+    async def recent_content(self, creator_id: CreatorId, limit: int) -> list[ContentItem]:
+        return self.content[:limit] if creator_id in self.pairs else []
+
+    async def ready(self) -> ReadyAnswer:
+        return ready_answer(self.ready_status)
+
+    def services(self, *, request_timeout_seconds: float = 30.0) -> PublicServices:
+        return PublicServices(
+            search=self.search,
+            creators=self.creators,
+            recent_content=self.recent_content,
+            ready=self.ready,
+            audit=self.audited.append,
+            now=lambda: NOW,
+            observe_search=self.observed.append,
+            allowed_hosts=lambda: self.allowed,
+            max_body_bytes=1_000,
+            request_timeout_seconds=request_timeout_seconds,
+        )
+
+
+class Steering:
+    """The admin side."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.gauge = Gauge("pokedexd_work_pending", "Pending.", registry=self.registry)
+        self.reload_error: Exception | None = None
+        self.reloads = 0
+        self.imported: list[tuple[int, str]] = []
+
+    async def refresh(self) -> None:
+        self.gauge.set(1_234)
+
+    async def reload(self) -> tuple[list[str], list[str]]:
+        self.reloads += 1
+        if self.reload_error is not None:
+            raise self.reload_error
+        return ["log.level"], ["http.port"]
+
+    async def status(self) -> AdminStatus:
+        return AdminStatus(
+            version="1",
+            pid=1,
+            uptime_seconds=1.0,
+            now="",
+            data_dir="/data",
+            ready=ready_answer(),
+            budgets=[],
+            dead_letters=0,
+            events=[],
+            index={},
+        )
+
+    async def import_rows(self, rows: Sequence[tuple[int, str]]) -> list[Verdict]:
+        self.imported += rows
+        return [Verdict(line=line, value=text, verdict="added") for line, text in rows]
+
+    def services(self, key: str = "") -> AdminServices:
+        return AdminServices(
+            status=self.status,
+            refresh_metrics=self.refresh,
+            registry=self.registry,
+            reload=self.reload,
+            import_rows=self.import_rows,
+            allowed_hosts=list,
+            key=key,
+            max_body_bytes=10_000,
+        )
+
+
+def problem(reply: Any) -> dict[str, Any]:
+    """A problem's body, once its form has been checked."""
+    assert reply.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = msgspec.json.decode(reply.content)
+    assert body["status"] == reply.status_code
+    assert body["request_id"] == reply.headers["x-request-id"] != ""
+    return body
+
+
+def _hit(one: Creator, rank: int) -> RankedHit:
+    addends = (
+        Addend(name="keyword", value=1.0, weight=0.6, contribution=0.6),
+        Addend(name="quality", value=0.5 / (rank + 1), weight=0.05, contribution=0.025 / (rank + 1)),
+    )
+    return RankedHit(
+        creator_id=one.creator_id,
+        row=one.row,
+        score=sum(part.contribution for part in addends),
+        addends=addends,
+        exact=rank == 0,
+    )
