@@ -60,7 +60,9 @@ async def save_now_and_then(
         if trio.current_time() - saved_at >= snapshot_seconds:
             await keeper.save()
             saved_at = trio.current_time()
-        if trio.current_time() >= compact_after and await _idle(work, schedule):
+        if not await _idle(work, schedule):
+            keeper.note_change()
+        elif trio.current_time() >= compact_after:
             started = trio.current_time()
             if await keeper.compact_text():
                 compact_after = trio.current_time() + COMPACT_EVERY * (trio.current_time() - started)

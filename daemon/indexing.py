@@ -104,12 +104,17 @@ class IndexKeeper:
                 await index.save(checkpoint)
 
     async def compact_text(self) -> bool:
-        """Rewrites the text index without its deleted documents, in the order of creator ids."""
+        """Rewrites the text index without its deleted documents, in the order of creator ids; False if that is idle."""
         assert self.text is not None
-        if await self.text.deleted_share() <= COMPACT_SHARE:
-            return False
-        await self.text.replace(self._documents(), await self._catalog.index_sequence())
-        return True
+        wanted = await self.text.deleted_share() > COMPACT_SHARE
+        if wanted:
+            await self.text.replace(self._documents(), await self._catalog.index_sequence())
+        self._readiness.set(KEYWORD_SEARCH, "ok", detail="compact")
+        return wanted
+
+    def note_change(self) -> None:
+        """The index is being written to again."""
+        self._readiness.set(KEYWORD_SEARCH, "ok")
 
     async def close(self) -> None:
         if self.text is not None:

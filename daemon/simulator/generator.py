@@ -246,7 +246,8 @@ def _videos(creator: _Creator, channel: Channel) -> list[Video]:
     while creator.activity == "active" and future < FUTURE_DAYS:
         ages.append(-future)
         future += max(gap_days * dice.uniform(0.5, 1.5), 0.2)
-    return [_video(creator, channel, age_days) for age_days in ages]
+    born_days = (NOW - (channel.published_at or 0)) / DAY_SECONDS
+    return [_video(creator, channel, age_days) for age_days in ages if age_days < born_days]
 
 
 def _video(creator: _Creator, channel: Channel, age_days: float) -> Video:

@@ -45,7 +45,8 @@ async def test_search_answers_with_hits_scores_and_explanations(connect: Connect
 
 async def test_pages_of_results_cover_everything_once(connect: Connect) -> None:
     http = await connect(create_app(world().services()))
-    seen, cursor = [], ""
+    seen: list[str] = []
+    cursor: Any = ""
     for _ in range(3):
         body = (await http.get("/v1/search", params={"q": "x", "limit": 2, "cursor": cursor})).json()
         seen += [hit["creator"]["creator_id"] for hit in body["hits"]]
