@@ -25,7 +25,7 @@ from daemon.listeners import open_listeners
 from daemon.metrics import Metrics
 from daemon.notify import ping_watchdog, sd_notify
 from daemon.pipeline import Indexes, Learned, Pipeline, Stores, niche_words
-from daemon.readiness import Readiness
+from daemon.readiness import MODEL, Readiness
 from models.embedding_model import EmbeddingModel
 from models.local_classifier import LocalClassifier
 from models.taxonomy import Taxonomy
@@ -150,6 +150,7 @@ async def bring_up(parts: Parts, nursery: trio.Nursery, stop: trio.Event) -> Non
     await reembed_all(parts.stores, model.model_id if model else "", parts.now)
     if model is not None:
         parts.searcher.set_embedder(query_embedder(model, learned.threads), FIELD_NAMES)
+        parts.readiness.set(MODEL, "ok", detail=model.model_id)
         await parts.keeper.open_fields(model.model_id, model.dims, parts.searcher.set_field)
     if stop.is_set():
         return
@@ -195,9 +196,8 @@ def _load_embedding(config: Config, readiness: Readiness) -> EmbeddingModel | No
         )
     except (ModelMissing, Malformed) as error:
         log.warning("no embedding model: keyword search only", reason=str(error))
-        readiness.set("model", "missing", detail=str(error), loaded=0.0)
+        readiness.set(MODEL, "missing", detail=str(error), loaded=0.0)
         return None
-    readiness.set("model", "ok", detail=model.model_id)
     return model
 
 

@@ -92,6 +92,8 @@ class IndexKeeper:
             self._readiness.set(f"vectors/{name}", "loading", loaded=0.0)
         for name in FIELD_NAMES:
             index = await self._threads.call(self._open_field, name, model_id, dims)
+            if index.rebuilt_because:
+                log.warning("vector index is rebuilt", field=name, reason=index.rebuilt_because)
             self.fields[name] = index
             on_loaded(name, index)
             self._readiness.set(f"vectors/{name}", "ok")

@@ -10,7 +10,7 @@ import ipaddress
 import socket
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx2
@@ -134,14 +134,15 @@ class Outside:
             raise Rejected(f"{url}: encoding {encoding!r} was not asked for", reason="encoding", status=0)
         inflate = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
         body = bytearray()
-        async for chunk in reply.aiter_raw():
-            room = self._max_bytes + 1 - len(body)
-            try:
-                body += inflate.decompress(chunk, room) if inflate else chunk[:room]
-            except zlib.error as error:
-                raise Malformed(f"{url}: the gzip body is damaged: {error}") from error
-            if len(body) > self._max_bytes:
-                raise Rejected(f"{url}: more than {self._max_bytes} bytes", reason="too_large", status=0)
+        async with aclosing(reply.aiter_raw()) as chunks:
+            async for chunk in chunks:
+                room = self._max_bytes + 1 - len(body)
+                try:
+                    body += inflate.decompress(chunk, room) if inflate else chunk[:room]
+                except zlib.error as error:
+                    raise Malformed(f"{url}: the gzip body is damaged: {error}") from error
+                if len(body) > self._max_bytes:
+                    raise Rejected(f"{url}: more than {self._max_bytes} bytes", reason="too_large", status=0)
         return bytes(body)
 
 
@@ -194,6 +195,8 @@ def _parsed(text: str) -> httpx2.URL:
         raise Malformed(f"{text[:200]!r} is not a URL: {error}") from error
     if url.scheme not in ("http", "https") or not url.host:
         raise Malformed(f"{text[:200]!r} is not an absolute http or https URL")
+    if url.port is not None and not 0 < url.port < 65_536:
+        raise Malformed(f"{text[:200]!r} names no port that exists")
     if url.userinfo:
         raise Malformed(f"a URL with credentials is refused: {url.scheme}://…@{url.host}")
     return url

@@ -11,6 +11,7 @@ from stores.schedule import Schedule
 from stores.work import Work
 
 KEYWORD_SEARCH = "keyword_search"
+MODEL = "model"
 
 
 class Readiness:
@@ -19,6 +20,7 @@ class Readiness:
     def __init__(self) -> None:
         self.dependencies: dict[str, DependencyStatus] = {}
         self.set(KEYWORD_SEARCH, "loading", loaded=0.0)
+        self.set(MODEL, "loading", loaded=0.0)
 
     def set(self, name: str, state: str, *, detail: str = "", loaded: float = 1.0) -> None:
         self.dependencies[name] = DependencyStatus(state=state, detail=detail, loaded=round(loaded, 3))

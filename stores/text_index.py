@@ -86,6 +86,7 @@ class TantivyTextIndex:
 
         def opened() -> TantivyTextIndex:
             verify_files(folder)
+            _read_meta(folder)  # without it the engine would quietly begin an empty index
             return guarded(lambda: cls(folder, boosts=boosts, write=write, read=read))
 
         return await write.call(opened)
@@ -195,7 +196,7 @@ class _Engine:
             self._writer = None
 
     def deleted_share(self) -> float:
-        meta = msgspec.json.decode((self._folder / "meta.json").read_bytes(), type=IndexMeta)
+        meta = _read_meta(self._folder)
         deleted = sum((segment.deletes or {}).get("num_deleted_docs", 0) for segment in meta.segments)
         return deleted / max(sum(segment.max_doc for segment in meta.segments), 1)
 
@@ -335,6 +336,13 @@ def verify_files(folder: Path) -> None:
             raise IndexBroken(f"{path.name}: damaged at its end") from error
         if int.from_bytes(data[-4:], "little") != FOOTER_MAGIC or zlib.crc32(body) != stated:
             raise IndexBroken(f"{path.name}: checksum differs")
+
+
+def _read_meta(folder: Path) -> IndexMeta:
+    try:
+        return msgspec.json.decode((folder / "meta.json").read_bytes(), type=IndexMeta)
+    except (OSError, msgspec.DecodeError) as error:
+        raise IndexBroken(f"{folder.name}: meta.json unreadable") from error
 
 
 def _fresh_engine(folder: Path) -> _Engine:

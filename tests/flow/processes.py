@@ -116,7 +116,8 @@ class Daemon:
             assert self.process.poll() is None, f"the daemon died: {self.log()[-3000:]}"
             reply = self.get("/readyz")
             ready = reply.json()
-            if reply.status_code == 200 and ready["counts"]["work_pending"] == 0 and ready["counts"]["accounts"]:
+            loading = [part for part in ready["dependencies"].values() if part["state"] == "loading"]
+            if not loading and ready["counts"]["work_pending"] == 0 and ready["counts"]["accounts"]:
                 return ready
             time.sleep(0.1)
         raise AssertionError(f"not done after {PATIENCE_SECONDS} s: {ready}\n{self.log()[-3000:]}")

@@ -1,0 +1,318 @@
+"""Start, stop, reload, damage and bad input, with real processes."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.flow.processes import (
+    COMMAND,
+    ROOT,
+    Daemon,
+    Simulator,
+    environment,
+    fingerprint,
+    import_world,
+    run_cli,
+    simulator,
+)
+
+CREATORS = 60
+
+
+@pytest.fixture(scope="module")
+def sim() -> Iterator[Simulator]:
+    with simulator("--creators", str(CREATORS), "--seed", "3") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def finished(sim: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data dir whose world is wholly ingested and saved."""
+    data = tmp_path_factory.mktemp("finished") / "data"
+    env = environment(sim)
+    import_world(sim, data, env)
+    with Daemon(data, env) as daemon:
+        daemon.wait_until_done()
+        wait_for(lambda: daemon.get("/readyz").json()["dependencies"]["keyword_search"]["detail"] == "compact")
+        assert daemon.terminate() == 0
+    return data
+
+
+@pytest.fixture
+def data(finished: Path, tmp_path: Path) -> Path:
+    shutil.copytree(finished, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def wait_for(condition: Callable[[], Any], patience_seconds: float = 30) -> Any:
+    deadline = time.monotonic() + patience_seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {patience_seconds} s")
+
+
+QUERIES = ("workout", "receita", "tutorial", "travel", "game")
+
+
+def answers(daemon: Daemon) -> list[list[tuple[str, float]]]:
+    return [daemon.search(query) for query in QUERIES]
+
+
+def test_sigterm_in_mid_flow_loses_nothing(sim: Simulator, finished: Path, tmp_path: Path) -> None:
+    env = environment(sim)
+    import_world(sim, tmp_path / "data", env)
+    with Daemon(tmp_path / "data", env) as daemon:
+        wait_for(lambda: daemon.get("/readyz").json()["counts"]["accounts"] > 0)
+        assert daemon.get("/readyz").json()["counts"]["work_pending"] > 0
+        started = time.monotonic()
+        assert daemon.terminate() == 0
+        assert time.monotonic() - started < 25
+    with Daemon(tmp_path / "data", env) as again:
+        again.wait_until_done()
+        assert again.terminate() == 0
+    assert fingerprint(tmp_path / "data") == fingerprint(finished)
+
+
+def test_a_second_instance_is_refused_with_a_word(sim: Simulator, data: Path) -> None:
+    env = environment(sim)
+    with Daemon(data, env) as daemon:
+        second = run_cli("serve", "--data-dir", str(data), "--port", "0", env=env)
+        assert second.returncode == 1
+        assert f"another pokedexd (pid {daemon.process.pid})" in second.stderr
+        assert daemon.get("/healthz").status_code == 200
+
+
+def corrupt(path: Path) -> None:
+    body = bytearray(path.read_bytes())
+    body[len(body) // 2] ^= 0xFF
+    path.write_bytes(body)
+
+
+def flip_text(data: Path) -> None:
+    corrupt(max(data.glob("indexes/text-*/*.idx"), key=lambda path: path.stat().st_size))
+
+
+def flip_checkpoint(data: Path) -> None:
+    corrupt(next(data.glob("indexes/text-*/checkpoint")))
+
+
+def drop_text_meta(data: Path) -> None:
+    next(data.glob("indexes/text-*/meta.json")).unlink()
+
+
+def truncate_graph(data: Path) -> None:
+    path = data / "indexes" / "yt_bio.hnsw"
+    path.write_bytes(path.read_bytes()[:1_000])
+
+
+def flip_graph(data: Path) -> None:
+    corrupt(data / "indexes" / "yt_content.hnsw")
+
+
+def drop_all(data: Path) -> None:
+    shutil.rmtree(data / "indexes")
+
+
+@pytest.mark.parametrize("damage", [flip_text, flip_checkpoint, drop_text_meta, truncate_graph, flip_graph, drop_all])
+def test_damaged_indexes_are_rebuilt(damage: Callable[[Path], None], sim: Simulator, data: Path) -> None:
+    env = environment(sim)
+    with Daemon(data, env) as daemon:
+        daemon.wait_until_done()
+        before = answers(daemon)
+        assert daemon.terminate() == 0
+    damage(data)
+    with Daemon(data, env) as daemon:
+        ready = daemon.wait_until_done()
+        wait_for(lambda: daemon.get("/readyz").json()["status"] == "ok")
+        assert answers(daemon) == before
+        assert ready["counts"]["creators"] == CREATORS
+        assert daemon.terminate() == 0
+        assert "is rebuilt" in daemon.log()
+
+
+def test_reindex_gives_the_same_answers(sim: Simulator, data: Path) -> None:
+    env = environment(sim)
+    with Daemon(data, env) as daemon:
+        daemon.wait_until_done()
+        before = answers(daemon)
+        refused = run_cli("reindex", "--data-dir", str(data), env=env)
+        assert refused.returncode == 1
+        assert "another pokedexd" in refused.stderr
+        assert daemon.terminate() == 0
+    done = run_cli("reindex", "--data-dir", str(data), env=env)
+    assert done.returncode == 0, done.stderr
+    assert not (data / "indexes").exists()
+    with Daemon(data, env) as daemon:
+        wait_for(lambda: daemon.get("/readyz").json()["status"] == "ok")
+        assert answers(daemon) == before
+
+
+def test_without_a_model_keyword_search_serves_and_the_remedy_is_named(sim: Simulator, tmp_path: Path) -> None:
+    env = environment(sim, MODEL__DIR=str(tmp_path / "nowhere"))
+    import_world(sim, tmp_path / "data", env)
+    with Daemon(tmp_path / "data", env) as daemon:
+        ready = daemon.wait_until_done()
+        assert ready["status"] == "degraded"
+        assert "pokedexd model build --from DIR" in ready["dependencies"]["model"]["detail"]
+        answer = daemon.get("/v1/search", q="workout").json()
+        assert "model" in " ".join(answer["warnings"])
+        assert daemon.terminate() == 0
+    with Daemon(tmp_path / "data", environment(sim)) as daemon:  # once there is a model, everyone is embedded
+        daemon.wait_until_done()
+        wait_for(lambda: daemon.get("/readyz").json()["status"] == "ok")
+        parts = [
+            part["name"]
+            for part in daemon.get("/v1/search", q="workout").json()["hits"][0]["explanation"]["contributions"]
+        ]
+        assert "yt_bio" in parts
+        assert daemon.terminate() == 0
+
+
+MALFORMED = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n\x00\xff\x00\xff",
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: !!!\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    b"GET / HTTP/9.9\r\n\r\n",
+    b"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+    b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00" * 64,
+    bytes(range(256)),
+)
+
+
+def test_malformed_requests_leave_the_daemon_alone(sim: Simulator, data: Path) -> None:
+    with Daemon(data, environment(sim)) as daemon:
+        port = int(daemon.url.rpartition(":")[2])
+        for payload in MALFORMED:
+            with socket.create_connection(("127.0.0.1", port), 5) as connection:
+                connection.sendall(payload)
+                connection.settimeout(0.3)
+                try:
+                    connection.recv(1024)
+                except (TimeoutError, ConnectionError):
+                    continue
+        assert daemon.get("/healthz").status_code == 200
+        assert daemon.terminate() == 0
+
+
+def test_sighup_takes_over_what_can_change_and_keeps_running_on_nonsense(
+    sim: Simulator, data: Path, tmp_path: Path
+) -> None:
+    settings = tmp_path / "pokedexd.toml"
+    settings.write_text("[search]\nquality_weight = 0.0\n")
+    env = environment(sim, LOG__LEVEL="info")
+    with Daemon(data, env, "--config", str(settings)) as daemon:
+        wait_for(lambda: daemon.get("/readyz").json()["status"] == "ok")
+        settings.write_text("[search]\nquality_weight = 0.5\n[http]\nmax_connections = 9\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "settings reloaded" in daemon.log())
+        assert "search.quality_weight" in daemon.log()
+        assert "needs_restart=['http.max_connections']" in daemon.log()
+        parts = daemon.get("/v1/search", q="workout").json()["hits"][0]["explanation"]["contributions"]
+        assert {part["name"]: part["weight"] for part in parts}["quality"] == 0.5
+        settings.write_text("[serch]\nquality_weight = 1\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "reload refused" in daemon.log())
+        assert daemon.get("/healthz").status_code == 200
+        assert daemon.terminate() == 0
+
+
+def test_bad_settings_name_file_key_and_near_match(tmp_path: Path) -> None:
+    settings = tmp_path / "pokedexd.toml"
+    settings.write_text('[http]\nprot = 1\nport = "many"\n')
+    done = run_cli("config", "check", "--config", str(settings))
+    assert done.returncode == 1
+    for words in (str(settings), "http.prot", "http.port", "many", "int"):
+        assert words in done.stderr, done.stderr
+
+
+def test_an_unreadable_world_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "youtube_channels.jsonl.gz").write_bytes(gzip.compress(b'{"channel_id": "UCx"}\n{broken\n'))
+    done = run_cli("demo", "--world", str(tmp_path), "--port", "0")
+    assert done.returncode == 1
+    assert "youtube_channels.jsonl.gz, line 2" in done.stderr
+    (tmp_path / "youtube_channels.jsonl.gz").write_bytes(gzip.compress(b'{"channel_id": "UCx"}\n' * 900)[:40])
+    done = run_cli("demo", "--world", str(tmp_path), "--port", "0")
+    assert done.returncode == 1
+    assert "youtube_channels.jsonl.gz" in done.stderr
+
+
+def test_import_gives_a_verdict_for_every_row(sim: Simulator, data: Path, tmp_path: Path) -> None:
+    env = environment(sim)
+    ids: list[str] = sim.get("/_simulator/accounts?platform=youtube")
+    listing = tmp_path / "list.jsonl"
+    wanted = [
+        ids[0],
+        "@nobody_at_all_9",
+        "https://www.youtube.com/watch?v=x",
+        "https://www.instagram.com/x",
+        "@nobody_at_all_9",
+    ]
+    listing.write_text("\n".join([*(json.dumps({"channel": one}) for one in wanted), "{broken"]))
+    with Daemon(data, env) as daemon:  # through the running daemon
+        done = run_cli("import", str(listing), "--data-dir", str(data), env=env)
+        assert done.returncode == 0, done.stderr
+        with Path(f"{listing}.verdicts.csv").open(newline="") as file:
+            verdicts = [row["verdict"] for row in csv.DictReader(file)]
+        assert verdicts == ["known", "added", "invalid", "unsupported", "duplicate", "invalid"]
+        daemon.wait_until_done()
+        status = run_cli("ctl", "status", "--data-dir", str(data), "--json", env=env)
+        assert json.loads(status.stdout)["dead_letters"] == 1  # the handle that nobody has
+        table = run_cli("ctl", "status", "--data-dir", str(data), env=env)
+        assert "embedder" in table.stdout
+        assert daemon.terminate() == 0
+
+
+def test_the_demo_shows_progress_and_stops_at_sigterm(tmp_path: Path) -> None:
+    demo = subprocess.Popen(
+        [*COMMAND, "demo", "--creators", "40", "--port", "0", "--data-dir", str(tmp_path / "demo")],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert demo.stdout is not None
+    lines = []
+    for line in demo.stdout:
+        lines.append(line)
+        if "metrics" in line:
+            break
+    text = "".join(lines)
+    assert "40 creators searchable" in text
+    assert "ready after" in text
+    demo.terminate()
+    demo.stdout.read()
+    demo.stdout.close()
+    assert demo.wait(30) == 0
+
+
+def test_commands_answer_from_anywhere(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "daemon", "--version"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith("pokedexd 0.")
+    dump = run_cli(
+        "config",
+        "dump",
+        env={
+            "POKEDEXD_PLATFORMS__YOUTUBE__KEY": "s3cret",
+            "POKEDEXD_PLATFORMS__YOUTUBE__DERIVED_DATA": "denied",
+            "PATH": "/usr/bin:/bin",
+        },
+    )
+    assert "s3cret" not in dump.stdout
+    assert "********" in dump.stdout
