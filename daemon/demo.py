@@ -138,7 +138,7 @@ class DemoProgress:
     def __init__(self, console: Console, channels: int) -> None:
         self._console, self._channels = console, channels
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
-        self._said = -1.0
+        self._said, self._said_at = -1.0, 0.0
 
     def __enter__(self) -> DemoProgress:
         if self._live is not None:
@@ -153,12 +153,13 @@ class DemoProgress:
         if self._live is not None:
             self._live.update(self._table(ready, indexed))
             return
-        share = indexed / max(self._channels, 1)
-        if share - self._said >= 0.1 or (share >= 1.0 > self._said):
-            self._said = share
+        share, now = indexed / max(self._channels, 1), time.monotonic()
+        if share - self._said >= 0.1 or (share >= 1.0 > self._said) or now - self._said_at >= QUIET_SECONDS:
+            self._said, self._said_at = share, now
             counts = ready.counts
             self._console.print(
-                f"{counts.accounts:,} accounts, {counts.content_items:,} videos, {indexed:,} creators searchable",
+                f"{counts.accounts:,} accounts, {counts.content_items:,} videos, {indexed:,} creators searchable, "
+                f"{counts.work_pending:,} jobs to go",
                 highlight=False,
             )
 
@@ -204,6 +205,8 @@ def farewell(console: Console, url: str, admin_url: str, seconds: float, folders
 
 DEFAULT_PORT = 7151
 POLL_SECONDS = 0.25
+QUIET_SECONDS = 5.0
+"""Where there is no terminal, a line comes at least this often."""
 NO_PACING = 1e6
 QUOTA_UNITS = 10_000_000
 SIMULATED_KEY = "demo"

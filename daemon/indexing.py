@@ -79,7 +79,7 @@ class IndexKeeper:
         try:
             text = await self._open_existing_text()
         except IndexBroken as broken:
-            log.warning("keyword index is rebuilt", reason=str(broken))
+            await self._note_rebuild("keyword index", str(broken))
             text = await self._rebuilt_text()
         await self._catch_up(text)
         self.text = text
@@ -93,7 +93,7 @@ class IndexKeeper:
         for name in FIELD_NAMES:
             index = await self._threads.call(self._open_field, name, model_id, dims)
             if index.rebuilt_because:
-                log.warning("vector index is rebuilt", field=name, reason=index.rebuilt_because)
+                await self._note_rebuild(f"vector index {name}", index.rebuilt_because)
             self.fields[name] = index
             on_loaded(name, index)
             self._readiness.set(f"vectors/{name}", "ok")
@@ -121,6 +121,11 @@ class IndexKeeper:
     async def close(self) -> None:
         if self.text is not None:
             await self.text.close()
+
+    async def _note_rebuild(self, what: str, reason: str) -> None:
+        """A new data directory has nothing to rebuild, and is no reason to warn."""
+        if await self._catalog.index_sequence():
+            log.warning(f"{what} is rebuilt", reason=reason)
 
     async def _open_existing_text(self) -> TantivyTextIndex:
         text = await TantivyTextIndex.open(self._folder, blocking=self._blocking)

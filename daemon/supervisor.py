@@ -59,6 +59,7 @@ class StageEntry:
             handled=self.meter.handled,
             restarts=self.restarts,
             busy_seconds=round(self.meter.busy_seconds, 3),
+            workers=self.running,
         )
 
 

@@ -136,6 +136,8 @@ class StageStatus(Body):
     handled: int
     restarts: int
     busy_seconds: float
+    """Of all its workers together."""
+    workers: int = 0
 
 
 class DependencyStatus(Body):
