@@ -20,6 +20,7 @@ from proto.records import (
 from stores.codec import decode, encode, pack_id, unpack_id
 from stores.content import ITEMS, put_items, recent_items
 from stores.env import Environment, Txn
+from stores.scan import Pair, scan_tables
 
 ACCOUNTS = "accounts"
 CREATORS = "creators"
@@ -51,11 +52,33 @@ class CatalogCounts(msgspec.Struct, kw_only=True, frozen=True):
     content_items: int
 
 
+TABLES = (
+    "accounts",
+    "account_by_handle",
+    "account_by_creator",
+    "creators",
+    "rows",
+    "content",
+    "content_months",
+    "metrics",
+    "account_vectors",
+    "embeddings",
+    "identity_links",
+    "index_log",
+    "index_sequence",
+)
+"""Databases of the environment that this store owns."""
+
+
 class Catalog:
     """Reads for everyone; writes are functions of a transaction below, which stages combine with their work items."""
 
     def __init__(self, env: Environment) -> None:
         self._env = env
+
+    async def scan(self, cursor: bytes, limit: int) -> tuple[list[Pair], bytes | None]:
+        """See `stores.ports.Scannable`."""
+        return await scan_tables(self._env, TABLES, cursor, limit)
 
     async def counts(self) -> CatalogCounts:
         """Kept counters; no scan."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -103,10 +103,13 @@ class VectorIndex(Protocol):
     async def count(self) -> int: ...
 
 
-class Scan(Protocol):
-    """Every store can be walked from a cursor; the migration tool and index rebuilds use it."""
+class Scannable(Protocol):
+    """Every durable store can be walked: the migration to another backend reads it so."""
 
-    def scan(self, cursor: bytes = b"") -> AsyncIterator[tuple[bytes, bytes]]: ...
+    async def scan(self, cursor: bytes, limit: int) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+        """At most ``limit`` pairs after ``cursor`` (empty: from the start) and the cursor of the next page, None at
+        the end. A pair that stays in the store through the whole walk is met exactly once."""
+        ...
 
 
 class SearchQuery(msgspec.Struct, kw_only=True, frozen=True):

@@ -11,9 +11,14 @@ from proto.ids import AccountKey, RawId
 from proto.records import RawPage, StoredRaw
 from stores.codec import decode, encode, pack_id
 from stores.env import Environment, Txn
+from stores.scan import Pair, scan_tables
 
 LEVEL = 3
 """zstd level: 3 is the library's default and compresses an API reply about 6 to 1 at 300 MB/s."""
+
+
+TABLES = ("raw", "raw_by_account")
+"""Databases of the environment that this store owns."""
 
 
 class RawStore:
@@ -21,6 +26,10 @@ class RawStore:
 
     def __init__(self, env: Environment) -> None:
         self._env = env
+
+    async def scan(self, cursor: bytes, limit: int) -> tuple[list[Pair], bytes | None]:
+        """See `stores.ports.Scannable`."""
+        return await scan_tables(self._env, TABLES, cursor, limit)
 
     async def get(self, raw_id: RawId) -> RawPage:
         """Raises NotFound."""

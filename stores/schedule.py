@@ -10,6 +10,7 @@ from proto.ids import AccountKey, Platform
 from proto.records import Job, JobKind, Priority
 from stores.codec import decode, encode, pack_id, unpack_id
 from stores.env import Environment, Txn
+from stores.scan import Pair, scan_tables
 
 PENDING = "jobs_pending"
 """Kept counter: jobs never answered yet, part of ``work_pending``."""
@@ -26,11 +27,19 @@ class PackRule(msgspec.Struct, frozen=True, kw_only=True):
     wait_seconds: float = 300.0
 
 
+TABLES = ("schedule", "schedule_due", "schedule_by_account", "leases")
+"""Databases of the environment that this store owns."""
+
+
 class Schedule:
     """Jobs by (platform, kind, entity). A leased job is out of reach until settled, released or its lease ends."""
 
     def __init__(self, env: Environment, *, lease_seconds: int = 600) -> None:
         self._env, self._lease_seconds = env, lease_seconds
+
+    async def scan(self, cursor: bytes, limit: int) -> tuple[list[Pair], bytes | None]:
+        """See `stores.ports.Scannable`."""
+        return await scan_tables(self._env, TABLES, cursor, limit)
 
     async def lease(
         self, platform: Platform, rules: Sequence[PackRule], now: float, *, packs: int, flush: bool

@@ -11,10 +11,15 @@ from proto.messages import AnyWork, Stage
 from proto.records import DeadLetter, WorkItem
 from stores.codec import decode, encode
 from stores.env import Environment, Txn
+from stores.scan import Pair, scan_tables
 
 ROWS = "work_rows"
 REVISION = "revision"
 _STAGES = list(Stage)
+
+
+TABLES = ("work", "dead_letters")
+"""Databases of the environment that this store owns."""
 
 
 class Work:
@@ -22,6 +27,10 @@ class Work:
 
     def __init__(self, env: Environment) -> None:
         self._env = env
+
+    async def scan(self, cursor: bytes, limit: int) -> tuple[list[Pair], bytes | None]:
+        """See `stores.ports.Scannable`."""
+        return await scan_tables(self._env, TABLES, cursor, limit)
 
     async def current(self, messages: Sequence[AnyWork]) -> list[AnyWork]:
         """Those that are still to be done; one that was done, or stands again under a later revision, is left out."""
