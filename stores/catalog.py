@@ -18,7 +18,7 @@ from proto.records import (
     Normalised,
 )
 from stores.codec import decode, encode, pack_id, unpack_id
-from stores.content import ITEMS, put_items, recent_items
+from stores.content import ITEMS, put_counts, put_items, recent_items
 from stores.env import Environment, Txn
 from stores.scan import Pair, scan_tables
 
@@ -92,11 +92,7 @@ class Catalog:
         return await self._env.read(lambda txn: get_account(txn, key))
 
     async def account_by_handle(self, platform: Platform, handle: str) -> AccountKey | None:
-        def look(txn: Txn) -> AccountKey | None:
-            found = txn.get("account_by_handle", _handle_key(platform, handle))
-            return AccountKey(found.decode()) if found else None
-
-        return await self._env.read(look)
+        return await self._env.read(lambda txn: find_by_handle(txn, platform, handle))
 
     async def account_bundles(self, keys: Sequence[AccountKey], items: int) -> list[AccountBundle | None]:
         return await self._env.read(lambda txn: [account_bundle(txn, key, items) for key in keys])
@@ -171,6 +167,12 @@ def get_account(txn: Txn, key: AccountKey) -> CreatorAccount | None:
     return decode(CreatorAccount, stored) if stored else None
 
 
+def find_by_handle(txn: Txn, platform: Platform, handle: str) -> AccountKey | None:
+    """Who has this handle, as far as is known."""
+    found = txn.get("account_by_handle", _handle_key(platform, handle))
+    return AccountKey(found.decode()) if found else None
+
+
 def put_account(txn: Txn, account: CreatorAccount) -> bool:
     """Stores an account unless a newer state is there; returns whether anything a reader sees changed.
 
@@ -183,13 +185,17 @@ def put_account(txn: Txn, account: CreatorAccount) -> bool:
         account = msgspec.structs.replace(
             account,
             creator_id=old.creator_id,
-            content_fetched_at=old.content_fetched_at,
+            content_fetched_at=max(old.content_fetched_at or 0, account.content_fetched_at or 0) or None,
             next_due_at=account.next_due_at or old.next_due_at,
+            touched_at=max(old.touched_at or 0, account.fetched_at),
+            importance=old.importance,
+            feed_failures=old.feed_failures,
         )
         if old.handle and old.handle != account.handle:
-            txn.delete("account_by_handle", _handle_key(old.platform, old.handle))
+            _free_handle(txn, old)
     else:
         txn.add(ACCOUNTS)
+        account = msgspec.structs.replace(account, touched_at=account.fetched_at)
     write_account(txn, account)
     if account.handle:
         txn.put("account_by_handle", _handle_key(account.platform, account.handle), account.key.encode())
@@ -197,14 +203,24 @@ def put_account(txn: Txn, account: CreatorAccount) -> bool:
     return old is None or _seen(old) != _seen(account)
 
 
+def _free_handle(txn: Txn, account: CreatorAccount) -> None:
+    """A handle that somebody else took meanwhile stays theirs."""
+    key = _handle_key(account.platform, account.handle)
+    if txn.get("account_by_handle", key) == account.key.encode():
+        txn.delete("account_by_handle", key)
+
+
 def write_account(txn: Txn, account: CreatorAccount) -> None:
     txn.put("accounts", account.key.encode(), encode(account))
 
 
-def put_normalised(txn: Txn, page: Normalised) -> bool:
+def put_normalised(txn: Txn, page: Normalised, fetched_at: int) -> bool:
     """Stores what a page says; returns whether anything a reader sees changed."""
     changed = put_account(txn, page.account) if page.account is not None else False
-    return put_items(txn, page.account_key, page.items) or changed
+    changed = put_items(txn, page.account_key, page.items) or changed
+    if page.counts:
+        changed = put_counts(txn, page.account_key, page.counts, fetched_at) or changed
+    return changed
 
 
 def account_bundle(txn: Txn, key: AccountKey, items: int) -> AccountBundle | None:
@@ -320,7 +336,9 @@ def _put_snapshot(txn: Txn, account: CreatorAccount) -> None:
 
 
 def _seen(account: CreatorAccount) -> CreatorAccount:
-    return msgspec.structs.replace(account, fetched_at=0, next_due_at=None, content_fetched_at=None, misses=0)
+    return msgspec.structs.replace(
+        account, fetched_at=0, next_due_at=None, content_fetched_at=None, misses=0, touched_at=None, feed_failures=0
+    )
 
 
 def _handle_key(platform: Platform, handle: str) -> bytes:

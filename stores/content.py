@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import msgspec
 
 from proto.ids import AccountKey
-from proto.records import ContentItem, Record
+from proto.records import ContentCounts, ContentItem, Record
 from stores.codec import decode, encode
 from stores.env import Txn
 
@@ -63,6 +63,40 @@ def put_items(txn: Txn, account: AccountKey, items: Iterable[ContentItem]) -> bo
         txn.add(ITEMS, 1 if old is None else 0)
     _store(txn, account, blocks, touched)
     return seen_change
+
+
+def put_counts(txn: Txn, account: AccountKey, counts: Iterable[ContentCounts], fetched_at: int) -> bool:
+    """Newer counts of known items; those of unknown items are dropped. Returns whether anything changed."""
+    newer = {one.content_id: one for one in counts}
+    blocks = _load(txn, account)
+    touched: set[int] = set()
+    for month, block in blocks.items():
+        for content_id in block.keys() & newer.keys():
+            item, one = block[content_id], newer[content_id]
+            if item.fetched_at > fetched_at:
+                continue
+            merged = msgspec.structs.replace(item, views=one.views, likes=one.likes, comments=one.comments)
+            if merged != item:
+                block[content_id] = merged
+                touched.add(month)
+    _store(txn, account, blocks, touched)
+    return bool(touched)
+
+
+def remove_items(txn: Txn, account: AccountKey, content_ids: Iterable[str]) -> int:
+    """Takes out what the platform no longer has; returns how many were there."""
+    gone = set(content_ids)
+    blocks = _load(txn, account)
+    touched: set[int] = set()
+    removed = 0
+    for month, block in blocks.items():
+        for content_id in block.keys() & gone:
+            del block[content_id]
+            touched.add(month)
+            removed += 1
+    _store(txn, account, blocks, touched)
+    txn.add(ITEMS, -removed)
+    return removed
 
 
 def recent_items(txn: Txn, account: AccountKey, limit: int) -> list[ContentItem]:

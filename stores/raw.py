@@ -58,8 +58,17 @@ def raw_id_of(page: RawPage) -> RawId:
 
 
 def put_raw(txn: Txn, page: RawPage, raw_id: RawId, body_zstd: bytes) -> None:
-    """``raw_id`` and ``body_zstd`` come from ``seal``, made outside the transaction since they cost time."""
+    """``raw_id`` and ``body_zstd`` come from ``seal``, made outside the transaction since they cost time.
+
+    The same bytes again only move the page to when they were last seen.
+    """
     key = bytes.fromhex(raw_id)
+    old = txn.get("raw", key)
+    if old is not None:
+        seen_at = decode(StoredRaw, old).fetched_at
+        if seen_at > page.fetched_at:
+            return
+        txn.delete("raw_by_account", _by_account(page.account_key, seen_at, key))
     stored = StoredRaw(
         raw_id=raw_id,
         platform=page.platform,
@@ -71,7 +80,23 @@ def put_raw(txn: Txn, page: RawPage, raw_id: RawId, body_zstd: bytes) -> None:
         listed_before=page.listed_before,
     )
     txn.put("raw", key, encode(stored))
-    txn.put("raw_by_account", page.account_key.encode() + b"\0" + pack_id(page.fetched_at) + key, b"")
+    txn.put("raw_by_account", _by_account(page.account_key, page.fetched_at, key), b"")
+
+
+def _by_account(account: AccountKey, fetched_at: int, key: bytes) -> bytes:
+    return account.encode() + b"\0" + pack_id(fetched_at) + key
+
+
+def drop_raw(txn: Txn, raw_id: RawId) -> None:
+    """Removes a page and every mention of it; one that is not there is no error."""
+    key = bytes.fromhex(raw_id)
+    value = txn.get("raw", key)
+    if value is None:
+        return
+    txn.delete("raw", key)
+    prefix = decode(StoredRaw, value).account_key.encode() + b"\0"
+    for entry in [entry for entry, _ in txn.scan("raw_by_account", prefix) if entry.endswith(key)]:
+        txn.delete("raw_by_account", entry)
 
 
 def seal(page: RawPage) -> tuple[RawId, bytes]:

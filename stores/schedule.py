@@ -125,6 +125,8 @@ class Schedule:
 def put_job(txn: Txn, job: Job) -> bool:
     """Adds a job, or brings a waiting one forward: the sooner due time and the higher priority win.
 
+    One that is asked for anew counts as pending again.
+
     A job that is leased stays as it is: its answer is on the way. Returns whether anything changed.
     """
     state_key = _state_key(job.platform, job.kind, job.entity)
@@ -136,7 +138,10 @@ def put_job(txn: Txn, job: Job) -> bool:
         return False
     old = decode(Job, stored)
     merged = msgspec.structs.replace(
-        old, due_at=min(old.due_at, job.due_at), priority=min(old.priority, job.priority, key=int)
+        old,
+        due_at=min(old.due_at, job.due_at),
+        priority=min(old.priority, job.priority, key=int),
+        first=old.first or job.first,
     )
     return _replace(txn, state_key, old, merged)
 
@@ -151,7 +156,9 @@ def plan_job(txn: Txn, job: Job) -> bool:
     if txn.get("leases", state_key) is not None:
         return False
     old = decode(Job, stored)
-    merged = msgspec.structs.replace(old, due_at=job.due_at, priority=job.priority, account_key=job.account_key)
+    merged = msgspec.structs.replace(
+        old, due_at=job.due_at, priority=job.priority, account_key=job.account_key, handle=job.handle
+    )
     return _replace(txn, state_key, old, merged)
 
 

@@ -87,9 +87,11 @@ class TantivyTextIndex:
         def opened() -> TantivyTextIndex:
             verify_files(folder)
             _read_meta(folder)  # without it the engine would quietly begin an empty index
-            return guarded(lambda: cls(folder, boosts=boosts, write=write, read=read))
+            index = cls(folder, boosts=boosts, write=write, read=read)
+            index._engine.query("x", 1, boosts)  # some files are opened only by the first query
+            return index
 
-        return await write.call(opened)
+        return await write.call(guarded, opened)
 
     @classmethod
     async def create_empty(
@@ -205,6 +207,7 @@ class _Engine:
 
 
 def _search(searcher: Any, schema: Any, text: str, limit: int, boosts: Mapping[str, float]) -> TextHits:
+    text = text.encode(errors="ignore").decode()  # a lone surrogate is no text to the engine
     words = query_words(text)
     exact_rows = _exact_rows(searcher, schema, text)
     need = len(words)
@@ -223,10 +226,9 @@ def _search(searcher: Any, schema: Any, text: str, limit: int, boosts: Mapping[s
     rows, scores = np.concatenate([rows, extra]), np.concatenate([scores, np.zeros(len(extra), np.float32)])
     exact = np.isin(rows, exact_rows)
     scores[exact] = 1.0
-    order = np.lexsort((rows, -scores))
-    return TextHits(
-        rows=rows[order], scores=scores[order], exact=exact[order], total=found.count + len(extra), words=words
-    )
+    order = np.lexsort((rows, -scores))[:limit]
+    total = max(found.count, len(rows))  # beyond the limit an exact match is among those counted
+    return TextHits(rows=rows[order], scores=scores[order], exact=exact[order], total=total, words=words)
 
 
 def _scored(searcher: Any, found: Any, low: float, high: float) -> tuple[Any, Any]:
@@ -332,7 +334,7 @@ def verify_files(folder: Path) -> None:
         body, footer = data[: -8 - length], data[-8 - length : -8]
         try:
             stated = msgspec.json.decode(footer)["crc"]
-        except (msgspec.DecodeError, KeyError, TypeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise IndexBroken(f"{path.name}: damaged at its end") from error
         if int.from_bytes(data[-4:], "little") != FOOTER_MAGIC or zlib.crc32(body) != stated:
             raise IndexBroken(f"{path.name}: checksum differs")

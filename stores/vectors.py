@@ -157,7 +157,7 @@ class HnswVectorIndex:
             present = np.flatnonzero(self._present).astype(np.uint32)
             limit = min(limit, len(present))
             if limit == 0:
-                return present, np.zeros(0, np.float32)
+                return present[:0], np.zeros(0, np.float32)
             if len(present) >= self._exact_scan_below:
                 found = self._from_graph(vector, limit)
                 if found is not None:
@@ -213,6 +213,8 @@ class HnswVectorIndex:
             raise IndexBroken(f"{self._path.name}: made for {sidecar.model_id}, {sidecar.dims} dimensions")
         if sidecar.checkpoint > sequence:
             raise IndexBroken(f"{self._path.name}: ahead of the store")
+        if not self._path.exists():
+            raise IndexBroken(f"{self._path.name}: the graph is gone")
         if self._path.stat().st_size != sidecar.size or sha256_of(self._path) != sidecar.sha256:
             raise IndexBroken(f"{self._path.name}: checksum differs")
         graph = hnswlib.Index("ip", self.dims)
@@ -325,5 +327,5 @@ def _read_sidecar(path: Path) -> Sidecar:
         return msgspec.json.decode(_sidecar_path(path).read_bytes(), type=Sidecar)
     except OSError as error:
         raise IndexBroken(f"{path.name}: no snapshot") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise IndexBroken(f"{path.name}: its sidecar is damaged: {error}") from error

@@ -23,6 +23,7 @@ from stores.catalog import (
 )
 from stores.content import ITEMS, known_ids, month_of, months_of, put_items, recent_items
 from stores.env import Environment
+from tests.stores.conformance.catalog_suite import CatalogConformance
 
 KEY = account_key(Platform.YOUTUBE, "UCa")
 JAN, FEB = 1_767_300_000, 1_770_000_000
@@ -46,6 +47,10 @@ def item(content_id: str, **fields: object) -> ContentItem:
 @pytest.fixture
 def catalog(env: Environment) -> Catalog:
     return Catalog(env)
+
+
+class TestLmdbCatalog(CatalogConformance):
+    """The fixture above."""
 
 
 async def test_an_older_state_never_replaces_a_newer(env: Environment, catalog: Catalog) -> None:
@@ -152,7 +157,8 @@ def test_the_order_of_pages_does_not_matter(
         env = Environment(tmp_path_factory.mktemp("order"), map_size_bytes=1 << 24)
         try:
             for one in order:
-                env.write_now(partial(put_normalised, page=Normalised(account_key=KEY, items=[one])))
+                said = Normalised(account_key=KEY, items=[one])
+                env.write_now(partial(put_normalised, page=said, fetched_at=one.fetched_at))
             with env.snapshot() as txn:
                 ends.append((recent_items(txn, KEY, 100), months_of(txn, KEY), txn.counter(ITEMS)))
         finally:

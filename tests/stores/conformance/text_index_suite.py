@@ -1,0 +1,140 @@
+"""What every TextIndex must do; put another backend under it by overriding ``text_index``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from proto.ids import CreatorId, Row
+from stores.ports import TextDocument, TextHits, TextIndex
+
+ODD_TEXTS = (
+    "",
+    "   ",
+    '"',
+    "a AND (",
+    "name:x OR *",
+    "-",
+    "@",
+    "\0",
+    "🎮",
+    "a" * 5_000,
+    "w " * 500,
+    "\u0301",
+    "\udcff",
+    "x\udcff",
+)
+
+
+def document(row: int, name: str = "", **fields: object) -> TextDocument:
+    known: dict[str, object] = {"row": Row(row), "creator_id": CreatorId(1_000 + row), "name": name or f"creator{row}"}
+    return TextDocument(**(known | fields))  # type: ignore[arg-type]
+
+
+async def taken_in(index: TextIndex, documents: Sequence[TextDocument], checkpoint: int = 1) -> None:
+    await index.upsert(documents)
+    await index.commit(checkpoint)
+
+
+async def rows_of(index: TextIndex, text: str, limit: int = 100) -> list[int]:
+    return [int(row) for row in (await index.query(text, limit)).rows]
+
+
+class TextIndexConformance:
+    async def test_a_commit_makes_changes_visible(self, text_index: TextIndex) -> None:
+        await text_index.upsert([document(0, "Alice")])
+        assert await rows_of(text_index, "alice") == []
+        await text_index.commit(7)
+        assert await rows_of(text_index, "alice") == [0]
+        assert text_index.checkpoint == 7
+        assert await text_index.count() == 1
+
+    @pytest.mark.parametrize("field", ["name", "bio", "niche", "summary", "titles"])
+    async def test_a_word_of_any_text_finds_the_creator(self, text_index: TextIndex, field: str) -> None:
+        await taken_in(text_index, [document(0, **{field: "some woodworking here"}), document(1)])
+        assert await rows_of(text_index, "woodworking") == [0]
+
+    async def test_every_account_name_and_handle_is_exact(self, text_index: TextIndex) -> None:
+        await taken_in(text_index, [document(3, "Alice", names=("Alice Cooks",), handles=("alice.cooks", "UC77"))])
+        for text in ("ALICE", " alice  cooks ", "@Alice.Cooks", "uc77"):
+            hits = await text_index.query(text, 10)
+            assert (hits.rows.tolist(), hits.exact.tolist(), hits.scores.tolist()) == ([3], [True], [1.0]), text
+
+    async def test_an_exact_name_leads_and_scores_fall_from_there(self, text_index: TextIndex) -> None:
+        often = document(0, "Nova Games Nova", bio="nova " * 20, niche="nova", summary="nova nova")
+        await taken_in(text_index, [often, document(1, "Nova"), document(2, "Else", bio="a nova once")])
+        hits = await text_index.query("nova", 10)
+        assert hits.rows.tolist() == [1, 0, 2]
+        assert hits.exact.tolist() == [True, False, False]
+        assert 1.0 == hits.scores[0] > hits.scores[1] > hits.scores[2] > 0
+
+    async def test_an_upsert_replaces(self, text_index: TextIndex) -> None:
+        await taken_in(text_index, [document(0, "Before"), document(1, "Bystander")])
+        await taken_in(text_index, [document(0, "Between"), document(0, "After")])
+        assert [await rows_of(text_index, text) for text in ("before", "between", "after")] == [[], [], [0]]
+        assert await text_index.count() == 2
+
+    async def test_the_same_document_again_changes_nothing(self, text_index: TextIndex) -> None:
+        for checkpoint in (1, 2, 3):
+            await taken_in(text_index, [document(0, "Alice")], checkpoint)
+        assert await rows_of(text_index, "alice") == [0]
+        assert await text_index.count() == 1
+
+    async def test_a_delete_deletes_and_may_be_repeated(self, text_index: TextIndex) -> None:
+        await taken_in(text_index, [document(row, "Twin") for row in (1, 11)])
+        for _ in range(2):
+            await text_index.delete([Row(1), Row(99)])
+            await text_index.commit(2)
+        assert await rows_of(text_index, "twin") == [11]
+        assert await text_index.count() == 1
+
+    async def test_the_limit_bounds_the_rows_and_the_total_counts_all(self, text_index: TextIndex) -> None:
+        await taken_in(text_index, [document(row, "Same Name") for row in range(30)])
+        hits = await text_index.query("same name", 10)
+        assert (len(hits.rows), len(hits.scores), len(hits.exact), hits.total) == (10, 10, 10, 30)
+        assert len(await rows_of(text_index, "same", limit=10)) == 10
+
+    async def test_creators_with_every_word_come_before_those_with_some(self, text_index: TextIndex) -> None:
+        await taken_in(
+            text_index,
+            [
+                document(0, bio="vegan " * 9),
+                document(1, bio="berlin"),
+                document(2, bio="a vegan cook who lives in berlin with long words around it"),
+            ],
+        )
+        hits = await text_index.query("vegan berlin", 10)
+        assert int(hits.rows[0]) == 2
+        assert set(hits.rows.tolist()) == {0, 1, 2}
+        assert hits.words == ("vegan", "berlin")
+
+    @pytest.mark.parametrize(
+        ("stored", "asked"),
+        [("POKÉMON Go", "pokemon"), ("Große Straße", "GROSSE"), ("日本料理の時間", "料理"), ("Ｆｕｌｌ", "full")],
+    )
+    async def test_case_accents_width_and_missing_spaces_do_not_matter(
+        self, text_index: TextIndex, stored: str, asked: str
+    ) -> None:
+        await taken_in(text_index, [document(0, stored), document(1, "other")])
+        assert await rows_of(text_index, asked) == [0]
+
+    async def test_the_last_word_may_be_unfinished(self, text_index: TextIndex) -> None:
+        await taken_in(text_index, [document(0, "Kitchen Stories"), document(1, "Kit Other", handles=("storm",))])
+        assert (await rows_of(text_index, "kitchen sto"))[0] == 0
+        assert set(await rows_of(text_index, "sto")) == {0, 1}
+
+    @pytest.mark.parametrize("text", ODD_TEXTS)
+    async def test_odd_input_is_answered(self, text_index: TextIndex, text: str) -> None:
+        await taken_in(text_index, [document(0, "Alice")])
+        hits: TextHits = await text_index.query(text, 10)
+        assert len(hits.rows) == len(hits.scores) == len(hits.exact) == hits.total == 0
+
+    async def test_a_name_of_signs_alone_is_found_by_itself(self, text_index: TextIndex) -> None:
+        await taken_in(text_index, [document(0, "🎮🔥"), document(1, "🎮")])
+        hits = await text_index.query("🎮", 10)
+        assert (hits.rows.tolist(), hits.exact.tolist(), hits.total) == ([1], [True], 1)
+
+    async def test_an_empty_index_answers(self, text_index: TextIndex) -> None:
+        assert await rows_of(text_index, "anything") == []
+        assert await text_index.count() == 0

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import pytest
+import trio
+
+from proto.errors import IndexBroken
+from proto.ids import Row
+from stores.blocking import Blocking
+from stores.ports import TextDocument
+from stores.text_index import TantivyTextIndex
+from tests.conftest import VirtualThreads
+from tests.stores.conformance.text_index_suite import TextIndexConformance, document, rows_of, taken_in
+
+MakeBlocking = Callable[[str, int], Blocking]
+
+
+@pytest.fixture
+def blocking(threads: VirtualThreads) -> MakeBlocking:
+    return lambda name, limit: Blocking(name, limit, threads)
+
+
+@pytest.fixture
+async def text_index(tmp_path: Path, blocking: MakeBlocking) -> AsyncIterator[TantivyTextIndex]:
+    index = await TantivyTextIndex.create_empty(tmp_path, blocking=blocking)
+    yield index
+    await index.close()
+
+
+class TestTantivy(TextIndexConformance):
+    """The fixture above."""
+
+
+@pytest.fixture
+async def closed(tmp_path: Path, blocking: MakeBlocking) -> Path:
+    """The folder of an index of three creators, at checkpoint 5."""
+    index = await TantivyTextIndex.create_empty(tmp_path, blocking=blocking)
+    await taken_in(index, [document(0, "Alice"), document(1, "Bob"), document(2, "Gone")], 4)
+    await index.delete([Row(2)])
+    await index.commit(5)
+    await index.close()
+    return folder_of(tmp_path)
+
+
+def folder_of(base: Path) -> Path:
+    (folder,) = base.iterdir()
+    return folder
+
+
+def engine_files(folder: Path) -> list[Path]:
+    """The files that hold the index itself."""
+    return sorted(
+        path for path in folder.iterdir() if path.suffix not in (".json", ".lock", "") and path.name[0] != "."
+    )
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0x80
+    path.write_bytes(data)
+
+
+async def broken(base: Path, blocking: MakeBlocking) -> bool:
+    try:
+        index = await TantivyTextIndex.open(base, blocking=blocking)
+    except IndexBroken:
+        return True
+    await index.close()
+    return False
+
+
+async def parts(*given: Sequence[TextDocument]) -> AsyncIterator[Sequence[TextDocument]]:
+    for part in given:
+        yield part
+
+
+async def test_what_was_committed_is_there_after_reopening(closed: Path, blocking: MakeBlocking) -> None:
+    index = await TantivyTextIndex.open(closed.parent, blocking=blocking)
+    assert index.checkpoint == 5
+    assert await index.count() == 2
+    assert await rows_of(index, "alice") == [0]
+    assert await rows_of(index, "gone") == []
+    await taken_in(index, [document(3, "Carol")], 6)
+    assert await rows_of(index, "carol") == [3]
+    await index.close()
+
+
+async def test_what_was_not_committed_is_not(closed: Path, blocking: MakeBlocking) -> None:
+    index = await TantivyTextIndex.open(closed.parent, blocking=blocking)
+    await index.upsert([document(3, "Carol")])
+    await index.delete([Row(0)])
+    await index.close()
+    again = await TantivyTextIndex.open(closed.parent, blocking=blocking)
+    assert again.checkpoint == 5
+    assert await rows_of(again, "carol") == []
+    assert await rows_of(again, "alice") == [0]
+    await again.close()
+
+
+async def test_a_flipped_byte_in_any_engine_file_is_noticed(closed: Path, blocking: MakeBlocking) -> None:
+    files = engine_files(closed)
+    assert len(files) > 5
+    for path in files:
+        size = path.stat().st_size
+        for at in {0, size // 2, size - 12, size - 1}:
+            flip(path, at)
+            assert await broken(closed.parent, blocking), (path.suffix, at - size)
+            flip(path, at)
+    assert not await broken(closed.parent, blocking)
+
+
+async def test_a_cut_or_missing_engine_file_is_noticed(closed: Path, blocking: MakeBlocking) -> None:
+    for path in engine_files(closed):
+        whole = path.read_bytes()
+        for kept in (len(whole) // 2, 3, 0):
+            path.write_bytes(whole[:kept])
+            assert await broken(closed.parent, blocking), (path.suffix, kept)
+        path.unlink()
+        assert await broken(closed.parent, blocking), path.suffix
+        path.write_bytes(whole)
+    assert not await broken(closed.parent, blocking)
+
+
+@pytest.mark.parametrize("name", ["meta.json", "checkpoint"])
+async def test_without_its_small_files_an_index_is_broken(closed: Path, blocking: MakeBlocking, name: str) -> None:
+    for content in (b"", b"{}", b"not json", b'{"checkpoint": "\xff"}', b'{"segments": "\xff"}'):
+        (closed / name).write_bytes(content)
+        assert await broken(closed.parent, blocking), content
+    (closed / name).unlink()
+    assert await broken(closed.parent, blocking)
+
+
+async def test_a_meta_that_names_an_unknown_segment_is_broken(closed: Path, blocking: MakeBlocking) -> None:
+    meta = json.loads((closed / "meta.json").read_text())
+    meta["segments"][0]["segment_id"] = "00000000-0000-0000-0000-000000000000"
+    (closed / "meta.json").write_text(json.dumps(meta))
+    assert await broken(closed.parent, blocking)
+
+
+async def test_no_index_is_broken_and_an_empty_one_is_not(tmp_path: Path, blocking: MakeBlocking) -> None:
+    assert await broken(tmp_path, blocking)
+    index = await TantivyTextIndex.create_empty(tmp_path, blocking=blocking)
+    await index.close()
+    assert not await broken(tmp_path, blocking)
+
+
+async def test_unfinished_and_foreign_indexes_are_swept_away(closed: Path, blocking: MakeBlocking) -> None:
+    unfinished = closed.with_name(closed.name[:-1] + "2")
+    foreign = closed.with_name("text-0123456789ab.00000009")
+    for folder in (unfinished, foreign):
+        folder.mkdir()
+    (foreign / "checkpoint").write_bytes(b'{"checkpoint":9,"documents":9}')
+    index = await TantivyTextIndex.open(closed.parent, blocking=blocking)
+    assert index.checkpoint == 5
+    assert folder_of(closed.parent) == closed
+    await index.close()
+
+
+async def test_create_empty_forgets_what_was_there(closed: Path, blocking: MakeBlocking) -> None:
+    flip(engine_files(closed)[0], 0)
+    index = await TantivyTextIndex.create_empty(closed.parent, blocking=blocking)
+    assert (index.checkpoint, await index.count()) == (0, 0)
+    assert await rows_of(index, "alice") == []
+    await index.close()
+    assert not await broken(closed.parent, blocking)
+
+
+async def test_replace_swaps_while_queries_go_on(
+    text_index: TantivyTextIndex, tmp_path: Path, blocking: MakeBlocking
+) -> None:
+    await taken_in(text_index, [document(row, "Old") for row in range(20)], 1)
+    answers: list[tuple[int, int]] = []
+
+    async def fresh() -> AsyncIterator[Sequence[TextDocument]]:
+        for row in range(10):
+            answers.append((len(await rows_of(text_index, "old")), len(await rows_of(text_index, "new"))))
+            yield [document(row, "New")]
+
+    await text_index.replace(fresh(), 9)
+    assert answers == [(20, 0)] * 10
+    assert await rows_of(text_index, "old") == []
+    assert await rows_of(text_index, "new") == list(range(10))
+    assert (text_index.checkpoint, await text_index.count()) == (9, 10)
+
+    await taken_in(text_index, [document(50, "Later")], 10)
+    await text_index.close()
+    folder_of(tmp_path)
+    again = await TantivyTextIndex.open(tmp_path, blocking=blocking)
+    assert again.checkpoint == 10
+    assert len(await rows_of(again, "new")) == 10
+    assert await rows_of(again, "later") == [50]
+    await again.close()
+
+
+async def test_a_replace_that_fails_leaves_the_index_as_it_was(text_index: TantivyTextIndex) -> None:
+    await taken_in(text_index, [document(0, "Old")], 1)
+
+    async def failing() -> AsyncIterator[Sequence[TextDocument]]:
+        yield [document(1, "New")]
+        raise RuntimeError("the store went away")
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            await text_index.replace(failing(), 9)
+    assert (text_index.checkpoint, await rows_of(text_index, "old")) == (1, [0])
+    await text_index.replace(parts([document(1, "New")]), 9)
+    assert await rows_of(text_index, "new") == [1]
+
+
+async def test_replace_drops_the_deleted(text_index: TantivyTextIndex) -> None:
+    await taken_in(text_index, [document(row) for row in range(10)], 1)
+    assert await text_index.deleted_share() == 0
+    await text_index.delete([Row(row) for row in range(4)])
+    await text_index.commit(2)
+    assert await text_index.deleted_share() == pytest.approx(0.4)
+    await text_index.replace(parts([document(row) for row in range(4, 10)]), 3)
+    assert await text_index.deleted_share() == 0
+
+
+async def test_readers_and_a_writer_do_not_disturb_one_another(text_index: TantivyTextIndex) -> None:
+    counts: list[int] = []
+    written = trio.Event()
+
+    async def write() -> None:
+        for batch in range(15):
+            documents = [document(batch * 10 + number, bio="common") for number in range(10)]
+            await taken_in(text_index, documents, batch + 1)
+        written.set()
+
+    async def read() -> None:
+        seen = 0
+        while not written.is_set():
+            hits = await text_index.query("common", 1_000)
+            assert hits.total % 10 == 0, "a half-taken batch was visible"
+            assert len(set(hits.rows.tolist())) == hits.total >= seen
+            seen = hits.total
+            counts.append(seen)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write)
+        for _ in range(3):
+            nursery.start_soon(read)
+    assert len(set(counts)) > 1
+    assert (await text_index.query("common", 1_000)).total == 150
+
+
+async def test_a_document_the_engine_refuses_leaves_its_batch_alone(text_index: TantivyTextIndex) -> None:
+    await taken_in(text_index, [document(0, "\udcff"), document(1, "Alice")])
+    assert await rows_of(text_index, "alice") == [1]

@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trio
+
+from proto.ids import Row
+from stores.blocking import Blocking
+from stores.ports import Rows, Vector
+from stores.vectors import HnswVectorIndex
+from tests.conftest import VirtualThreads
+from tests.stores.conformance.vector_index_suite import (
+    DIMS,
+    EAST,
+    NORTH,
+    NORTH_EAST,
+    WEST,
+    VectorIndexConformance,
+    nearest_rows,
+    put,
+    random_units,
+)
+
+GRAPH_ALWAYS, SCAN_ALWAYS = 0, 1_000_000
+Open = Callable[..., HnswVectorIndex]
+
+
+@pytest.fixture
+def open_index(tmp_path: Path, threads: VirtualThreads) -> Open:
+    """Opens the index over what the store holds (``stored``: row → vector)."""
+
+    def opened(
+        stored: dict[int, Vector] | None = None,
+        *,
+        dims: int = DIMS,
+        model_id: str = "model",
+        changed: Callable[[int], set[Row]] = lambda _: set(),
+        sequence: int = 100,
+        exact_scan_below: int = GRAPH_ALWAYS,
+    ) -> HnswVectorIndex:
+        def vectors() -> Iterator[tuple[Rows, Vector]]:
+            if stored:
+                yield np.array(list(stored), np.uint32), np.stack(list(stored.values()))
+
+        return HnswVectorIndex.open(
+            tmp_path / "field.hnsw",
+            field="field",
+            dims=dims,
+            model_id=model_id,
+            vectors=vectors,
+            changed_since=changed,
+            sequence=sequence,
+            exact_scan_below=exact_scan_below,
+            ef=100,
+            blocking=lambda name, limit: Blocking(name, limit, threads),
+        )
+
+    return opened
+
+
+class TestGraph(VectorIndexConformance):
+    @pytest.fixture
+    def vector_index(self, open_index: Open) -> HnswVectorIndex:
+        return open_index()
+
+
+class TestExactScan(VectorIndexConformance):
+    @pytest.fixture
+    def vector_index(self, open_index: Open) -> HnswVectorIndex:
+        return open_index(exact_scan_below=SCAN_ALWAYS)
+
+
+STORED = {0: EAST, 3: NORTH, 7: WEST}
+
+
+@pytest.fixture
+async def saved(open_index: Open, tmp_path: Path) -> Path:
+    """The graph file of three vectors, saved at checkpoint 50."""
+    index = open_index()
+    await put(index, STORED)
+    await index.save(50)
+    return tmp_path / "field.hnsw"
+
+
+async def test_a_sound_snapshot_is_loaded(open_index: Open, saved: Path) -> None:
+    index = open_index(STORED)
+    assert (index.rebuilt_because, index.checkpoint, index.changed) == ("", 50, False)
+    assert await nearest_rows(index, EAST) == [0, 3, 7]
+
+
+async def test_the_graph_takes_in_what_changed_after_its_snapshot(open_index: Open) -> None:
+    """Moved, lacking and removed rows, each asked for alone so that only the graph can know."""
+    before, after = random_units(300, 16, seed=8), random_units(300, 16, seed=9)
+    first = open_index({row: before[row] for row in range(200)}, dims=16)
+    await first.save(50)
+    now = {row: after[row] if row < 100 else before[row] for row in range(50, 300)}
+    asked: list[int] = []
+
+    def changed(checkpoint: int) -> set[Row]:
+        asked.append(checkpoint)
+        return {Row(row) for row in range(100)}
+
+    index = open_index(now, dims=16, changed=changed)
+    assert (index.rebuilt_because, index.changed, asked) == ("", True, [50])
+    nearest = [(await nearest_rows(index, vector, 1))[0] for vector in now.values()]
+    assert sum(found == row for found, row in zip(nearest, now, strict=True)) >= 0.98 * len(now)
+    gone = [(await nearest_rows(index, before[row], 1))[0] for row in range(50)]
+    assert set(gone) <= set(now)
+
+
+async def test_deletions_and_returns_survive_a_snapshot(open_index: Open, saved: Path) -> None:
+    index = open_index(STORED)
+    await index.delete([Row(0), Row(3)])
+    await index.save(60)
+    left = open_index({7: WEST})
+    assert (left.rebuilt_because, await nearest_rows(left, EAST)) == ("", [7])
+    back = open_index(STORED, changed=lambda _: {Row(0), Row(3)})
+    assert (back.rebuilt_because, await nearest_rows(back, EAST)) == ("", [0, 3, 7])
+
+
+async def test_vectors_that_stand_already_need_no_save(open_index: Open, saved: Path) -> None:
+    index = open_index(STORED)
+    await put(index, STORED)
+    unchanged = index.changed
+    await put(index, {0: NORTH_EAST})
+    changed = index.changed
+    await index.save(51)
+    assert (unchanged, changed, index.changed) == (False, True, False)
+
+
+def content_of(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def overwrite(path: Path, data: bytes | None) -> None:
+    """Puts other content there, or with None takes the file away."""
+    path.unlink(missing_ok=True)
+    if data is not None:
+        path.write_bytes(data)
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 0x80]) + data[at + 1 :]
+
+
+async def rebuilt(open_index: Open, **settings: object) -> str:
+    """Why the index was rebuilt, having checked that it answers all the same."""
+    index = open_index(STORED, **settings)
+    assert await nearest_rows(index, EAST) == [0, 3, 7]
+    assert index.checkpoint == (0 if index.rebuilt_because else 50)
+    return index.rebuilt_because
+
+
+async def test_a_flipped_byte_in_the_graph_rebuilds_it(open_index: Open, saved: Path) -> None:
+    whole = content_of(saved)
+    for at in (0, len(whole) // 2, len(whole) - 1):
+        overwrite(saved, flipped(whole, at))
+        assert "checksum" in await rebuilt(open_index)
+    overwrite(saved, whole)
+    assert await rebuilt(open_index) == ""
+
+
+async def test_a_cut_empty_or_missing_graph_is_rebuilt(open_index: Open, saved: Path) -> None:
+    whole = content_of(saved)
+    for kept in (len(whole) - 1, len(whole) // 2, 0):
+        overwrite(saved, whole[:kept])
+        assert await rebuilt(open_index)
+    overwrite(saved, None)
+    assert await rebuilt(open_index)
+
+
+async def test_a_damaged_or_missing_sidecar_rebuilds_the_graph(open_index: Open, saved: Path) -> None:
+    sidecar = saved.with_name("field.hnsw.json")
+    whole = content_of(sidecar)
+    for at in range(len(whole)):
+        overwrite(sidecar, flipped(whole, at))
+        assert await rebuilt(open_index), at
+    overwrite(sidecar, whole[:20])
+    assert await rebuilt(open_index)
+    overwrite(sidecar, None)
+    assert await rebuilt(open_index)
+
+
+async def test_a_graph_newer_than_its_sidecar_is_rebuilt(open_index: Open, saved: Path) -> None:
+    """A crash between the two renames of a save."""
+    sidecar = saved.with_name("field.hnsw.json")
+    old = content_of(sidecar)
+    index = open_index(STORED)
+    await put(index, {8: NORTH_EAST})
+    await index.save(60)
+    overwrite(sidecar, old)
+    assert "checksum" in await rebuilt(open_index)
+
+
+async def test_another_model_or_a_store_set_back_rebuilds(open_index: Open, saved: Path) -> None:
+    assert "made for model" in await rebuilt(open_index, model_id="other")
+    assert "ahead" in await rebuilt(open_index, sequence=49)
+    assert await rebuilt(open_index, sequence=50) == ""
+
+
+async def test_other_dimensions_rebuild(open_index: Open, saved: Path) -> None:
+    vectors = random_units(3, 8, seed=2)
+    index = open_index(dict(enumerate(vectors)), dims=8)
+    assert "4 dimensions" in index.rebuilt_because
+    assert (await nearest_rows(index, vectors[1]))[0] == 1
+
+
+async def test_a_rebuilt_graph_is_saved_and_loaded_again(open_index: Open, saved: Path) -> None:
+    overwrite(saved, b"")
+    index = open_index(STORED)
+    assert index.changed
+    await index.save(70)
+    again = open_index(STORED)
+    assert (again.rebuilt_because, again.checkpoint) == ("", 70)
+
+
+async def test_graph_and_scan_agree_on_who_is_nearest(open_index: Open) -> None:
+    vectors = random_units(2_000, 32, seed=3)
+    stored = dict(enumerate(vectors))
+    graph = open_index(stored, dims=32)
+    scan = open_index(stored, dims=32, exact_scan_below=SCAN_ALWAYS)
+    found = 0
+    for query in random_units(50, 32, seed=4):
+        exact = await nearest_rows(scan, query)
+        assert exact == np.argsort(-(vectors @ query), kind="stable")[:10].tolist()
+        found += len(set(exact) & set(await nearest_rows(graph, query)))
+    assert found / 500 >= 0.95
+
+
+async def test_equally_near_rows_come_in_the_order_of_rows(open_index: Open) -> None:
+    for below in (GRAPH_ALWAYS, SCAN_ALWAYS):
+        index = open_index(exact_scan_below=below)
+        await put(index, dict.fromkeys((9, 4, 6, 1), EAST))
+        assert await nearest_rows(index, EAST) == [1, 4, 6, 9]
+    assert await nearest_rows(index, EAST, 2) == [1, 4]
+
+
+async def test_readers_and_a_writer_do_not_disturb_one_another(open_index: Open) -> None:
+    before, after = random_units(400, 16, seed=5), random_units(400, 16, seed=6)
+    index = open_index(dict(enumerate(before)), dims=16)
+    query = random_units(1, 16, seed=7)[0]
+    rows = np.arange(400, dtype=np.uint32)
+    written = trio.Event()
+    asked = 0
+
+    async def write() -> None:
+        for begin in range(0, 400, 40):
+            part = [Row(row) for row in range(begin, begin + 40)]
+            await index.delete(part[:5])
+            await index.upsert(part, after[begin : begin + 40])
+            await index.save(begin)
+        written.set()
+
+    async def read() -> None:
+        nonlocal asked
+        while not written.is_set():
+            found, scores = await index.nearest(query, 20)
+            assert len(set(found.tolist())) == 20
+            assert (np.diff(scores) <= 0).all()
+            either = np.minimum(abs(before[found] @ query - scores), abs(after[found] @ query - scores))
+            assert either.max() < 1e-5, "a half-written vector was read"
+            await index.similarities(query, rows)
+            asked += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write)
+        for _ in range(3):
+            nursery.start_soon(read)
+    assert asked > 3
+    scores, having = await index.similarities(query, rows)
+    assert having.all()
+    assert scores == pytest.approx(after @ query, abs=1e-5)
