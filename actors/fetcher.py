@@ -17,6 +17,7 @@ from proto.ids import AccountKey
 from proto.messages import AccountUpserted, AnyWork, FetchPermitted, RawStored
 from proto.records import AccountStatus, DeadLetter, Event, Job, JobKind
 from stores.catalog import get_account, write_account
+from stores.content import remove_items
 from stores.env import Environment, Txn
 from stores.journal import Journal
 from stores.ledger import Ledger
@@ -28,8 +29,18 @@ MAX_TRIES = 4
 """Tries of one call on passing faults, and later of one job that keeps failing."""
 
 RETRY_LATER_SECONDS = 900
+LONG_SECONDS = 60.0
+"""A pause of this length closes the bucket instead of slowing the lane."""
 COME_BACK_SECONDS = 7 * 86_400
 """When a job that became a dead letter is tried again by itself."""
+
+
+class _NoBudget(PokedexError):
+    """A call that would be repeated finds nothing to pay it before ``until``."""
+
+    def __init__(self, until: int) -> None:
+        super().__init__(f"no budget before {until}")
+        self.until = until
 
 
 class Fetcher:
@@ -56,6 +67,7 @@ class Fetcher:
         self._adapter, self._env, self._schedule = adapter, env, schedule
         self._ledger, self._journal, self._lane = ledger, journal, lane
         self._now, self._jitter, self._stop, self._meter = now, jitter, stop, meter
+        self._told: set[str] = set()
 
     async def run(self) -> None:
         async for permit in self._inbox:
@@ -73,33 +85,46 @@ class Fetcher:
             await self._schedule.release(permit.jobs)
             return []
         try:
-            return await self._store(permit.jobs, await self._perform(permit.jobs))
+            return await self._store(permit.jobs, await self._perform(permit.jobs, permit.bucket))
+        except _NoBudget as refused:
+            await self._schedule.release(permit.jobs, refused.until)
         except Throttled as error:
             await self._throttled(permit.jobs, error)
         except AuthFailed as error:
-            await self._close_lane(permit.jobs, str(error))
+            await self._disable(permit.jobs, error)
         except Rejected as error:
             return await self._rejected(permit.jobs, error)
         except (Unavailable, Malformed) as error:
             await self._try_later(permit.jobs, error)
         return []
 
-    async def _perform(self, jobs: Sequence[Job]) -> Fetched:
+    async def _perform(self, jobs: Sequence[Job], bucket: str) -> Fetched:
         """The call, repeated with jittered exponential backoff while the fault is a passing one."""
         for attempt in range(1, MAX_TRIES):
             try:
-                return await self._adapter.perform(jobs)
+                return await self._call(jobs, bucket)
             except Unavailable:
                 await trio.sleep(self._jitter.uniform(0.5, 1.0) * 2 ** (attempt - 1))
-                await self._pay_again(jobs)
-        return await self._adapter.perform(jobs)
+                bucket = await self._pay_again(jobs)
+        return await self._call(jobs, bucket)
 
-    async def _pay_again(self, jobs: Sequence[Job]) -> None:
-        """A repeated call costs again; with the budget gone it waits for the next day like any other."""
+    async def _call(self, jobs: Sequence[Job], bucket: str) -> Fetched:
+        fetched = await self._adapter.perform(jobs, bucket)
+        for kind, detail in fetched.notes:
+            await self._event(kind, "warning", self._adapter.platform.value, detail)
+        if fetched.usage is not None:
+            await self._ledger.note_usage(self._adapter.platform, bucket, fetched.usage, self._now())
+        return fetched
+
+    async def _pay_again(self, jobs: Sequence[Job]) -> str:
+        """A repeated call costs again; returns the bucket that pays. Without budget the jobs wait like any others."""
         cost = self._adapter.cost(jobs[0].kind)
-        (grant,) = await self._ledger.reserve(self._adapter.platform, [(cost.bucket, cost.units)], self._now())
+        if not cost.buckets:
+            return ""
+        (grant,) = await self._ledger.reserve(self._adapter.platform, [(cost.buckets, cost.units)], self._now())
         if not grant.granted:
-            raise Throttled("the budget is spent", bucket=cost.bucket, daily=True)
+            raise _NoBudget(grant.closed_until)
+        return grant.bucket
 
     async def _store(self, jobs: Sequence[Job], fetched: Fetched) -> list[AnyWork]:
         sealed = [(page, *seal(page)) for page in fetched.pages]
@@ -122,22 +147,29 @@ class Fetcher:
         return await self._env.write(change)
 
     async def _throttled(self, jobs: Sequence[Job], error: Throttled) -> None:
-        now = self._now()
-        if error.daily:
-            reopens_at = await self._ledger.close(self._adapter.platform, error.bucket, now)
-            await self._schedule.release(jobs, reopens_at)
+        """A bucket that the platform closed may be one of several: the jobs go on as soon as any of them pays."""
+        now, seconds = self._now(), error.retry_after_seconds or 5.0
+        if error.bucket and (error.daily or seconds >= LONG_SECONDS):
+            reopens_at = await self._ledger.close(
+                self._adapter.platform, error.bucket, now, None if error.daily else seconds
+            )
+            others = len(self._adapter.cost(jobs[0].kind).buckets) > 1
+            await self._schedule.release(jobs, None if others else reopens_at)
             await self._event("quota_exceeded", "warning", error.bucket, str(error))
             return
-        pause_seconds = error.retry_after_seconds or 5.0
-        self._lane.pace.penalise(trio.current_time(), pause_seconds)
+        self._lane.penalise(trio.current_time(), seconds)
         await self._schedule.release(jobs)
         await self._event("rate_limited", "info", error.bucket, str(error))
 
-    async def _close_lane(self, jobs: Sequence[Job], reason: str) -> None:
+    async def _disable(self, jobs: Sequence[Job], error: AuthFailed) -> None:
+        """A key or token is out; once none is left the lane closes."""
         await self._schedule.release(jobs)
-        if not self._lane.closed_because:
-            self._lane.closed_because = reason
-            await self._event("key_disabled", "error", self._adapter.platform.value, reason)
+        platform = self._adapter.platform
+        if not self._ledger.disable(platform, error.bucket, str(error)):
+            self._lane.closed_because = str(error)
+        if error.bucket not in self._told:
+            self._told.add(error.bucket)
+            await self._event("key_disabled", "error", f"{platform.value}/{error.bucket}", str(error))
 
     async def _rejected(self, jobs: Sequence[Job], error: Rejected) -> list[AnyWork]:
         """A hard refusal of a pack says nothing of its members: each is asked alone, and only the guilty one falls."""
@@ -145,8 +177,10 @@ class Fetcher:
             following: list[AnyWork] = []
             for job in jobs:
                 try:
-                    await self._pay_again([job])
-                    following += await self._store([job], await self._perform([job]))
+                    bucket = await self._pay_again([job])
+                    following += await self._store([job], await self._perform([job], bucket))
+                except _NoBudget as refused:
+                    await self._schedule.release([job], refused.until)
                 except Rejected as alone:
                     await self._give_up(job, alone.reason, str(alone))
                 except PokedexError as other:
@@ -198,8 +232,8 @@ class Fetcher:
 
 
 def _settle_answered(txn: Txn, job: Job, fetched: Fetched, now: int) -> None:
-    """A profile comes back at its cadence, which the Normaliser sets once it knows it; the rest ran its course."""
-    if job.kind is JobKind.PROFILE:
+    """Visits come back at their cadence, which the Normaliser sets once it knows it; the rest ran its course."""
+    if job.kind in (JobKind.PROFILE, JobKind.FEED):
         again = msgspec.structs.replace(job, first=False, attempts=0, last_error="", due_at=now + COME_BACK_SECONDS)
         settle_job(txn, job, again)
         return
@@ -216,14 +250,20 @@ def _settle_answered(txn: Txn, job: Job, fetched: Fetched, now: int) -> None:
                 priority=job.priority,
                 due_at=now + COME_BACK_SECONDS,
                 first=False,
+                handle=job.entity,
             ),
         )
 
 
 def _settle_missing(txn: Txn, job: Job, now: int) -> None:
     """The platform does not know it: back off 7, then 30 days; an account is gone after repeated misses."""
+    if job.kind is JobKind.FEED:
+        _ask_the_api_instead(txn, job, now)
+        return
     if job.kind is not JobKind.PROFILE:
         settle_job(txn, job, None)
+        if job.kind is JobKind.REVISIT and job.account_key is not None:
+            remove_items(txn, job.account_key, [job.entity])
         if job.kind is JobKind.LOOKUP:
             letter = DeadLetter(
                 letter_id="",
@@ -246,10 +286,22 @@ def _settle_missing(txn: Txn, job: Job, now: int) -> None:
     settle_job(txn, job, msgspec.structs.replace(job, first=False, attempts=misses, due_at=not_found_due(misses, now)))
 
 
+def _ask_the_api_instead(txn: Txn, job: Job, now: int) -> None:
+    """A failed feed is no sign that the channel is gone: its profile is read, and tells whether there is news."""
+    again = msgspec.structs.replace(job, first=False, attempts=0, due_at=now + COME_BACK_SECONDS)
+    settle_job(txn, job, again)
+    account = get_account(txn, job.account_key) if job.account_key else None
+    if account is not None:
+        write_account(txn, msgspec.structs.replace(account, feed_failures=account.feed_failures + 1))
+    put_job(txn, msgspec.structs.replace(job, kind=JobKind.PROFILE, due_at=now, attempts=0))
+
+
 def _release_silent(txn: Txn, missing: Sequence[Job], now: int) -> list[AnyWork]:
     """An account whose last awaited content is missing has no page to carry its earlier changes on."""
     accounts: set[AccountKey] = {
-        job.account_key for job in missing if job.kind is JobKind.CONTENT and job.account_key is not None
+        job.account_key
+        for job in missing
+        if job.kind in (JobKind.CONTENT, JobKind.REVISIT) and job.account_key is not None
     }
     return [
         enqueue(txn, AccountUpserted(account_key=key), now)

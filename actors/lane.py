@@ -1,6 +1,8 @@
-"""What the stages of one platform's lane share: its pace, and whether it is open."""
+"""What the stages of one platform's lane share: its paces, which budgets rest, and whether it is open."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 from actors.token_bucket import TokenBucket
 
@@ -8,6 +10,21 @@ from actors.token_bucket import TokenBucket
 class Lane:
     """``closed_because`` holds the reason while no call may go out (key refused, paused by the operator)."""
 
-    def __init__(self, pace: TokenBucket) -> None:
-        self.pace = pace
+    def __init__(self, paces: Mapping[str, TokenBucket]) -> None:
+        self.paces = paces
         self.closed_because = ""
+        self._held: dict[str, float] = {}
+
+    def hold(self, buckets: Sequence[str], until: float) -> None:
+        """The ledger grants nothing from these before then, so nothing that needs them is worth a lease."""
+        for bucket in buckets:
+            self._held[bucket] = until
+
+    def held(self, buckets: Sequence[str], now: float) -> bool:
+        """Whether every bucket that could pay rests; what costs nothing is never held."""
+        return bool(buckets) and all(self._held.get(bucket, 0.0) > now for bucket in buckets)
+
+    def penalise(self, now: float, seconds: float) -> None:
+        """The platform said "slow down": nothing goes out for a while."""
+        for pace in self.paces.values():
+            pace.penalise(now, seconds)

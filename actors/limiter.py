@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -17,6 +17,9 @@ from stores.schedule import Schedule
 
 BATCH = 32
 """Reservations folded into one transaction."""
+SAME_SECONDS = 3_600
+"""Closings that end this close together are one."""
+FREE = Grant(granted=True, bucket="", slot="")
 
 
 class Limiter:
@@ -38,43 +41,50 @@ class Limiter:
         self._inbox, self._outbox = inbox, outbox
         self._adapter, self._ledger, self._schedule, self._journal = adapter, ledger, schedule, journal
         self._lane, self._now, self._meter = lane, now, meter
-        self._dry: set[tuple[str, str]] = set()
+        self._dry: dict[str, int] = {}
 
     async def run(self) -> None:
         async for batch in batches(self._inbox, BATCH):
             costs = [self._adapter.cost(due.jobs[0].kind) for due in batch]
             with self._meter.working():
-                grants = await self._ledger.reserve(
-                    self._adapter.platform, [(cost.bucket, cost.units) for cost in costs], self._now()
-                )
+                grants = await self._grants(costs)
             for due, cost, grant in zip(batch, costs, grants, strict=True):
                 await self._pass_on(due, cost, grant)
 
+    async def _grants(self, costs: Sequence[CallCost]) -> list[Grant]:
+        """What costs nothing is granted without asking."""
+        paid = [(cost.buckets, cost.units) for cost in costs if cost.buckets]
+        answers = iter(await self._ledger.reserve(self._adapter.platform, paid, self._now()) if paid else [])
+        return [next(answers) if cost.buckets else FREE for cost in costs]
+
     async def _pass_on(self, due: RefreshDue, cost: CallCost, grant: Grant) -> None:
         if not grant.granted:
+            self._lane.hold(cost.buckets, grant.closed_until)
             await self._schedule.release(due.jobs, grant.closed_until)
-            await self._tell_once(cost.bucket, grant)
+            if grant.spent:
+                await self._tell_once(grant)
             return
-        wait_seconds = self._lane.pace.take(trio.current_time())
+        wait_seconds = self._lane.paces[cost.pace].take(trio.current_time())
         if wait_seconds > 0:
             await trio.sleep(wait_seconds)
         self._meter.handled += 1
         await self._outbox.send(
             FetchPermitted(
-                platform=due.platform, jobs=due.jobs, bucket=cost.bucket, units=cost.units, window=grant.window
+                platform=due.platform, jobs=due.jobs, bucket=grant.bucket, units=cost.units, window=grant.slot
             )
         )
 
-    async def _tell_once(self, bucket: str, grant: Grant) -> None:
-        if (bucket, grant.window) in self._dry:
+    async def _tell_once(self, grant: Grant) -> None:
+        """Once for each time a bucket runs dry."""
+        if self._dry.get(grant.bucket, 0) >= grant.closed_until - SAME_SECONDS:
             return
-        self._dry.add((bucket, grant.window))
+        self._dry[grant.bucket] = grant.closed_until
         await self._journal.event(
             Event(
                 at=int(self._now()),
                 kind="budget_dry",
                 severity="warning",
-                subject=f"{self._adapter.platform.value}/{bucket}",
-                detail=f"the budget of {grant.window} is spent; calls go on at {grant.closed_until}",
+                subject=f"{self._adapter.platform.value}/{grant.bucket}",
+                detail=f"the budget is spent; calls go on at {grant.closed_until}",
             )
         )

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from actors import Inbox, Meter, Outbox, current_batches
-from actors.cadence import PRIORITY, activity_at, next_due
+from actors.cadence import VisitPolicy, visits
 from actors.follow_ups import follow_ups
 from actors.platforms.adapter import PlatformAdapter
 from proto.errors import Malformed, NotFound
-from proto.ids import AccountKey, Platform, split_account_key
+from proto.ids import AccountKey, Platform
 from proto.messages import AccountUpserted, AnyWork, RawStored
-from proto.records import Job, JobKind, Normalised, RawPage
+from proto.records import ContentItem, CreatorAccount, DeadLetter, Job, JobKind, Normalised, RawPage
 from stores.catalog import get_account, put_normalised, write_account
 from stores.content import known_ids, recent_items
 from stores.env import Environment, Txn
-from stores.raw import RawStore
+from stores.raw import RawStore, drop_raw, raw_id_of
 from stores.schedule import content_pending, plan_job, put_job
-from stores.work import Work, bury, complete, enqueue
+from stores.work import Work, bury, complete, enqueue, put_dead_letter
 
 
 class Normaliser:
@@ -35,13 +35,16 @@ class Normaliser:
         work: Work,
         adapters: Mapping[Platform, PlatformAdapter],
         now: Callable[[], float],
-        backfill_items: int,
+        visits_of: Mapping[Platform, VisitPolicy],
+        backfill_items: Mapping[Platform, int],
+        recent_items: int,
         batch: int,
         meter: Meter,
     ) -> None:
         self._inbox, self._outbox = inbox, outbox
         self._env, self._raw, self._work, self._adapters = env, raw, work, adapters
-        self._now, self._backfill_items, self._batch, self._meter = now, backfill_items, batch, meter
+        self._visits, self._backfill_items, self._recent_items = visits_of, backfill_items, recent_items
+        self._now, self._batch, self._meter = now, batch, meter
 
     async def run(self) -> None:
         async for messages in current_batches(self._inbox, self._batch, self._work):
@@ -63,6 +66,8 @@ class Normaliser:
                     assert page is not None
                     if self._apply(txn, page, said):
                         upserted[said.account_key] = None
+                    for place, reason in said.refused:
+                        put_dead_letter(txn, _refused(page, message, place, reason, int(self._now())))
             return [enqueue(txn, AccountUpserted(account_key=key), self._now()) for key in upserted]
 
         return await self._env.write(change)
@@ -77,45 +82,80 @@ class Normaliser:
 
     def _apply(self, txn: Txn, page: RawPage, said: Normalised) -> bool:
         """Stores what the page says; returns whether the account is to travel on now."""
-        now = int(self._now())
-        before = get_account(txn, said.account_key)
-        changed = put_normalised(txn, said)
-        if page.kind is JobKind.UPLOADS:
+        key, now = said.account_key, int(self._now())
+        before = get_account(txn, key)
+        known = known_ids(txn, key) if said.listed else {}
+        changed = put_normalised(txn, said, page.fetched_at)
+        if page.kind in (JobKind.UPLOADS, JobKind.FEED):
             _note_listing(txn, page)
-        known = known_ids(txn, said.account_key) if page.kind is JobKind.UPLOADS else {}
-        for job in follow_ups(page, said, before, known, now=now, backfill_items=self._backfill_items):
+        recent = recent_items(txn, key, self._recent_items)
+        self._plan_visits(txn, key, recent, now)
+        for job in self._follow_ups(page, said, before, known, recent, now):
             put_job(txn, job)
-        self._plan_visit(txn, said.account_key, now)
+        if page.kind is JobKind.FEED and not changed:
+            drop_raw(txn, raw_id_of(page))
+        if page.kind in (JobKind.UPLOADS, JobKind.CONTENT):
+            return get_account(txn, key) is not None and not content_pending(txn, key)
         if page.kind is JobKind.PROFILE:
             return changed
-        return get_account(txn, said.account_key) is not None and not content_pending(txn, said.account_key)
+        return changed and not content_pending(txn, key)
 
-    def _plan_visit(self, txn: Txn, key: AccountKey, now: int) -> None:
-        """The next touch follows from how lively the account is as of what is known by now."""
+    def _follow_ups(
+        self,
+        page: RawPage,
+        said: Normalised,
+        before: CreatorAccount | None,
+        known: Mapping[str, bool],
+        recent: Sequence[ContentItem],
+        now: int,
+    ) -> list[Job]:
+        return follow_ups(
+            page,
+            said,
+            before,
+            known,
+            now=now,
+            backfill_items=self._backfill_items[page.platform],
+            feeds=self._visits[page.platform].feeds,
+            recent={item.content_id: item for item in recent},
+        )
+
+    def _plan_visits(self, txn: Txn, key: AccountKey, recent: Sequence[ContentItem], now: int) -> None:
+        """When the account is looked at next follows from how lively it is as of what is known by now."""
         account = get_account(txn, key)
         if account is None:
             return
-        newest = recent_items(txn, key, 1)
-        activity = activity_at(newest[0].published_at if newest else None, now)
-        due_at = next_due(account, activity)
-        _, user_id = split_account_key(key)
-        plan_job(
-            txn,
-            Job(
-                platform=account.platform,
-                kind=JobKind.PROFILE,
-                entity=user_id,
-                account_key=key,
-                priority=PRIORITY[activity],
-                due_at=due_at,
-                first=False,
-            ),
-        )
-        if account.next_due_at != due_at:
-            write_account(txn, msgspec.structs.replace(account, next_due_at=due_at))
+        planned = visits(account, [item.published_at for item in recent], self._visits[account.platform], now)
+        for job in planned:
+            plan_job(txn, job)
+        if account.next_due_at != planned[0].due_at:
+            write_account(txn, msgspec.structs.replace(account, next_due_at=planned[0].due_at))
+
+
+def _refused(page: RawPage, message: RawStored, place: str, reason: str, now: int) -> DeadLetter:
+    """An item that cannot be read; the page is kept, so that a mended reader can take it in."""
+    return DeadLetter(
+        letter_id="",
+        stage="normaliser",
+        entity=f"{page.account_key} {page.kind.value} {place}",
+        reason="malformed_item",
+        detail=reason,
+        request=page.request,
+        payload=msgspec.msgpack.encode(message),
+        first_seen_at=now,
+        last_seen_at=now,
+    )
 
 
 def _note_listing(txn: Txn, page: RawPage) -> None:
     account = get_account(txn, page.account_key)
-    if account is not None and (account.content_fetched_at or 0) < page.fetched_at:
-        write_account(txn, msgspec.structs.replace(account, content_fetched_at=page.fetched_at))
+    if account is None:
+        return
+    listed_at = max(account.content_fetched_at or 0, page.fetched_at)
+    touched_at = max(account.touched_at or 0, page.fetched_at)
+    failures = 0 if page.kind is JobKind.FEED else account.feed_failures
+    fresh = msgspec.structs.replace(
+        account, content_fetched_at=listed_at, touched_at=touched_at, feed_failures=failures
+    )
+    if fresh != account:
+        write_account(txn, fresh)

@@ -10,6 +10,7 @@ from actors import Meter, Outbox
 from actors.lane import Lane
 from proto.ids import Platform
 from proto.messages import RefreshDue
+from proto.records import JobKind
 from stores.schedule import PackRule, Schedule
 
 POLL_SECONDS = 0.2
@@ -26,6 +27,7 @@ class Scheduler:
         *,
         platform: Platform,
         rules: Sequence[PackRule],
+        buckets_of: Callable[[JobKind], Sequence[str]],
         packs: int,
         schedule: Schedule,
         lane: Lane,
@@ -34,6 +36,7 @@ class Scheduler:
         meter: Meter,
     ) -> None:
         self._outbox, self._platform, self._rules, self._packs = outbox, platform, rules, packs
+        self._buckets_of = buckets_of
         self._schedule, self._lane, self._now, self._stop, self._meter = schedule, lane, now, stop, meter
 
     async def run(self) -> None:
@@ -50,8 +53,10 @@ class Scheduler:
     async def _round(self, *, flush: bool) -> int:
         if self._lane.closed_because:
             return 0
+        now = self._now()
+        rules = [rule for rule in self._rules if not self._lane.held(self._buckets_of(rule.kind), now)]
         with self._meter.working():
-            packs = await self._schedule.lease(self._platform, self._rules, self._now(), packs=self._packs, flush=flush)
+            packs = await self._schedule.lease(self._platform, rules, now, packs=self._packs, flush=flush)
         for jobs in packs:
             await self._outbox.send(RefreshDue(platform=self._platform, jobs=jobs))
             self._meter.handled += len(jobs)

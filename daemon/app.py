@@ -14,10 +14,11 @@ import trio
 
 from actors.lane import Lane
 from actors.platforms.adapter import PlatformAdapter
+from actors.platforms.instagram import InstagramAdapter, Token
 from actors.platforms.youtube import YouTubeAdapter
 from actors.token_bucket import TokenBucket
 from daemon.clock import make_clock
-from daemon.config import Config, Loaded, YouTubeConfig, model_folder
+from daemon.config import Config, InstagramToken, Loaded, YouTubeConfig, instagram_tokens, model_folder
 from daemon.control import Control, weights_of
 from daemon.housekeeping import reembed_all, save_now_and_then, write_audit
 from daemon.indexing import FIELD_NAMES, IndexKeeper
@@ -41,6 +42,7 @@ from stores.ports import Vector
 from stores.raw import RawStore
 from stores.schedule import Schedule
 from stores.searcher import Searcher
+from stores.windows import Window
 from stores.work import Work
 
 log = structlog.get_logger("daemon")
@@ -230,7 +232,12 @@ def make_parts(
         candidates=config.search.candidates,
         query_cache=config.search.query_cache,
     )
-    lanes = {platform: Lane(pace_of(config.platforms.youtube)) for platform in adapters}
+    youtube, instagram = config.platforms.youtube, config.platforms.instagram
+    paces = {
+        Platform.YOUTUBE: {"api": youtube.requests_per_second, "feed": youtube.feeds_per_second},
+        Platform.INSTAGRAM: {"api": instagram.requests_per_second},
+    }
+    lanes = {platform: Lane({name: pace_of(rate) for name, rate in paces[platform].items()}) for platform in adapters}
     pipeline = Pipeline(config, stores=stores, adapters=adapters, lanes=lanes, now=now, seed=int(now()))
     return Parts(
         config=config,
@@ -245,9 +252,9 @@ def make_parts(
     )
 
 
-def pace_of(config: YouTubeConfig) -> TokenBucket:
+def pace_of(requests_per_second: float) -> TokenBucket:
     """A second's worth of calls may go out at once."""
-    return TokenBucket(config.requests_per_second, max(1.0, config.requests_per_second))
+    return TokenBucket(requests_per_second, max(1.0, requests_per_second))
 
 
 @contextmanager
@@ -273,12 +280,27 @@ def open_stores(config: Config, data_dir: Path, metrics: Metrics, run_sync: RunS
 
 
 def budgets_of(config: Config) -> list[Budget]:
-    youtube = config.platforms.youtube
-    return [
-        Budget(platform=Platform.YOUTUBE, bucket="general", units_per_day=youtube.general_units_per_day),
-        Budget(platform=Platform.YOUTUBE, bucket="search", units_per_day=youtube.search_calls_per_day),
-        Budget(platform=Platform.YOUTUBE, bucket="stats", units_per_day=youtube.stats_units_per_day),
+    youtube, instagram = config.platforms.youtube, config.platforms.instagram
+    daily = (
+        ("general", youtube.general_units_per_day),
+        ("search", youtube.search_calls_per_day),
+        ("stats", youtube.stats_units_per_day),
+    )
+    budgets = [Budget(platform=Platform.YOUTUBE, bucket=bucket, units=units) for bucket, units in daily]
+    return budgets + [
+        Budget(
+            platform=Platform.INSTAGRAM,
+            bucket=token_bucket(token),
+            units=instagram.calls_per_hour,
+            window=Window.ROLLING_HOUR,
+        )
+        for token in instagram_tokens(config)
     ]
+
+
+def token_bucket(token: InstagramToken) -> str:
+    """The ledger's name for what a token may spend."""
+    return f"token:{token.name}"
 
 
 def _on_event(metrics: Metrics, event: Event) -> None:
@@ -292,24 +314,57 @@ async def open_adapters(
     config: Config, now: Callable[[], float], readiness: Readiness
 ) -> AsyncIterator[dict[Platform, PlatformAdapter]]:
     """An adapter for each platform that is enabled and has a key."""
-    youtube = config.platforms.youtube
-    if not youtube.enabled or not youtube.key:
-        why = "disabled in the settings" if not youtube.enabled else "no key: set platforms.youtube.key_file"
-        readiness.set("youtube", "off", detail=why)
-        yield {}
-        return
     client = httpx2.AsyncClient(limits=CONNECTIONS, trust_env=False, timeout=httpx2.Timeout(10, connect=5, pool=60))
-    readiness.set("youtube", "ok")
+    made = {
+        Platform.YOUTUBE: _youtube_adapter(config.platforms.youtube, client, now),
+        Platform.INSTAGRAM: _instagram_adapter(config, client, now),
+    }
+    for platform, adapter in made.items():
+        if isinstance(adapter, str):
+            readiness.set(platform.value, "off", detail=adapter)
+        else:
+            readiness.set(platform.value, "ok")
     try:
-        yield {
-            Platform.YOUTUBE: YouTubeAdapter(
-                client,
-                base_url=youtube.base_url,
-                key=youtube.key,
-                now=now,
-                timeout_seconds=youtube.call_timeout_seconds,
-            )
-        }
+        yield {platform: adapter for platform, adapter in made.items() if not isinstance(adapter, str)}
     finally:
         with trio.move_on_after(2, shield=True):  # a peer that stopped answering must not hold up the end
             await client.aclose()
+
+
+def _youtube_adapter(
+    youtube: YouTubeConfig, client: httpx2.AsyncClient, now: Callable[[], float]
+) -> PlatformAdapter | str:
+    """The adapter, or why there is none."""
+    if not youtube.enabled:
+        return "disabled in the settings"
+    if not youtube.key:
+        return "no key: set platforms.youtube.key_file"
+    return YouTubeAdapter(
+        client,
+        base_url=youtube.base_url,
+        feeds_url=youtube.feeds_url,
+        key=youtube.key,
+        now=now,
+        timeout_seconds=youtube.call_timeout_seconds,
+    )
+
+
+def _instagram_adapter(config: Config, client: httpx2.AsyncClient, now: Callable[[], float]) -> PlatformAdapter | str:
+    instagram, tokens = config.platforms.instagram, instagram_tokens(config)
+    if not instagram.enabled:
+        return "disabled in the settings"
+    if not tokens:
+        return "no token: set platforms.instagram.tokens_file"
+    return InstagramAdapter(
+        client,
+        base_url=instagram.base_url,
+        tokens={
+            token_bucket(one): Token(
+                access_token=one.access_token, ig_user_id=one.ig_user_id, app_secret=one.app_secret
+            )
+            for one in tokens
+        },
+        now=now,
+        timeout_seconds=instagram.call_timeout_seconds,
+        media_limit=instagram.media_limit,
+    )

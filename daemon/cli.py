@@ -202,8 +202,8 @@ def ctl_status(
     out.print(_table("dependency", ["state", "loaded", "detail"], [
         [name, part.state, f"{part.loaded:.0%}", part.detail] for name, part in ready.dependencies.items()
     ]))  # fmt: skip
-    out.print(_table("budget", ["used", "limit", "state", "resets at"], [
-        [f"{one.platform}/{one.bucket}", one.used, one.limit, one.state, one.resets_at] for one in status.budgets
+    out.print(_table("budget", ["used", "limit", "state", "dry at", "resets at"], [
+        [f"{one.platform}/{one.bucket}", one.used, one.limit, one.state, one.dry_at or "lasts", one.resets_at] for one in status.budgets
     ]))  # fmt: skip
     for event in status.events[:5]:
         out.print(

@@ -72,10 +72,42 @@ class YouTubeConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     """How far back a channel's uploads are listed at first sight; 0 for no limit."""
     workers: Positive = 4
     call_timeout_seconds: Seconds = 30.0
+    feeds_enabled: bool = True
+    feeds_url: str = "https://www.youtube.com/feeds/videos.xml"
+    feeds_per_second: Seconds = 5.0
+    """Undocumented limits by address exist; 5 to 10 a second are borne."""
+
+
+class InstagramToken(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """One entry of the list of tokens."""
+
+    name: str
+    access_token: str
+    ig_user_id: str
+    app_secret: str = ""
+    expires_at: str = ""
+    """RFC 3339; empty for a token that does not expire."""
+
+
+class InstagramConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    enabled: bool = True
+    base_url: str = "https://graph.facebook.com/v25.0"
+    tokens: str = ""
+    """JSON list of `InstagramToken`. Never in the file: ``POKEDEXD_PLATFORMS__INSTAGRAM__TOKENS`` or a credential."""
+    tokens_file: str = ""
+    calls_per_hour: Positive = 150
+    """Of one token: Meta publishes no number; `X-App-Usage` corrects it."""
+    media_limit: Positive = 25
+    requests_per_second: Seconds = 2.0
+    backfill_items: int = 25
+    workers: Positive = 2
+    call_timeout_seconds: Seconds = 30.0
+    expiry_warning_days: Positive = 10
 
 
 class PlatformsConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     youtube: YouTubeConfig = YouTubeConfig()
+    instagram: InstagramConfig = InstagramConfig()
 
 
 class ModelConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -96,6 +128,11 @@ class SearchConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     exact_scan_below: Positive = 50_000
     ef: Positive = 200
     query_cache: Positive = 1_000
+
+
+class IngestionConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    cadence: str = "adaptive"
+    """``adaptive`` or ``buckets``."""
 
 
 class PipelineConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -135,6 +172,7 @@ class Config(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     platforms: PlatformsConfig = PlatformsConfig()
     model: ModelConfig = ModelConfig()
     search: SearchConfig = SearchConfig()
+    ingestion: IngestionConfig = IngestionConfig()
     pipeline: PipelineConfig = PipelineConfig()
     storage: StorageConfig = StorageConfig()
     log: LogConfig = LogConfig()
@@ -142,13 +180,14 @@ class Config(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
 
 PREFIX = "POKEDEXD_"
 OTHER_VARIABLES = {"POKEDEXD_CONFIG", "POKEDEXD_DATA_DIR"}
-SECRETS = {"platforms.youtube.key": "youtube-key"}
+SECRETS = {"platforms.youtube.key": "youtube-key", "platforms.instagram.tokens": "instagram-tokens"}
 """Settings that never stand in the file, and the name of the credential that may hold each."""
 SECRET_FILES = {"admin.key_file": "admin-key"}
 """Settings that name a file with a secret, and the credential that may be that file."""
 
 LEVELS = ("debug", "info", "warning", "error")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+TOKEN_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:]+")
 RELOADABLE = (
     "log.",
@@ -192,8 +231,10 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
             values[key], origin[key] = value, name
     if problems:
         raise ConfigError("\n".join(problems))
+    for key in SECRETS:
+        _read_secret_file(key, values, origin)
     config = msgspec.convert(_nested(values), Config, strict=False)
-    config = _with_secret_files(config, origin)
+    instagram_tokens(config)
     wrong = semantic_problems(config)
     if wrong:
         raise ConfigError("\n".join(f"{_place(origin[key], key, path)}: {key}: {text}" for key, text in wrong))
@@ -273,6 +314,11 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             bool(config.daemon.clock_at) and _instant(config.daemon.clock_at) is None,
             "daemon.clock_at",
             f"{config.daemon.clock_at!r} is not an RFC 3339 instant such as 2026-01-31T12:00:00+00:00",
+        ),
+        (
+            config.ingestion.cadence not in ("adaptive", "buckets"),
+            "ingestion.cadence",
+            f"{config.ingestion.cadence!r} is neither 'adaptive' nor 'buckets'",
         ),
         (
             youtube.derived_data not in ("", "granted", "denied"),
@@ -388,17 +434,34 @@ def _credential_values(environ: Mapping[str, str], problems: list[str]) -> dict[
     return found
 
 
-def _with_secret_files(config: Config, origin: dict[str, str]) -> Config:
-    youtube = config.platforms.youtube
-    if youtube.key or not youtube.key_file:
-        return config
+def _read_secret_file(key: str, values: dict[str, Any], origin: dict[str, str]) -> None:
+    """A secret that nothing states comes from the file that its ``…_file`` names."""
+    file = str(values.get(f"{key}_file", ""))
+    if values.get(key) or not file:
+        return
     try:
-        key = Path(youtube.key_file).expanduser().read_text("utf-8").strip()
+        values[key] = Path(file).expanduser().read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"platforms.youtube.key_file: {youtube.key_file}: cannot be read: {error}") from error
-    origin["platforms.youtube.key"] = "key_file"
-    with_key = msgspec.structs.replace(youtube, key=key)
-    return msgspec.structs.replace(config, platforms=msgspec.structs.replace(config.platforms, youtube=with_key))
+        raise ConfigError(f"{key}_file: {file}: cannot be read: {error}") from error
+    origin[key] = f"{key.rpartition('.')[2]}_file"
+
+
+def instagram_tokens(config: Config) -> list[InstagramToken]:
+    """Raises ConfigError for what is no list of tokens; the text never holds one."""
+    text = config.platforms.instagram.tokens
+    if not text:
+        return []
+    try:
+        tokens = msgspec.json.decode(text, type=list[InstagramToken])
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"platforms.instagram.tokens: not a JSON list of tokens: {error}") from error
+    names = [token.name for token in tokens]
+    if len(set(names)) < len(names) or not all(TOKEN_NAME.fullmatch(name) for name in names):
+        raise ConfigError("platforms.instagram.tokens: each needs a name of its own, of letters, digits, - and _")
+    for token in tokens:
+        if token.expires_at and _instant(token.expires_at) is None:
+            raise ConfigError(f"platforms.instagram.tokens: {token.name}: expires_at is not an RFC 3339 instant")
+    return tokens
 
 
 def _check(kind: Any, value: Any, *, strict: bool) -> str:

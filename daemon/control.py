@@ -21,13 +21,11 @@ from proto.api import AdminStatus, BudgetStatus, ReadyAnswer
 from proto.errors import ConfigError
 from proto.ids import AccountKey
 from proto.records import DEFAULT_TENANT, AuditEvent
-from stores.ledger import Budget, reset_after
+from stores.ledger import Standing
 from stores.ranking import Weights
 from stores.searcher import Searcher
 
 log = structlog.get_logger("control")
-
-STOP_SHARE = 0.9
 
 
 class Control:
@@ -68,7 +66,7 @@ class Control:
             now=instant(now) or "",
             data_dir=str(self._data_dir),
             ready=await self.ready(),
-            budgets=[_budget(budget, used, now) for budget, used in await stores.ledger.used(now)],
+            budgets=[_budget(one) for one in await stores.ledger.standings(now)],
             dead_letters=await stores.work.dead_letter_count(),
             events=[
                 {"at": instant(event.at) or "", "kind": event.kind, "subject": event.subject, "detail": event.detail}
@@ -81,7 +79,7 @@ class Control:
         stores = self._stores
         self._metrics.refresh(
             await self.ready(),
-            await stores.ledger.used(self._now()),
+            await stores.ledger.standings(self._now()),
             await stores.work.dead_letter_count(),
             stores.env,
         )
@@ -130,13 +128,23 @@ def weights_of(config: Config) -> Weights:
     )
 
 
-def _budget(budget: Budget, used: int, now: float) -> BudgetStatus:
+def _budget(standing: Standing) -> BudgetStatus:
+    budget = standing.budget
     return BudgetStatus(
         platform=budget.platform.value,
         bucket=budget.bucket,
-        window="day",
-        used=used,
-        limit=budget.units_per_day,
-        state="open" if used < budget.spendable else "closed",
-        resets_at=instant(reset_after(now)),
+        window=budget.window.value,
+        used=standing.used,
+        limit=budget.units,
+        state=_state(standing),
+        resets_at=instant(max(standing.resets_at, standing.closed_until)),
+        dry_at=instant(standing.dry_at),
     )
+
+
+def _state(standing: Standing) -> str:
+    if standing.disabled_because:
+        return "disabled"
+    if standing.closed_until or standing.used >= standing.budget.spendable:
+        return "closed"
+    return "slow" if standing.used >= standing.budget.slow_from else "open"

@@ -271,6 +271,8 @@ def demo_settings(
         "http.port": free_port(DEFAULT_PORT) if port is None else port,
         "admin.port": admin_port or 0,
         "platforms.youtube.base_url": f"{simulated.url}/youtube/v3",
+        "platforms.youtube.feeds_url": f"{simulated.url}/feeds/videos.xml",
+        "platforms.youtube.feeds_per_second": NO_PACING,
         "platforms.youtube.key": SIMULATED_KEY,
         "platforms.youtube.derived_data": "granted",
         "platforms.youtube.general_units_per_day": QUOTA_UNITS,

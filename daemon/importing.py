@@ -15,7 +15,7 @@ import msgspec
 from proto.errors import Malformed
 from proto.ids import AccountKey, Platform, account_key
 from proto.records import Job, JobKind, Priority
-from stores.catalog import get_account
+from stores.catalog import find_by_handle, get_account
 from stores.env import Environment, Txn
 from stores.schedule import find_job, put_job
 
@@ -23,6 +23,9 @@ CHANNEL_ID = re.compile(r"UC[A-Za-z0-9_-]{21}[AQgw]")
 """Shape of a channel id (platform-apis 1.1)."""
 
 HANDLE = re.compile(r"@?[\w.\-·]{3,60}", re.UNICODE)
+USERNAME = re.compile(r"[a-z0-9._]{1,30}")
+NO_PROFILES = ("p", "reel", "reels", "explore", "stories", "tv", "accounts", "direct")
+"""First steps of Instagram paths that lead to no profile."""
 COLUMNS = ("account", "channel_id", "id", "url", "handle", "username", "channel")
 """Columns and keys that may name an account, the first that is filled counts."""
 
@@ -122,6 +125,8 @@ def _known(txn: Txn, reference: Reference) -> bool:
     key = reference.account_key
     if key is not None and get_account(txn, key) is not None:
         return True
+    if reference.kind is JobKind.LOOKUP and find_by_handle(txn, reference.platform, reference.entity) is not None:
+        return True
     return find_job(txn, reference.platform, reference.kind, reference.entity) is not None
 
 
@@ -155,8 +160,12 @@ def _from_url(text: str) -> Reference:
     parts = urlsplit(text if "://" in text else f"https://{text}")
     host = (parts.hostname or "").removeprefix("www.").removeprefix("m.")
     steps = [step for step in parts.path.split("/") if step]
-    if host in ("instagram.com", "tiktok.com", "x.com", "twitter.com"):
+    if host in ("tiktok.com", "x.com", "twitter.com"):
         raise Malformed(f"{host} is not ingested by this version")
+    if host == "instagram.com" and steps:
+        if steps[0] in NO_PROFILES:
+            raise Malformed(f"the URL of a {steps[0]} page, not of a profile: {text[:100]!r}")
+        return _of_platform(Platform.INSTAGRAM, steps[0])
     if host != "youtube.com" or not steps:
         raise Malformed(f"not the URL of a channel: {text[:100]!r}; expected e.g. https://www.youtube.com/@name")
     if steps[0] == "channel" and len(steps) > 1:
@@ -173,6 +182,8 @@ def _from_url(text: str) -> Reference:
 
 
 def _of_platform(platform: Platform, name: str) -> Reference:
+    if platform is Platform.INSTAGRAM:
+        return _of_instagram(name)
     if platform is not Platform.YOUTUBE:
         raise Malformed(f"{platform.value} is not ingested by this version")
     if CHANNEL_ID.fullmatch(name):
@@ -180,6 +191,14 @@ def _of_platform(platform: Platform, name: str) -> Reference:
     if not HANDLE.fullmatch(name):
         raise Malformed(f"neither a channel id, a URL nor a handle: {name[:60]!r}")
     return Reference(platform=platform, kind=JobKind.LOOKUP, entity="@" + name.lstrip("@").casefold())
+
+
+def _of_instagram(name: str) -> Reference:
+    """By username only: the API finds nobody by id (platform-apis 3.1)."""
+    username = name.strip().lstrip("@").lower()
+    if not USERNAME.fullmatch(username):
+        raise Malformed(f"not an Instagram username: {name[:60]!r}; expected letters, digits, . and _, at most 30")
+    return Reference(platform=Platform.INSTAGRAM, kind=JobKind.LOOKUP, entity=username)
 
 
 def _json_rows(lines: Sequence[str]) -> Iterator[tuple[int, str]]:

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from proto.api import ReadyAnswer
 from proto.records import Event
 from stores.env import Environment
-from stores.ledger import Budget
+from stores.ledger import Standing
 
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
@@ -51,9 +51,7 @@ class Metrics:
     def count_event(self, event: Event) -> None:
         self.events.labels(event.kind, event.severity).inc()
 
-    def refresh(
-        self, ready: ReadyAnswer, budgets: Sequence[tuple[Budget, int]], dead_letters: int, env: Environment
-    ) -> None:
+    def refresh(self, ready: ReadyAnswer, standings: Sequence[Standing], dead_letters: int, env: Environment) -> None:
         for kind in ("creators", "accounts", "content_items"):
             self._records.labels(kind).set(getattr(ready.counts, kind))
         self._pending.set(ready.counts.work_pending)
@@ -63,9 +61,10 @@ class Metrics:
             self._busy.labels(stage.name).set(stage.busy_seconds)
             self._handled.labels(stage.name).set(stage.handled)
             self._restarts.labels(stage.name).set(stage.restarts)
-        for budget, used in budgets:
-            self._quota_used.labels(budget.platform.value, budget.bucket).set(used)
-            self._quota_limit.labels(budget.platform.value, budget.bucket).set(budget.units_per_day)
+        for standing in standings:
+            budget = standing.budget
+            self._quota_used.labels(budget.platform.value, budget.bucket).set(standing.used)
+            self._quota_limit.labels(budget.platform.value, budget.bucket).set(budget.units)
         self._dead_letters.set(dead_letters)
         self._disk.set(env.disk_bytes())
         self._writer.set(env.writer_busy_seconds)

@@ -11,6 +11,7 @@ import trio
 
 from actors import Meter, Outbox
 from actors.aggregator import Aggregator
+from actors.cadence import VisitPolicy
 from actors.embedder import Embedder
 from actors.enricher import Enricher
 from actors.fetcher import Fetcher
@@ -51,7 +52,15 @@ WORKING_STAGES = (
     Stage.ENRICHER,
     Stage.INDEXER,
 )
-LANE_ORDER = (JobKind.LOOKUP, JobKind.PROFILE, JobKind.UPLOADS, JobKind.CONTENT)
+LANE_ORDER = (
+    JobKind.REVISIT,
+    JobKind.LOOKUP,
+    JobKind.PROFILE,
+    JobKind.FEED,
+    JobKind.UPLOADS,
+    JobKind.CONTENT,
+    JobKind.STATS,
+)
 """Kinds in the order in which a lane looks for due jobs of equal rank."""
 
 INDEXER_CAPACITY = 512
@@ -85,6 +94,15 @@ class Learned(msgspec.Struct, kw_only=True, frozen=True):
     classifier: LocalClassifier
     taxonomy: Taxonomy
     threads: Blocking
+
+
+def visit_policies(config: Config) -> dict[Platform, VisitPolicy]:
+    """How often the accounts of each platform are looked at."""
+    cadence, youtube = config.ingestion.cadence, config.platforms.youtube
+    return {
+        Platform.YOUTUBE: VisitPolicy(cadence=cadence, feeds=youtube.feeds_enabled),
+        Platform.INSTAGRAM: VisitPolicy(cadence=cadence),
+    }
 
 
 class Channel(Generic[T]):
@@ -182,7 +200,12 @@ class Pipeline:
                 outbox,
                 raw=stores.raw,
                 adapters=self._adapters,
-                backfill_items=config.platforms.youtube.backfill_items,
+                recent_items=recent_items,
+                visits_of=visit_policies(config),
+                backfill_items={
+                    Platform.YOUTUBE: config.platforms.youtube.backfill_items,
+                    Platform.INSTAGRAM: config.platforms.instagram.backfill_items,
+                },
                 meter=meter,
                 **common(),
             )
@@ -238,7 +261,8 @@ class Pipeline:
 
     def _start_lane(self, nursery: trio.Nursery, platform: Platform, stop: trio.Event) -> None:
         stores, adapter, lane = self._stores, self._adapters[platform], self._lanes[platform]
-        workers = self._config.platforms.youtube.workers
+        platforms = self._config.platforms
+        workers = platforms.youtube.workers if platform is Platform.YOUTUBE else platforms.instagram.workers
         rules = [PackRule(kind=kind, size=adapter.call_size(kind)) for kind in LANE_ORDER]
 
         def limiter(meter: Meter, outbox: Outbox[FetchPermitted]) -> Actor:
@@ -259,6 +283,7 @@ class Pipeline:
                 outbox,
                 platform=platform,
                 rules=rules,
+                buckets_of=lambda kind: adapter.cost(kind).buckets,
                 packs=workers * 2,
                 schedule=stores.schedule,
                 lane=lane,

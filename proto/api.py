@@ -164,7 +164,10 @@ class BudgetStatus(Body):
     used: int
     limit: int
     state: str
+    """``open``, ``slow`` (calls are spread over what is left), ``closed`` or ``disabled``."""
     resets_at: str | None
+    dry_at: str | None = None
+    """When it will be spent at the rate so far; None when it lasts."""
 
 
 class AdminStatus(Body):

@@ -22,7 +22,8 @@ class Unavailable(PokedexError):
 class Throttled(PokedexError):
     """The platform says "not now".
 
-    ``daily`` closes the bucket until its reset; otherwise ``retry_after_seconds`` is how long to hold back.
+    ``daily`` closes the bucket until its reset; otherwise ``retry_after_seconds`` is how long to hold back: a minute
+    or more closes the bucket for so long, less slows the lane.
     """
 
     def __init__(self, text: str, *, bucket: str, daily: bool, retry_after_seconds: float | None = None) -> None:
@@ -31,7 +32,11 @@ class Throttled(PokedexError):
 
 
 class AuthFailed(PokedexError):
-    """A key or token is refused. It is disabled until the operator acts."""
+    """A key or token is refused: the budget ``bucket`` that it stands for is disabled until the operator acts."""
+
+    def __init__(self, text: str, *, bucket: str) -> None:
+        super().__init__(text)
+        self.bucket = bucket
 
 
 class Rejected(PokedexError):

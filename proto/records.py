@@ -66,6 +66,12 @@ class JobKind(enum.StrEnum):
     """Entity: the platform's user id; one page of the account's content list, from ``page_token``. Runs once."""
     CONTENT = "content"
     """Entity: a content id whose details are wanted. Runs once."""
+    FEED = "feed"
+    """Entity: the platform's user id; its free list of newest content. Comes back at the account's cadence."""
+    STATS = "stats"
+    """Entity: a content id whose counts are wanted again."""
+    REVISIT = "revisit"
+    """Entity: a content id whose details must be read again before they may be kept no longer."""
 
 
 class CreatorAccount(Record):
@@ -100,6 +106,12 @@ class CreatorAccount(Record):
     creator_id: CreatorId | None = None
     misses: int = 0
     """How many times in a row the platform did not know this account."""
+    touched_at: int | None = None
+    """When we last looked whether anything changed, by whatever means."""
+    feed_failures: int = 0
+    """How many times in a row its free feed could not be read."""
+    importance: float = 1.0
+    """Raises how often the account is read; below `LOW_IMPORTANCE` it counts as long tail however lively."""
 
     @property
     def key(self) -> AccountKey:
@@ -127,6 +139,15 @@ class ContentItem(Record):
     fetched_at: int = 0
     detailed: bool = False
     """False while only a listing is known; True once the platform's details were read."""
+
+
+class ContentCounts(Record):
+    """Counts of one item as read by themselves."""
+
+    content_id: str
+    views: int | None = None
+    likes: int | None = None
+    comments: int | None = None
 
 
 class MetricSnapshot(Record):
@@ -241,6 +262,8 @@ class Job(Record):
     page_token: str = ""
     listed_before: int = 0
     last_error: str = ""
+    handle: str = ""
+    """The account's handle, for platforms that are asked by name."""
 
 
 class DeadLetter(Record):
@@ -341,6 +364,10 @@ class Normalised(msgspec.Struct, kw_only=True):
     next_page_token: str = ""
     listed: int = 0
     """Entries on this page of a content list, those not usable included."""
+    counts: list[ContentCounts] = []
+    """Newer counts of items that are known already."""
+    refused: list[tuple[str, str]] = []
+    """Items that cannot be read: (what of it is known, why). The rest of the page stands without them."""
 
 
 class WorkItem(Record):

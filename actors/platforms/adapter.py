@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 
+from proto.errors import Malformed
 from proto.ids import AccountKey, Platform
 from proto.records import Job, JobKind, Normalised, RawPage
 
 
 class CallCost(msgspec.Struct, frozen=True, kw_only=True):
-    """What one call of a kind takes, whatever it carries."""
+    """What one call of a kind takes, whatever it carries. Any one of the buckets may pay."""
 
-    bucket: str
+    buckets: tuple[str, ...]
     units: int
+    pace: str = "api"
+    """Which of the lane's paces it keeps."""
 
 
 class Fetched(msgspec.Struct, kw_only=True):
@@ -25,6 +28,10 @@ class Fetched(msgspec.Struct, kw_only=True):
     missing: list[Job]
     looked_up: dict[str, AccountKey] = {}
     """For look-ups: entity → account found."""
+    notes: list[tuple[str, str]] = []
+    """What the operator should see: (kind of event, detail)."""
+    usage: float | None = None
+    """How much of the paying bucket's window is used by the platform's own count, 0..1; None when it does not say."""
 
 
 class PlatformAdapter(Protocol):
@@ -39,13 +46,37 @@ class PlatformAdapter(Protocol):
 
     def cost(self, kind: JobKind, /) -> CallCost: ...
 
-    async def perform(self, jobs: Sequence[Job]) -> Fetched:
-        """One call for jobs of one kind.
+    async def perform(self, jobs: Sequence[Job], bucket: str) -> Fetched:
+        """One call for jobs of one kind, paid by ``bucket``.
 
         Raises Throttled, Unavailable, AuthFailed, Rejected or Malformed (see proto/errors.py).
         """
         ...
 
     def normalise(self, page: RawPage) -> Normalised:
-        """Pure: the same page always gives the same result. Raises Malformed and nothing else."""
+        """Pure: the same page always gives the same result. Raises Malformed and nothing else.
+
+        An item of a list that cannot be read is refused by itself.
+        """
         ...
+
+
+Item = TypeVar("Item")
+Read = TypeVar("Read")
+
+
+def read_each(
+    raws: Sequence[msgspec.Raw], kind: type[Item], read: Callable[[Item], Read | None]
+) -> tuple[list[Read], list[tuple[str, str]]]:
+    """Decodes and reads every item by itself: (what could be read, (place, reason) of what could not)."""
+    good: list[Read] = []
+    refused: list[tuple[str, str]] = []
+    for number, raw in enumerate(raws):
+        try:
+            result = read(msgspec.json.decode(raw, type=kind))
+        except (msgspec.DecodeError, Malformed, RecursionError) as error:
+            refused.append((f"item {number}", f"{error or type(error).__name__}: {bytes(raw)[:200]!r}"))
+            continue
+        if result is not None:
+            good.append(result)
+    return good, refused

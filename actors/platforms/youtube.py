@@ -11,7 +11,9 @@ import httpx2
 import msgspec
 import trio
 
-from actors.platforms.adapter import CallCost, Fetched
+from actors.platforms.adapter import CallCost, Fetched, read_each
+from actors.platforms.feed_health import FeedHealth
+from actors.platforms.youtube_feed import FeedEntry, parse_feed
 from actors.platforms.youtube_wire import (
     Channel,
     ChannelReply,
@@ -22,10 +24,11 @@ from actors.platforms.youtube_wire import (
     Thumbnail,
     Video,
     VideoReply,
+    VideoStats,
 )
 from proto.errors import AuthFailed, Malformed, PokedexError, Rejected, Throttled, Unavailable
 from proto.ids import AccountKey, Platform, account_key, split_account_key
-from proto.records import ContentItem, ContentType, CreatorAccount, Job, JobKind, Normalised, RawPage
+from proto.records import ContentCounts, ContentItem, ContentType, CreatorAccount, Job, JobKind, Normalised, RawPage
 
 PAGE_SIZE = 50
 """Most ids or entries a list call takes (platform-apis 1.4 to 1.6)."""
@@ -37,12 +40,19 @@ _PATHS = {
     JobKind.PROFILE: "channels",
     JobKind.UPLOADS: "playlistItems",
     JobKind.CONTENT: "videos",
+    JobKind.REVISIT: "videos",
+    JobKind.STATS: "videos:batchGetStats",
 }
+_PACKED = {JobKind.PROFILE, JobKind.CONTENT, JobKind.REVISIT, JobKind.STATS}
+_OF_VIDEOS = {JobKind.CONTENT, JobKind.REVISIT, JobKind.STATS}
+_VIDEO_PARTS = "snippet,contentDetails,statistics,status,liveStreamingDetails,paidProductPlacementDetails"
 _PARTS = {
     JobKind.LOOKUP: "snippet,statistics,brandingSettings,topicDetails",
     JobKind.PROFILE: "snippet,statistics,brandingSettings,topicDetails",
     JobKind.UPLOADS: "snippet,contentDetails,status",
-    JobKind.CONTENT: "snippet,contentDetails,statistics,status,liveStreamingDetails,paidProductPlacementDetails",
+    JobKind.CONTENT: _VIDEO_PARTS,
+    JobKind.REVISIT: _VIDEO_PARTS,
+    JobKind.STATS: "id,statistics",
 }
 _DAILY = {"quotaExceeded", "dailyLimitExceeded"}
 _RATE = {"rateLimitExceeded", "userRateLimitExceeded"}
@@ -69,24 +79,36 @@ class YouTubeAdapter:
     platform = Platform.YOUTUBE
 
     def __init__(
-        self, client: httpx2.AsyncClient, *, base_url: str, key: str, now: Callable[[], float], timeout_seconds: float
+        self,
+        client: httpx2.AsyncClient,
+        *,
+        base_url: str,
+        feeds_url: str,
+        key: str,
+        now: Callable[[], float],
+        timeout_seconds: float,
     ) -> None:
         self._client, self._base_url, self._key = client, base_url.rstrip("/"), key
-        self._now, self._timeout_seconds = now, timeout_seconds
+        self._feeds_url, self._now, self._timeout_seconds = feeds_url, now, timeout_seconds
+        self._feed_health = FeedHealth()
 
     def call_size(self, kind: JobKind) -> int:
-        return PAGE_SIZE if kind in (JobKind.PROFILE, JobKind.CONTENT) else 1
+        return PAGE_SIZE if kind in _PACKED else 1
 
-    def cost(self, _kind: JobKind) -> CallCost:
-        """Every list call used here costs one unit of the general bucket (platform-apis 1.2)."""
-        return CallCost(bucket="general", units=1)
+    def cost(self, kind: JobKind) -> CallCost:
+        """A list call costs one unit of the general bucket, batched counts one of their own, a feed nothing."""
+        if kind is JobKind.FEED:
+            return CallCost(buckets=(), units=0, pace="feed")
+        return CallCost(buckets=("stats",) if kind is JobKind.STATS else ("general",), units=1)
 
-    async def perform(self, jobs: Sequence[Job]) -> Fetched:
+    async def perform(self, jobs: Sequence[Job], bucket: str) -> Fetched:
         kind = jobs[0].kind
+        if kind is JobKind.FEED:
+            return await self._feed(jobs[0])
         params = _params(kind, jobs)
         request = f"GET /{_PATHS[kind]}?" + "&".join(f"{name}={value}" for name, value in params.items())
         try:
-            body = await self._get(_PATHS[kind], params)
+            body = await self._get(_PATHS[kind], params, bucket)
         except Rejected as error:
             if kind is JobKind.UPLOADS and error.reason in ("playlistNotFound", "playlistItemsNotAccessible"):
                 return Fetched(pages=[], missing=[])  # a channel without public uploads (platform-apis 1.5)
@@ -100,9 +122,40 @@ class YouTubeAdapter:
             return _normalise_channel(page)
         if page.kind is JobKind.UPLOADS:
             return _normalise_uploads(page)
+        if page.kind is JobKind.FEED:
+            return _normalise_feed(page)
+        if page.kind is JobKind.STATS:
+            return _normalise_stats(page)
         return _normalise_videos(page)
 
-    async def _get(self, path: str, params: dict[str, str]) -> bytes:
+    async def _feed(self, job: Job) -> Fetched:
+        """A feed that fails says nothing of its channel: the job counts as missing, and the API is asked instead."""
+        now = self._now()
+        if self._feed_health.resting(now):
+            return Fetched(pages=[], missing=[job])
+        body, reason = await self._feed_body(job.entity)
+        notes = []
+        if self._feed_health.note(not reason, now):
+            notes.append(("feeds_down", f"most feeds fail, the last with {reason}; the API is asked for an hour"))
+        if reason:
+            return Fetched(pages=[], missing=[job], notes=notes)
+        assert job.account_key is not None
+        page = _page(JobKind.FEED, job.account_key, body, f"GET feed of {job.entity}", int(now))
+        return Fetched(pages=[page], missing=[])
+
+    async def _feed_body(self, channel_id: str) -> tuple[bytes, str]:
+        """The body, or why there is none."""
+        try:
+            with trio.fail_after(self._timeout_seconds):
+                reply = await self._client.get(self._feeds_url, params={"channel_id": channel_id})
+            parse_feed(reply.content) if reply.status_code == 200 else None
+        except (httpx2.HTTPError, httpx2.InvalidURL, Malformed) as error:
+            return b"", f"{type(error).__name__}: {error}"
+        except trio.TooSlowError:
+            return b"", f"no answer within {self._timeout_seconds:g} s"
+        return (reply.content, "") if reply.status_code == 200 else (b"", f"status {reply.status_code}")
+
+    async def _get(self, path: str, params: dict[str, str], bucket: str) -> bytes:
         try:
             with trio.fail_after(self._timeout_seconds):
                 reply = await self._client.get(
@@ -115,7 +168,7 @@ class YouTubeAdapter:
         except trio.TooSlowError:
             raise Unavailable(f"youtube {path}: no answer within {self._timeout_seconds:g} s") from None
         if reply.status_code != 200:
-            raise _failure(path, reply.status_code, reply.content, reply.headers.get("retry-after"))
+            raise _failure(path, bucket, reply.status_code, reply.content, reply.headers.get("retry-after"))
         if len(reply.content) > MAX_REPLY_BYTES:
             raise Malformed(f"youtube {path}: a reply of {len(reply.content)} bytes")
         return reply.content
@@ -132,7 +185,7 @@ def _params(kind: JobKind, jobs: Sequence[Job]) -> dict[str, str]:
         params[name] = value
     else:
         params["id"] = ",".join(job.entity for job in jobs)
-    if kind is JobKind.CONTENT:
+    if kind in _OF_VIDEOS:
         del params["maxResults"]  # not usable together with id (platform-apis 1.6)
     return params
 
@@ -159,8 +212,8 @@ def _split(kind: JobKind, jobs: Sequence[Job], body: bytes, request: str, fetche
         isinstance(item, dict) and isinstance(item.get("id"), str) for item in items
     ):
         raise Malformed(f"youtube {_PATHS[kind]}: $.items is not a list of things with an id")
-    if kind is JobKind.CONTENT:
-        return _split_videos(jobs, items, fetched_at)
+    if kind in _OF_VIDEOS:
+        return _split_videos(kind, jobs, items, fetched_at)
     return _split_channels(kind, jobs, items, request, fetched_at)
 
 
@@ -180,16 +233,16 @@ def _split_channels(
     return Fetched(pages=pages, missing=[job for job in jobs if job.entity not in keys])
 
 
-def _split_videos(jobs: Sequence[Job], items: list[dict[str, Any]], fetched_at: int) -> Fetched:
+def _split_videos(kind: JobKind, jobs: Sequence[Job], items: list[dict[str, Any]], fetched_at: int) -> Fetched:
     wanted = {job.entity: job for job in jobs}
     by_account: dict[AccountKey, list[dict[str, Any]]] = {}
     for item in items:
         job = wanted.pop(item["id"], None)
         if job is not None and job.account_key is not None:
             by_account.setdefault(job.account_key, []).append(item)
-    masked = f"GET /videos?part={_PARTS[JobKind.CONTENT]}&id=(pack of {len(jobs)})"
+    masked = f"GET /{_PATHS[kind]}?part={_PARTS[kind]}&id=(pack of {len(jobs)})"
     pages = [
-        _page(JobKind.CONTENT, key, msgspec.json.encode({"items": videos}), masked, fetched_at)
+        _page(kind, key, msgspec.json.encode({"items": videos}), masked, fetched_at)
         for key, videos in by_account.items()
     ]
     return Fetched(pages=pages, missing=list(wanted.values()))
@@ -201,7 +254,7 @@ def _page(kind: JobKind, key: AccountKey, body: bytes, request: str, fetched_at:
     )
 
 
-def _failure(path: str, status: int, body: bytes, retry_after: str | None) -> PokedexError:
+def _failure(path: str, bucket: str, status: int, body: bytes, retry_after: str | None) -> PokedexError:
     """The kind of failure, by reason, then details, then HTTP status (platform-apis 1.10)."""
     try:
         error = msgspec.json.decode(body, type=ErrorReply).error
@@ -212,12 +265,11 @@ def _failure(path: str, status: int, body: bytes, retry_after: str | None) -> Po
     reason = reasons[0] if reasons else error.status or f"http {status}"
     text = f"youtube {path}: {status} {reason}: {error.message[:300]}"
     if any(name in _DAILY for name in reasons) or (status == 429 and _says_daily(error)):
-        bucket = "search" if path == "search" else "general"
         return Throttled(text, bucket=bucket, daily=True)
     if status == 429 or any(name in _RATE for name in reasons):
-        return Throttled(text, bucket="general", daily=False, retry_after_seconds=_seconds(retry_after))
+        return Throttled(text, bucket=bucket, daily=False, retry_after_seconds=_seconds(retry_after))
     if status == 401 or any(name in _AUTH for name in reasons):
-        return AuthFailed(text)
+        return AuthFailed(text, bucket=bucket)
     if status >= 500:
         return Unavailable(text)
     return Rejected(text, reason=reason, status=status)
@@ -274,12 +326,13 @@ def rounding_step(followers: int) -> int:
 
 def _normalise_uploads(page: RawPage) -> Normalised:
     reply = _decode(PlaylistReply, page.body, "playlistItems")
-    listed = [_listed(entry, page) for entry in reply.items]
+    items, refused = read_each(reply.items, PlaylistItem, lambda entry: _listed(entry, page))
     return Normalised(
         account_key=page.account_key,
-        items=[item for item in listed if item is not None],
+        items=items,
         next_page_token=reply.next_page_token,
         listed=len(reply.items),
+        refused=refused,
     )
 
 
@@ -306,10 +359,53 @@ def _listed(entry: PlaylistItem, page: RawPage) -> ContentItem | None:
 
 
 def _normalise_videos(page: RawPage) -> Normalised:
-    videos = _decode(VideoReply, page.body, "videos").items
+    raws = _decode(VideoReply, page.body, "videos").items
     _, channel_id = split_account_key(page.account_key)
-    items = [_content(video, page) for video in videos if video.snippet.channel_id in ("", channel_id)]
-    return Normalised(account_key=page.account_key, items=items)
+    items, refused = read_each(
+        raws, Video, lambda video: _content(video, page) if video.snippet.channel_id in ("", channel_id) else None
+    )
+    return Normalised(account_key=page.account_key, items=items, refused=refused)
+
+
+def _normalise_feed(page: RawPage) -> Normalised:
+    entries = parse_feed(page.body).entries
+    _, channel_id = split_account_key(page.account_key)
+    return Normalised(
+        account_key=page.account_key,
+        items=[_of_feed(entry, page) for entry in entries if entry.channel_id in ("", channel_id)],
+        listed=len(entries),
+    )
+
+
+def _of_feed(entry: FeedEntry, page: RawPage) -> ContentItem:
+    return ContentItem(
+        content_id=entry.video_id,
+        account_key=page.account_key,
+        content_type=ContentType.SHORT if entry.is_short else ContentType.VIDEO,
+        title_or_caption=entry.title,
+        description=entry.description,
+        published_at=entry.published_at,
+        views=entry.views,
+        likes=entry.likes,
+        permalink=_permalink(entry.video_id),
+        fetched_at=page.fetched_at,
+    )
+
+
+def _normalise_stats(page: RawPage) -> Normalised:
+    raws = _decode(VideoReply, page.body, "videos:batchGetStats").items
+    counts, refused = read_each(raws, VideoStats, _counts)
+    return Normalised(account_key=page.account_key, counts=counts, refused=refused)
+
+
+def _counts(video: VideoStats) -> ContentCounts:
+    statistics = video.statistics
+    return ContentCounts(
+        content_id=video.id,
+        views=_count(statistics.view_count, "viewCount"),
+        likes=_count(statistics.like_count, "likeCount"),
+        comments=_count(statistics.comment_count, "commentCount"),
+    )
 
 
 def _content(video: Video, page: RawPage) -> ContentItem:

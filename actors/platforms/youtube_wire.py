@@ -112,17 +112,26 @@ class Video(Wire):
     live_streaming_details: LiveDetails | None = None
 
 
+class VideoStats(Wire):
+    """An item of videos:batchGetStats (platform-apis 1.7)."""
+
+    id: str
+    statistics: VideoStatistics = msgspec.field(default_factory=VideoStatistics)
+
+
 class ChannelReply(Wire):
     items: list[Channel] = []
 
 
 class PlaylistReply(Wire):
-    items: list[PlaylistItem] = []
+    """Items are decoded one by one, so that a broken one does not take the page with it."""
+
+    items: list[msgspec.Raw] = []
     next_page_token: str = ""
 
 
 class VideoReply(Wire):
-    items: list[Video] = []
+    items: list[msgspec.Raw] = []
 
 
 class ErrorEntry(Wire):

@@ -82,7 +82,7 @@ def _read_videos(world: World, path: Path) -> None:
     seen_at: dict[str, int] = {}
     titled_at: dict[str, int] = {}
     for _, row in _rows(path):
-        channel_id, video_id = _text(row, "channel_id"), _text(row, "video_id")
+        channel_id, video_id = _text(row, "channel_id"), _video_id(row)
         observed = _instant(_text(row, "trending_date")) or 0
         published = _instant(_text(row, "published_at")) or observed
         if not channel_id or not video_id or not published:
@@ -101,6 +101,14 @@ def _read_videos(world: World, path: Path) -> None:
             history.append((seen_at[video_id], known.views or 0))
         world.videos[video_id] = _video(row, video_id, channel_id, published, sorted(history))
         seen_at[video_id] = observed
+
+
+def _video_id(row: dict[str, Any]) -> str:
+    """A spreadsheet took some ids that begin with a dash for formulas; the thumbnail's address still holds them."""
+    video_id = _text(row, "video_id")
+    if video_id != "#NAME?":
+        return video_id
+    return _text(row, "thumbnail_link").partition("/vi/")[2].partition("/")[0]
 
 
 def _video(

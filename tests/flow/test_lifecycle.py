@@ -261,7 +261,7 @@ def test_import_gives_a_verdict_for_every_row(sim: Simulator, data: Path, tmp_pa
         ids[0],
         "@nobody_at_all_9",
         "https://www.youtube.com/watch?v=x",
-        "https://www.instagram.com/x",
+        "https://www.tiktok.com/@x",
         "@nobody_at_all_9",
     ]
     listing.write_text("\n".join([*(json.dumps({"channel": one}) for one in wanted), "{broken"]))

@@ -30,6 +30,7 @@ class Expected:
         self.titles: dict[str, str] = {}
         self.videos: defaultdict[str, set[str]] = defaultdict(set)
         titled_at: dict[str, str] = {}
+        newest: dict[str, tuple[str, str]] = {}
         for row in rows(folder / "youtube_channels.jsonl.gz"):
             channel = row.get("channel_id") or row.get("url", "").partition("/channel/")[2].split("/")[0]
             if channel:
@@ -37,11 +38,16 @@ class Expected:
         for row in rows(folder / "youtube_videos_trending_desc.jsonl.gz"):
             if not row.get("channel_id") or not row.get("video_id"):
                 continue
-            channel = row["channel_id"]
-            self.videos[channel].add(row["video_id"])
+            channel, video = row["channel_id"], row["video_id"]
+            if video == "#NAME?":  # a spreadsheet took the dash for a formula
+                video = row["thumbnail_link"].split("/vi/")[1].split("/")[0]
+            if video not in newest or row["trending_date"] >= newest[video][0]:
+                newest[video] = (row["trending_date"], channel)
             if row["trending_date"] >= titled_at.get(channel, ""):
                 titled_at[channel] = row["trending_date"]
                 self.titles[channel] = row.get("channel_title") or self.titles.get(channel, "")
+        for video, (_, channel) in newest.items():
+            self.videos[channel].add(video)
         self.titles = {channel: title or channel for channel, title in self.titles.items()}
 
 

@@ -22,6 +22,7 @@ def adapter(handler: Any = None, timeout_seconds: float = 5) -> YouTubeAdapter:
     return YouTubeAdapter(
         client,
         base_url="http://127.0.0.1/youtube/v3/",
+        feeds_url="http://127.0.0.1/feeds/videos.xml",
         key="secret",
         now=lambda: 1_000.0,
         timeout_seconds=timeout_seconds,
@@ -65,7 +66,9 @@ async def test_a_pack_of_channels_becomes_a_page_each_and_the_unknown_are_named(
         seen.append(request)
         return httpx2.Response(200, json={"items": [{"id": UCB, "snippet": {"title": "B"}}]})
 
-    fetched = await adapter(handler).perform([job(JobKind.PROFILE, UCA, UCA), job(JobKind.PROFILE, UCB, UCB)])
+    fetched = await adapter(handler).perform(
+        [job(JobKind.PROFILE, UCA, UCA), job(JobKind.PROFILE, UCB, UCB)], "general"
+    )
     assert [one.account_key for one in fetched.pages] == [account_key(Platform.YOUTUBE, UCB)]
     assert [one.entity for one in fetched.missing] == [UCA]
     assert seen[0].url.params["id"] == f"{UCA},{UCB}"
@@ -76,7 +79,9 @@ async def test_a_pack_of_channels_becomes_a_page_each_and_the_unknown_are_named(
 
 
 async def test_missing_items_mean_nothing_was_found() -> None:
-    fetched = await adapter(replying(200, {"kind": "youtube#channelListResponse"})).perform([job(JobKind.PROFILE, UCA)])
+    fetched = await adapter(replying(200, {"kind": "youtube#channelListResponse"})).perform(
+        [job(JobKind.PROFILE, UCA)], "general"
+    )
     assert fetched.pages == []
     assert len(fetched.missing) == 1
 
@@ -84,7 +89,7 @@ async def test_missing_items_mean_nothing_was_found() -> None:
 async def test_videos_are_given_to_the_account_that_asked() -> None:
     reply = {"items": [{"id": "v2"}, {"id": "v1"}, {"id": "stray"}]}
     jobs = [job(JobKind.CONTENT, "v1", UCA), job(JobKind.CONTENT, "v2", UCB), job(JobKind.CONTENT, "v3", UCB)]
-    fetched = await adapter(replying(200, reply)).perform(jobs)
+    fetched = await adapter(replying(200, reply)).perform(jobs, "general")
     assert {one.account_key: json.loads(one.body)["items"] for one in fetched.pages} == {
         account_key(Platform.YOUTUBE, UCA): [{"id": "v1"}],
         account_key(Platform.YOUTUBE, UCB): [{"id": "v2"}],
@@ -93,12 +98,12 @@ async def test_videos_are_given_to_the_account_that_asked() -> None:
 
 
 async def test_a_channel_without_public_uploads_has_no_page() -> None:
-    fetched = await adapter(error(404, "playlistNotFound")).perform([job(JobKind.UPLOADS, UCA)])
+    fetched = await adapter(error(404, "playlistNotFound")).perform([job(JobKind.UPLOADS, UCA)], "general")
     assert (fetched.pages, fetched.missing) == ([], [])
 
 
 async def test_a_handle_is_looked_up() -> None:
-    fetched = await adapter(replying(200, {"items": [{"id": UCB}]})).perform([job(JobKind.LOOKUP, "@b")])
+    fetched = await adapter(replying(200, {"items": [{"id": UCB}]})).perform([job(JobKind.LOOKUP, "@b")], "general")
     assert fetched.looked_up == {"@b": account_key(Platform.YOUTUBE, UCB)}
     assert [one.kind for one in fetched.pages] == [JobKind.PROFILE]
 
@@ -128,7 +133,7 @@ async def test_failures_are_told_apart_by_reason(
     handler: Any, kind: type[PokedexError], fields: dict[str, Any]
 ) -> None:
     with pytest.raises(kind) as caught:
-        await adapter(handler).perform([job(JobKind.PROFILE, UCA)])
+        await adapter(handler).perform([job(JobKind.PROFILE, UCA)], "general")
     assert type(caught.value) is kind
     for name, value in fields.items():
         assert getattr(caught.value, name) == value
@@ -139,7 +144,7 @@ async def test_a_dead_network_is_a_passing_fault() -> None:
         raise httpx2.ConnectError("refused")
 
     with pytest.raises(Unavailable, match="ConnectError"):
-        await adapter(handler).perform([job(JobKind.PROFILE, UCA)])
+        await adapter(handler).perform([job(JobKind.PROFILE, UCA)], "general")
 
 
 def test_counts_are_strings_and_absence_is_unknown() -> None:
@@ -243,7 +248,7 @@ async def test_recorded_replies_are_read_whole(name: str, shared_data: Path) -> 
     recorded = json.loads((shared_data / "api_fixtures" / "youtube" / name).read_text())
     owners = [_owner(kind, item) for item in recorded["items"]]
     jobs = [job(kind, _entity(kind, item), owner) for item, owner in zip(recorded["items"], owners, strict=True)]
-    fetched = await adapter(replying(200, recorded)).perform(jobs[:1] if kind is JobKind.UPLOADS else jobs)
+    fetched = await adapter(replying(200, recorded)).perform(jobs[:1] if kind is JobKind.UPLOADS else jobs, "general")
     assert fetched.missing == []
     said = [adapter().normalise(one) for one in fetched.pages]
     if kind is JobKind.PROFILE:
