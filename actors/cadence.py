@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Sequence
 
 import msgspec
@@ -25,7 +26,7 @@ PRIORITY = {
 }
 
 SLACK_SECONDS = {
-    Activity.ACTIVE: 900,
+    Activity.ACTIVE: 1_800,
     Activity.SEMI_ACTIVE: 3_600,
     Activity.LONG_TAIL: 3 * 3_600,
 }
@@ -42,8 +43,11 @@ PRIOR_RATE, PRIOR_DAYS = 0.1, 14.0
 LOW_IMPORTANCE = 0.5
 LOOK_DAYS = (1, 3, 7, 28)
 """Ages at which an item's counts are read again."""
-REVISIT_SECONDS = 27 * DAY_SECONDS
-"""Details are read again at this age, before they would have to be deleted."""
+REVISIT_SECONDS = (21 * DAY_SECONDS, 27 * DAY_SECONDS)
+"""Details are read again at an age between these, before they would have to be deleted; spread, so that what was first
+read together is not read again together."""
+KEPT_ITEMS = {Activity.ACTIVE: 20, Activity.SEMI_ACTIVE: 15, Activity.LONG_TAIL: 10}
+"""How many of an account's newest items are kept fresh so."""
 DEEP_SECONDS_AT_ONE = 3.5 * DAY_SECONDS
 """Interval of an account of importance 1 with an item a day."""
 DEEP_FLOOR_SECONDS, DEEP_CEILING_SECONDS = DAY_SECONDS, 28 * DAY_SECONDS
@@ -137,6 +141,12 @@ def next_look_at(published_at: int, now: float) -> int | None:
     """When an item's counts are read again: at ages of 1, 3, 7 and 28 days; None once it is older."""
     later = (published_at + days * DAY_SECONDS for days in LOOK_DAYS)
     return next((moment for moment in later if moment > now + MIN_TOUCH_SECONDS), None)
+
+
+def revisit_at(content_id: str, fetched_at: int) -> int:
+    """When an item's details are read again; a function of the item, so that nothing depends on the order of things."""
+    low, high = REVISIT_SECONDS
+    return fetched_at + low + zlib.crc32(content_id.encode()) % (high - low)
 
 
 def best_second_of_day(published_at: Sequence[int]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from actors.cadence import REVISIT_SECONDS, next_look_at
+from actors.cadence import next_look_at, revisit_at
 from proto.ids import split_account_key
 from proto.records import ContentItem, CreatorAccount, Job, JobKind, Normalised, Priority, RawPage
 
@@ -34,9 +34,9 @@ def follow_ups(
     if page.kind is JobKind.PROFILE:  # a platform that sends the newest content along
         return _next_listing(page, said, before, known, now, backfill_items)
     if page.kind is JobKind.UPLOADS:
-        return _details_of(page, said, known, now) + _next_listing(page, said, before, known, now, backfill_items)
+        return _details_of(said, before, known, now) + _next_listing(page, said, before, known, now, backfill_items)
     if page.kind is JobKind.FEED:
-        return _details_of(page, said, known, now) + _listing_of_gap(said, before, known, now)
+        return _details_of(said, before, known, now) + _listing_of_gap(said, before, known, now)
     return _looks_again(said, recent or {}, now)
 
 
@@ -83,15 +83,20 @@ def _looks_again(said: Normalised, recent: Mapping[str, ContentItem], now: int) 
         at = next_look_at(item.published_at, now)
         if at is not None:
             jobs.append(_job(said, JobKind.STATS, item.content_id, Priority.LONG_TAIL, at))
-        revisit_at = item.fetched_at + REVISIT_SECONDS
-        jobs.append(_job(said, JobKind.REVISIT, item.content_id, Priority.RETENTION_EXPIRY, revisit_at))
+        jobs.append(
+            _job(
+                said, JobKind.REVISIT, item.content_id, Priority.LONG_TAIL, revisit_at(item.content_id, item.fetched_at)
+            )
+        )
     for job in jobs:
         job.first = False
     return jobs
 
 
-def _details_of(page: RawPage, said: Normalised, known: Mapping[str, bool], now: int) -> list[Job]:
-    priority = Priority.ACTIVE if page.listed_before == 0 else Priority.BACKFILL
+def _details_of(said: Normalised, before: CreatorAccount | None, known: Mapping[str, bool], now: int) -> list[Job]:
+    """What is new of a known account is news; the rest is history."""
+    listed = before is not None and before.content_fetched_at is not None
+    priority = Priority.ACTIVE if listed else Priority.BACKFILL
     fresh = [item.content_id for item in said.items if not (item.detailed or known.get(item.content_id, False))]
     return [_job(said, JobKind.CONTENT, content_id, priority, now) for content_id in dict.fromkeys(fresh)]
 

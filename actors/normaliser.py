@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from actors import Inbox, Meter, Outbox, current_batches
-from actors.cadence import VisitPolicy, visits
+from actors.cadence import KEPT_ITEMS, VisitPolicy, activity_at, visits
 from actors.follow_ups import follow_ups
 from actors.platforms.adapter import PlatformAdapter
 from proto.errors import Malformed, NotFound
 from proto.ids import AccountKey, Platform
 from proto.messages import AccountUpserted, AnyWork, RawStored
-from proto.records import ContentItem, CreatorAccount, DeadLetter, Job, JobKind, Normalised, RawPage
+from proto.records import Activity, ContentItem, CreatorAccount, DeadLetter, Job, JobKind, Normalised, RawPage
 from stores.catalog import get_account, put_normalised, write_account
 from stores.content import known_ids, recent_items
 from stores.env import Environment, Txn
@@ -37,13 +37,12 @@ class Normaliser:
         now: Callable[[], float],
         visits_of: Mapping[Platform, VisitPolicy],
         backfill_items: Mapping[Platform, int],
-        recent_items: int,
         batch: int,
         meter: Meter,
     ) -> None:
         self._inbox, self._outbox = inbox, outbox
         self._env, self._raw, self._work, self._adapters = env, raw, work, adapters
-        self._visits, self._backfill_items, self._recent_items = visits_of, backfill_items, recent_items
+        self._visits, self._backfill_items = visits_of, backfill_items
         self._now, self._batch, self._meter = now, batch, meter
 
     async def run(self) -> None:
@@ -88,7 +87,7 @@ class Normaliser:
         changed = put_normalised(txn, said, page.fetched_at)
         if page.kind in (JobKind.UPLOADS, JobKind.FEED):
             _note_listing(txn, page)
-        recent = recent_items(txn, key, self._recent_items)
+        recent = recent_items(txn, key, KEPT_ITEMS[Activity.ACTIVE])
         self._plan_visits(txn, key, recent, now)
         for job in self._follow_ups(page, said, before, known, recent, now):
             put_job(txn, job)
@@ -117,7 +116,7 @@ class Normaliser:
             now=now,
             backfill_items=self._backfill_items[page.platform],
             feeds=self._visits[page.platform].feeds,
-            recent={item.content_id: item for item in recent},
+            recent=_kept(recent, now),
         )
 
     def _plan_visits(self, txn: Txn, key: AccountKey, recent: Sequence[ContentItem], now: int) -> None:
@@ -130,6 +129,12 @@ class Normaliser:
             plan_job(txn, job)
         if account.next_due_at != planned[0].due_at:
             write_account(txn, msgspec.structs.replace(account, next_due_at=planned[0].due_at))
+
+
+def _kept(recent: Sequence[ContentItem], now: int) -> dict[str, ContentItem]:
+    """The items whose details are kept fresh: more of a lively account."""
+    activity = activity_at(max((item.published_at for item in recent), default=None), now)
+    return {item.content_id: item for item in recent[: KEPT_ITEMS[activity]]}
 
 
 def _refused(page: RawPage, message: RawStored, place: str, reason: str, now: int) -> DeadLetter:

@@ -63,6 +63,14 @@ LANE_ORDER = (
 )
 """Kinds in the order in which a lane looks for due jobs of equal rank."""
 
+PACK_WAIT_SECONDS = {
+    JobKind.PROFILE: 1_500.0,
+    JobKind.CONTENT: 900.0,
+    JobKind.STATS: 3_600.0,
+    JobKind.REVISIT: 6 * 3_600.0,
+}
+"""Profiles fall due half an hour before their window ends (actors/cadence.py); the others have days."""
+
 INDEXER_CAPACITY = 512
 """The Indexer's inbox is deeper than others: an index commit costs about the same for 64 creators as for 512."""
 
@@ -103,6 +111,14 @@ def visit_policies(config: Config) -> dict[Platform, VisitPolicy]:
         Platform.YOUTUBE: VisitPolicy(cadence=cadence, feeds=youtube.feeds_enabled),
         Platform.INSTAGRAM: VisitPolicy(cadence=cadence),
     }
+
+
+def pack_rules(adapter: PlatformAdapter) -> list[PackRule]:
+    """What shares a call, and how long a part-filled one waits for company."""
+    return [
+        PackRule(kind=kind, size=adapter.call_size(kind), wait_seconds=PACK_WAIT_SECONDS.get(kind, 300.0))
+        for kind in LANE_ORDER
+    ]
 
 
 class Channel(Generic[T]):
@@ -200,7 +216,6 @@ class Pipeline:
                 outbox,
                 raw=stores.raw,
                 adapters=self._adapters,
-                recent_items=recent_items,
                 visits_of=visit_policies(config),
                 backfill_items={
                     Platform.YOUTUBE: config.platforms.youtube.backfill_items,
@@ -263,7 +278,7 @@ class Pipeline:
         stores, adapter, lane = self._stores, self._adapters[platform], self._lanes[platform]
         platforms = self._config.platforms
         workers = platforms.youtube.workers if platform is Platform.YOUTUBE else platforms.instagram.workers
-        rules = [PackRule(kind=kind, size=adapter.call_size(kind)) for kind in LANE_ORDER]
+        rules = pack_rules(adapter)
 
         def limiter(meter: Meter, outbox: Outbox[FetchPermitted]) -> Actor:
             return Limiter(

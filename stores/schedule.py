@@ -46,8 +46,8 @@ class Schedule:
     ) -> list[tuple[Job, ...]]:
         """Takes up to ``packs`` packs of due jobs, highest priority first.
 
-        A pack smaller than its rule's size is only taken with ``flush``, and then only when it holds a job that
-        never ran or was asked for, or has waited ``wait_seconds``.
+        A pack smaller than its rule's size is only taken with ``flush``, and then only when it holds a first read or
+        an order, or has waited ``wait_seconds``.
         """
 
         def change(txn: Txn) -> list[tuple[Job, ...]]:
@@ -209,7 +209,13 @@ def _due(txn: Txn, platform: Platform, rule: PackRule, now: int) -> list[Job]:
 
 
 def _ripe(pack: Sequence[Job], rule: PackRule, now: float) -> bool:
-    return any(job.first or job.priority <= Priority.ON_DEMAND or now - job.due_at >= rule.wait_seconds for job in pack)
+    """News of a known account waits for company like a visit does; first reads and orders do not."""
+    return any(
+        job.priority <= Priority.ON_DEMAND
+        or (job.first and job.priority >= Priority.BACKFILL)
+        or now - job.due_at >= rule.wait_seconds
+        for job in pack
+    )
 
 
 def _write_job(txn: Txn, state_key: bytes, job: Job) -> None:

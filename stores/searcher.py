@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import trio
 
-from proto.errors import ModelMissing, Unavailable
+from proto.errors import ModelMissing, PokedexError, Unavailable
 from proto.ids import CreatorId, Row
 from stores.columns import Columns
 from stores.ports import RankedHit, Rows, Scores, SearchPage, SearchQuery, TextHits, TextIndex, Vector, VectorIndex
@@ -49,13 +49,22 @@ class Searcher:
         return self._columns.count()
 
     async def search(self, query: SearchQuery) -> SearchPage:
-        """Raises Unavailable while keyword search is still loading."""
+        """Raises Unavailable while keyword search is still loading, IndexBroken when an index fails."""
         if self._text is None:
             raise Unavailable("search is still loading")
         if not query.text.strip():
             return self._browse(query)
+        try:
+            return await self._hybrid(self._text, query)
+        except BaseExceptionGroup as group:
+            failed, other = group.split(PokedexError)
+            if failed is None or other is not None:
+                raise
+            raise _first(failed) from group
+
+    async def _hybrid(self, text: TextIndex, query: SearchQuery) -> SearchPage:
         warnings: list[str] = []
-        text_hits, vector = await self._look_up(self._text, query.text, warnings)
+        text_hits, vector = await self._look_up(text, query.text, warnings)
         nearest = await self._nearest(vector) if vector is not None else {}
         rows = self._columns.known(_union(text_hits.rows, [found for found, _ in nearest.values()]))
         candidates = await self._candidates_of(rows, text_hits, vector)
@@ -167,6 +176,12 @@ class Searcher:
             addends=addends_of(candidates, ranked, weights, at),
             exact=bool(candidates.exact[at]),
         )
+
+
+def _first(group: BaseExceptionGroup[PokedexError]) -> PokedexError:
+    """A leaf of a group: what look-ups that run side by side raise comes wrapped."""
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 def _union(first: Rows, others: list[Rows]) -> Rows:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from proto.errors import ModelMissing, Unavailable
+from proto.errors import IndexBroken, ModelMissing, Unavailable
 from proto.ids import CreatorId, Row
 from proto.records import Creator
 from stores.blocking import Blocking
 from stores.columns import Columns
-from stores.ports import RankedHit, SearchPage, SearchQuery, Vector
+from stores.ports import RankedHit, SearchPage, SearchQuery, TextHits, Vector
 from stores.ranking import EXACT_BONUS, Weights
 from stores.searcher import NO_MODEL, Searcher
 from stores.text_index import TantivyTextIndex
@@ -243,3 +243,13 @@ async def test_new_weights_count_from_the_next_search(world: World) -> None:
     assert await world.rows("cooking") == [0, 1]
     world.searcher.weights = Weights(keyword=0, vector=1, quality=0, fields={"bio": 1.0})
     assert await world.rows("cooking") == [1, 0]
+
+
+async def test_a_failing_index_is_told_as_it_is(world: World) -> None:
+    class Broken(TantivyTextIndex):
+        async def query(self, text: str, limit: int) -> TextHits:
+            raise IndexBroken(f"cannot answer {text} ({limit})")
+
+    world.text.__class__ = Broken
+    with pytest.raises(IndexBroken, match="cannot answer cooking"):
+        await world.search("cooking")
