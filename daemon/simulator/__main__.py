@@ -14,10 +14,13 @@ import msgspec
 import trio
 
 from daemon.simulator.app import create_simulator, serve_simulator
+from daemon.simulator.events import scheduled_events
 from daemon.simulator.faults import Faults
 from daemon.simulator.files import load_world
 from daemon.simulator.generator import generate
+from daemon.simulator.posting import Posting
 from daemon.simulator.quota import DEFAULT_LIMITS
+from daemon.simulator.tokens import made_tokens
 from daemon.simulator.world import World
 from proto.errors import PokedexError
 
@@ -33,14 +36,23 @@ def main() -> None:
 
 
 async def _run(world: World, faults: Faults, options: argparse.Namespace) -> None:
-    limits = DEFAULT_LIMITS | {"general": options.quota}
-    app = create_simulator(world, clock=_clock(world, options), faults=faults, limits=limits, key=options.key)
+    limits = DEFAULT_LIMITS | {"general": options.quota, "search": options.searches, "stats": options.stats}
+    app = create_simulator(
+        world,
+        clock=_clock(world, options),
+        faults=faults,
+        limits=limits,
+        key=options.key,
+        tokens=made_tokens(options.instagram_tokens, options.instagram_calls),
+        posting=Posting(options.seed) if options.live else None,
+        events=scheduled_events(world, options.seed) if options.live else (),
+    )
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         url = await nursery.start(
             lambda task_status: serve_simulator(app, port=options.port, stop=stop, task_status=task_status)
         )
-        said = {"url": url, "now": world.now, "channels": len(world.channels)}
+        said = {"url": url, "now": world.now, "channels": len(world.channels), "profiles": len(world.profiles)}
         sys.stdout.write(msgspec.json.encode(said).decode() + "\n")
         sys.stdout.flush()
         nursery.start_soon(_stop_at_signal, stop)
@@ -83,6 +95,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--faults", default="{}")
     parser.add_argument("--quota", type=int, default=10_000_000)
     parser.add_argument("--key", default="demo")
+    parser.add_argument("--searches", type=int, default=DEFAULT_LIMITS["search"])
+    parser.add_argument("--stats", type=int, default=DEFAULT_LIMITS["stats"])
+    parser.add_argument("--instagram-tokens", type=int, default=1)
+    parser.add_argument("--instagram-calls", type=int, default=200, help="a token's calls in an hour")
     parser.add_argument("--parent-pipe", action="store_true")
     return parser.parse_args()
 

@@ -47,14 +47,12 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         return
     number = 0
     try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
+        with gzip.open(path, "rb") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield number, msgspec.json.decode(line, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Malformed(
-            f"{path}, line {number + (not isinstance(error, msgspec.DecodeError))}: {error}; mend or remove the line"
-        ) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"{path}, line {number}: {error}; mend or remove the line") from error
     except (OSError, EOFError, zlib.error) as error:
         raise Malformed(f"{path}: not a whole gzip file ({error}); fetch it again") from error
 
@@ -156,8 +154,8 @@ def _read_posts(world: World, path: Path) -> None:
         profile.category = _text(row, "account_category") or profile.category
         taken = row.get("taken_at")
         at = int(taken) if isinstance(taken, (int, float)) else _instant(str(taken or "")) or 0
-        post_id = str(row.get("media_id") or row.get("shortcode") or "")
-        if at >= OLDEST and post_id and all(post.id != post_id for post in profile.posts):
+        post_id = str(row.get("media_id") or row.get("shortcode") or _made_id(f"{username}/{at}"))
+        if at >= OLDEST and all(post.id != post_id for post in profile.posts):
             profile.posts.append(
                 Post(
                     id=post_id,
@@ -176,10 +174,13 @@ def _channel(world: World, channel_id: str) -> Channel:
 
 def _profile(world: World, username: str) -> Profile:
     if username not in world.profiles:
-        digest = hashlib.blake2b(username.encode(), digest_size=7).digest()
-        made = str(int.from_bytes(digest, "big"))
-        world.profiles[username] = Profile(id=made, username=username, synthetic_id=True)
+        world.profiles[username] = Profile(id=_made_id(username), username=username, synthetic_id=True)
     return world.profiles[username]
+
+
+def _made_id(name: str) -> str:
+    """For what the files state without an id; the same name has the same one."""
+    return str(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest(), "big"))
 
 
 def _id_in_url(url: str) -> str:

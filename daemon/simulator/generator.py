@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from daemon.simulator.world import Channel, Post, Profile, Truth, Video, World
-from models.taxonomy import Niche, Taxonomy
+from models.taxonomy import Niche, Secondary, Taxonomy
 
 NOW = int(datetime(2026, 11, 1, 12, tzinfo=UTC).timestamp())
 DAY_SECONDS = 86_400
@@ -162,13 +162,7 @@ class _Creator:
         self.words = self._words()
 
     def _words(self) -> list[str]:
-        """Words of the subject in the creator's language; English where the taxonomy has too few."""
-        own = _whole(self.niche.cues.get(self.tongue.code, []))
-        english = _whole(self.niche.cues.get("en", [])) or [self.niche.name.lower()]
-        topic = [self.topic.name.lower(), *_whole(self.topic.cues)[:3]] if self.topic else []
-        if self.tongue.code == "en":
-            return topic * 2 + english
-        return own * 3 + topic[:1] if len(own) >= 2 else own + topic + english
+        return subject_words(self.niche, self.topic, self.tongue.code)
 
     @property
     def truth(self) -> Truth:
@@ -193,6 +187,16 @@ class _Creator:
 
     def bio(self) -> str:
         return self.say(self.dice.choice(self.tongue.bios))
+
+
+def subject_words(niche: Niche, topic: Secondary | None, language: str) -> list[str]:
+    """Words of the subject in the creator's language; English where the taxonomy has too few."""
+    own = _whole(niche.cues.get(language, []))
+    english = _whole(niche.cues.get("en", [])) or [niche.name.lower()]
+    subtopic = [topic.name.lower(), *_whole(topic.cues)[:3]] if topic else []
+    if language == "en":
+        return subtopic * 2 + english
+    return own * 3 + subtopic[:1] if len(own) >= 2 else own + subtopic + english
 
 
 def _whole(cues: Sequence[str]) -> list[str]:

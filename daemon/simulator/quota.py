@@ -35,5 +35,18 @@ class Quota:
             total[bucket] += units
         return dict(total)
 
+    def books(self) -> dict[str, dict[str, int]]:
+        """By bucket; ``most_in_a_day`` never exceeds the limit."""
+        charged = self.charged()
+        return {
+            bucket: {
+                "limit": limit,
+                "charged": charged.get(bucket, 0),
+                "over_limit": self.refused[bucket],
+                "most_in_a_day": max((used for (_, one), used in self._used.items() if one == bucket), default=0),
+            }
+            for bucket, limit in self.limits.items()
+        }
+
     def _day(self) -> str:
         return datetime.fromtimestamp(self._clock(), PACIFIC).date().isoformat()

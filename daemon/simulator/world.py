@@ -68,7 +68,13 @@ class Post(msgspec.Struct, kw_only=True):
     caption: str = ""
     likes: int | None = None
     comments: int | None = None
-    media_type: str = "IMAGE"
+    views: int | None = None
+    """Of videos; None: not stated."""
+    media_type: str = ""
+    """Empty: one of several kinds, by the id."""
+    product_type: str = "FEED"
+    children: int = 0
+    """Of a carousel."""
 
 
 class Profile(msgspec.Struct, kw_only=True):

@@ -9,6 +9,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
+from daemon.simulator.faults import FaultDraw, Faults
+from daemon.simulator.present import PresentWorld
 from daemon.simulator.world import Channel, Video, World
 
 MAX_RESULTS = 50
@@ -19,6 +23,15 @@ CATEGORIES = {
     "25": "News & Politics", "26": "Howto & Style", "27": "Education", "28": "Science & Technology",
     "29": "Nonprofits & Activism",
 }  # fmt: skip
+VIDEO_PARTS = {
+    "snippet",
+    "contentDetails",
+    "statistics",
+    "status",
+    "liveStreamingDetails",
+    "topicDetails",
+    "paidProductPlacementDetails",
+}
 
 
 class ApiError(Exception):
@@ -34,31 +47,41 @@ class ApiError(Exception):
 
 
 class YouTube:
-    """Answers to list calls, as plain dicts; ``clock`` decides which videos are out."""
+    """Answers to list calls, as plain dicts; ``clock`` decides which videos are out.
 
-    def __init__(self, world: World, clock: Callable[[], float], seed: int) -> None:
-        self._world, self._clock = world, clock
+    ``present`` and ``draw`` stand in for a world that lives and for faults; without them nothing but ``world`` shows.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        clock: Callable[[], float],
+        seed: int,
+        *,
+        present: PresentWorld | None = None,
+        draw: FaultDraw | None = None,
+    ) -> None:
+        self._present = present or PresentWorld(world, clock)
+        self._draw = draw or FaultDraw(Faults(seed=seed))
         self._shuffle = random.Random(seed)
-        self._by_handle = {one.handle.casefold(): one for one in world.channels.values() if one.handle}
-        self._by_playlist = {"UU" + one.id[2:]: one for one in world.channels.values()}
 
     def channels(self, params: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
         """The reply and the ids it serves."""
-        parts = _parts(
+        parts = parts_of(
             params, {"snippet", "statistics", "contentDetails", "brandingSettings", "topicDetails", "status"}
         )
         found = self._find_channels(params)
         self._shuffle.shuffle(found)
         items = [self._channel(channel, parts) for channel in found]
-        return _list("youtube#channelListResponse", items, omit_empty=True), [one.id for one in found]
+        return list_reply("youtube#channelListResponse", items, omit_empty=True), [one.id for one in found]
 
     def playlist_items(self, params: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-        parts = _parts(params, {"snippet", "contentDetails", "status", "id"})
+        parts = parts_of(params, {"snippet", "contentDetails", "status", "id"})
         playlist = params.get("playlistId", "")
         if not playlist:
             raise ApiError(400, "missingRequiredParameter", "No filter selected.", domain="youtube.parameter")
-        channel = self._by_playlist.get(playlist)
-        videos = self._visible(channel) if channel else []
+        channel = self._present.channel("UC" + playlist[2:]) if playlist.startswith("UU") else None
+        videos = self._present.videos_of(channel.id) if channel else []
         if channel is None or not videos:
             raise ApiError(
                 404,
@@ -66,50 +89,48 @@ class YouTube:
                 "The playlist identified with the request's <code>playlistId</code> parameter cannot be found.",
                 domain="youtube.playlistItem",
             )
-        size, begin = _page_size(params), _page_start(params)
+        size, begin = page_size(params), page_start(params)
         page = videos[begin : begin + size]
         items = [_playlist_item(video, channel, playlist, begin + at, parts) for at, video in enumerate(page)]
-        reply = _list("youtube#playlistItemListResponse", items, total=len(videos), size=size)
+        reply = list_reply("youtube#playlistItemListResponse", items, total=len(videos), size=size)
         if begin + size < len(videos):
-            reply["nextPageToken"] = _token(begin + size)
+            reply["nextPageToken"] = page_token(begin + size)
         return reply, [f"{playlist}|{begin}"]
 
     def videos(self, params: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-        known = {
-            "snippet",
-            "contentDetails",
-            "statistics",
-            "status",
-            "liveStreamingDetails",
-            "topicDetails",
-            "paidProductPlacementDetails",
-        }
-        parts = _parts(params, known)
-        now = self._clock()
-        asked = _ids(params)
-        found = [self._world.videos[one] for one in asked if one in self._world.videos]
-        found = [video for video in found if not video.hidden and video.published_at <= now]
+        parts = parts_of(params, VIDEO_PARTS)
+        found = self._find_videos(params)
         self._shuffle.shuffle(found)
-        items = [self._video(video, parts) for video in found]
-        return _list("youtube#videoListResponse", items), [one.id for one in found]
+        items = [self.video_item(video, parts) for video in found]
+        return list_reply("youtube#videoListResponse", items), [one.id for one in found]
+
+    def stats(self, params: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+        """``videos:batchGetStats`` (platform-apis 1.7): not atomic, so some items may be missing."""
+        parts = parts_of(params, {"id", "snippet", "contentDetails", "statistics"})
+        missing_share = self._draw.faults.stats_missing_share
+        found = [video for video in self._find_videos(params) if not self._draw.chance(missing_share)]
+        self._shuffle.shuffle(found)
+        reply = list_reply("youtube#batchGetStatsResponse", [_stats_item(video, parts) for video in found])
+        del reply["pageInfo"]
+        return reply, [one.id for one in found]
 
     def categories(self, params: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-        _parts(params, {"snippet"})
+        parts_of(params, {"snippet"})
         items = [
-            {"kind": "youtube#videoCategory", "etag": _etag(number), "id": number, "snippet": {"title": title, "assignable": True, "channelId": "UCBR8-60-B28hp2BmDPdntcQ"}}
+            {"kind": "youtube#videoCategory", "etag": etag_of([number, title]), "id": number, "snippet": {"title": title, "assignable": True, "channelId": "UCBR8-60-B28hp2BmDPdntcQ"}}
             for number, title in CATEGORIES.items()
         ]  # fmt: skip
-        return _list("youtube#videoCategoryListResponse", items), []
+        return list_reply("youtube#videoCategoryListResponse", items), []
 
     def _find_channels(self, params: Mapping[str, str]) -> list[Channel]:
         if "forHandle" in params or "forUsername" in params:
-            name = params.get("forHandle", params.get("forUsername", "")).removeprefix("@").casefold()
-            return [self._by_handle[name]] if name in self._by_handle else []
-        return [self._world.channels[one] for one in _ids(params) if one in self._world.channels]
+            channel = self._present.channel_named(params.get("forHandle", params.get("forUsername", "")))
+            return [channel] if channel else []
+        return [channel for one in _ids(params) if (channel := self._present.channel(one))]
 
-    def _visible(self, channel: Channel) -> list[Video]:
-        now = self._clock()
-        return [video for one in channel.videos if (video := self._world.videos[one]).published_at <= now]
+    def _find_videos(self, params: Mapping[str, str]) -> list[Video]:
+        found = [video for one in _ids(params) if (video := self._present.video(one))]
+        return [video for video in found if not video.hidden]
 
     def _channel(self, channel: Channel, parts: set[str]) -> dict[str, Any]:
         thumbnail = f"https://yt3.ggpht.com/simulated/{channel.id}=s{{0}}"
@@ -123,7 +144,7 @@ class YouTube:
             "localized": {"title": channel.title, "description": channel.description},
         }
         if channel.published_at:
-            snippet["publishedAt"] = _instant(channel.published_at)
+            snippet["publishedAt"] = instant(channel.published_at)
         if channel.handle:
             snippet["customUrl"] = "@" + channel.handle.lower()
         if channel.country:
@@ -143,16 +164,13 @@ class YouTube:
             "topicDetails": {"topicCategories": channel.topics} if channel.topics else {},
             "status": {"privacyStatus": "public", "isLinked": True, "longUploadsStatus": "longUploadsUnspecified"},
         }
-        return {"kind": "youtube#channel", "etag": _etag(channel.id), "id": channel.id} | {
-            part: value for part, value in item.items() if part in parts and value
-        }
+        return _with_etag({"kind": "youtube#channel", "id": channel.id}, item, parts)
 
     def _statistics(self, channel: Channel) -> dict[str, Any]:
-        listed = sum(not video.hidden for video in self._visible(channel))
         statistics: dict[str, Any] = {
             "viewCount": str(channel.view_count or 0),
             "hiddenSubscriberCount": channel.subscribers is None,
-            "videoCount": str(channel.video_count if channel.video_count is not None else listed),
+            "videoCount": str(self._present.video_count(channel)),
         }
         if channel.subscribers is not None:
             statistics["subscriberCount"] = str(floor_to_three_figures(channel.subscribers))
@@ -160,10 +178,11 @@ class YouTube:
             statistics["subscriberCount"] = "0"
         return statistics
 
-    def _video(self, video: Video, parts: set[str]) -> dict[str, Any]:
-        channel = self._world.channels[video.channel_id]
+    def video_item(self, video: Video, parts: set[str]) -> dict[str, Any]:
+        channel = self._present.channel(video.channel_id)
+        assert channel is not None  # a gone channel has no videos
         snippet: dict[str, Any] = {
-            "publishedAt": _instant(video.published_at),
+            "publishedAt": instant(video.published_at),
             "channelId": video.channel_id,
             "title": video.title,
             "description": video.description,
@@ -192,10 +211,8 @@ class YouTube:
             "paidProductPlacementDetails": {"hasPaidProductPlacement": video.paid_promotion},
         }  # fmt: skip
         if video.live:
-            item["liveStreamingDetails"] = {"actualStartTime": _instant(video.published_at)}
-        return {"kind": "youtube#video", "etag": _etag(video.id), "id": video.id} | {
-            part: value for part, value in item.items() if part in parts
-        }
+            item["liveStreamingDetails"] = {"actualStartTime": instant(video.published_at)}
+        return _with_etag({"kind": "youtube#video", "id": video.id}, item, parts)
 
 
 def floor_to_three_figures(count: int) -> int:
@@ -210,11 +227,29 @@ def iso_duration(seconds: int) -> str:
     return f"PT{text}" if text else "P0D"
 
 
+def _stats_item(video: Video, parts: set[str]) -> dict[str, Any]:
+    """The duration is a google-duration (``213s``), not ISO 8601."""
+    counts = {"viewCount": video.views, "likeCount": video.likes, "commentCount": video.comments}
+    duration = video.duration_seconds
+    item: dict[str, Any] = {
+        "snippet": {"publishTime": instant(video.published_at)},
+        "contentDetails": {} if duration is None else {"duration": f"{duration}s", "durationMillis": str(duration * 1_000)},
+        "statistics": {name: str(count) for name, count in counts.items() if count is not None},
+    }  # fmt: skip
+    return _with_etag({"kind": "youtube#videoStats", "id": video.id}, item, parts)
+
+
+def _with_etag(head: dict[str, Any], item: dict[str, Any], parts: set[str]) -> dict[str, Any]:
+    """The parts asked for; the etag changes with what they say."""
+    whole = head | {part: value for part, value in item.items() if part in parts and value}
+    return {"kind": whole["kind"], "etag": etag_of(whole)} | whole
+
+
 def _playlist_item(video: Video, channel: Channel, playlist: str, position: int, parts: set[str]) -> dict[str, Any]:
     title = {"private": "Private video", "deleted": "Deleted video"}.get(video.hidden, video.title)
     content: dict[str, Any] = {"videoId": video.id}
     snippet: dict[str, Any] = {
-        "publishedAt": _instant(video.published_at),
+        "publishedAt": instant(video.published_at),
         "channelId": channel.id,
         "title": title,
         "description": "" if video.hidden else video.description,
@@ -225,7 +260,7 @@ def _playlist_item(video: Video, channel: Channel, playlist: str, position: int,
         "resourceId": {"kind": "youtube#video", "videoId": video.id},
     }
     if not video.hidden:
-        content["videoPublishedAt"] = _instant(video.published_at)
+        content["videoPublishedAt"] = instant(video.published_at)
         snippet |= {"videoOwnerChannelTitle": channel.title, "videoOwnerChannelId": channel.id}
     item = {
         "snippet": snippet,
@@ -233,12 +268,10 @@ def _playlist_item(video: Video, channel: Channel, playlist: str, position: int,
         "status": {"privacyStatus": "private" if video.hidden == "private" else "public"},
     }
     identity = base64.b64encode(f"{playlist}.{video.id}".encode()).decode()
-    return {"kind": "youtube#playlistItem", "etag": _etag(identity), "id": identity} | {
-        part: value for part, value in item.items() if part in parts
-    }
+    return _with_etag({"kind": "youtube#playlistItem", "id": identity}, item, parts)
 
 
-def _list(
+def list_reply(
     kind: str,
     items: list[dict[str, Any]],
     *,
@@ -248,7 +281,7 @@ def _list(
 ) -> dict[str, Any]:
     reply: dict[str, Any] = {
         "kind": kind,
-        "etag": _etag(f"{kind}{len(items)}"),
+        "etag": etag_of([kind, total, sorted(item["etag"] for item in items)]),
         "pageInfo": {
             "totalResults": len(items) if total is None else total,
             "resultsPerPage": len(items) if size is None else size,
@@ -259,7 +292,7 @@ def _list(
     return reply
 
 
-def _parts(params: Mapping[str, str], known: set[str]) -> set[str]:
+def parts_of(params: Mapping[str, str], known: set[str]) -> set[str]:
     parts = {part for part in params.get("part", "").split(",") if part}
     if not parts:
         raise ApiError(
@@ -284,14 +317,14 @@ def _ids(params: Mapping[str, str]) -> list[str]:
     return list(dict.fromkeys(ids))
 
 
-def _page_size(params: Mapping[str, str]) -> int:
+def page_size(params: Mapping[str, str]) -> int:
     text = params.get("maxResults", str(DEFAULT_RESULTS))
     if not text.isdecimal() or int(text) > MAX_RESULTS:
         raise ApiError(400, "invalidParameter", f"Invalid value '{text}' for maxResults.", domain="global")
     return max(int(text), 1)
 
 
-def _page_start(params: Mapping[str, str]) -> int:
+def page_start(params: Mapping[str, str]) -> int:
     token = params.get("pageToken")
     if not token:
         return 0
@@ -303,13 +336,15 @@ def _page_start(params: Mapping[str, str]) -> int:
         ) from error
 
 
-def _token(begin: int) -> str:
+def page_token(begin: int) -> str:
     return base64.urlsafe_b64encode(f"page:{begin}".encode()).decode()
 
 
-def _etag(text: str) -> str:
-    return base64.urlsafe_b64encode(hashlib.blake2b(text.encode(), digest_size=20).digest()).decode().rstrip("=")
+def etag_of(content: Any) -> str:
+    """27 characters of base64url, a function of the content."""
+    digest = hashlib.blake2b(msgspec.json.encode(content), digest_size=20).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def _instant(seconds: int) -> str:
+def instant(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
