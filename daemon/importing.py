@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -60,7 +60,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, str]]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise Malformed(f"{path}: cannot be read as UTF-8 text: {error}") from error
-    lines = text.splitlines()
+    lines = text.split("\n")  # splitlines would also cut at the rarer separators, which may stand inside a cell
     if path.suffix.lower() in (".jsonl", ".ndjson", ".json") or text.lstrip().startswith("{"):
         return _json_rows(lines)
     return _csv_rows(lines)
@@ -85,7 +85,7 @@ async def import_rows(env: Environment, rows: Iterable[tuple[int, str]], now: fl
     verdicts: list[Verdict] = []
     for begin in range(0, len(parsed), 1_000):
         verdicts += await env.write(partial(_schedule, parsed=parsed[begin : begin + 1_000], now=now), synced=True)
-    return _mark_duplicates(verdicts)
+    return _mark_duplicates(verdicts, [reference for _, reference in parsed])
 
 
 async def import_accounts(env: Environment, keys: Sequence[AccountKey], now: float) -> int:
@@ -142,24 +142,26 @@ def _job(reference: Reference, now: int) -> Job:
     )
 
 
-def _mark_duplicates(verdicts: Sequence[Verdict]) -> list[Verdict]:
+def _mark_duplicates(verdicts: Sequence[Verdict], references: Sequence[Reference | None]) -> list[Verdict]:
     """A row whose account an earlier row of the same file added is a duplicate, not merely known."""
-    first: dict[str, int] = {}
+    first: dict[Reference, int] = {}
     marked = []
-    for verdict in verdicts:
-        name = verdict.value.strip().casefold()
-        if verdict.verdict == "known" and name in first:
-            verdict = msgspec.structs.replace(verdict, verdict="duplicate", detail=f"same as line {first[name]}")
-        elif verdict.verdict == "added":
-            first[name] = verdict.line
+    for verdict, reference in zip(verdicts, references, strict=True):
+        if reference is not None and verdict.verdict == "added":
+            first[reference] = verdict.line
+        elif reference in first:
+            verdict = msgspec.structs.replace(verdict, verdict="duplicate", detail=f"same as line {first[reference]}")
         marked.append(verdict)
     return marked
 
 
 def _from_url(text: str) -> Reference:
-    parts = urlsplit(text if "://" in text else f"https://{text}")
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+    except ValueError as error:
+        raise Malformed(f"not the URL of a channel: {text[:100]!r}: {error}") from error
     host = (parts.hostname or "").removeprefix("www.").removeprefix("m.")
-    steps = [step for step in parts.path.split("/") if step]
+    steps = [unquote(step) for step in parts.path.split("/") if step]
     if host in ("tiktok.com", "x.com", "twitter.com"):
         raise Malformed(f"{host} is not ingested by this version")
     if host == "instagram.com" and steps:
@@ -173,6 +175,8 @@ def _from_url(text: str) -> Reference:
             raise Malformed(f"not a channel id: {steps[1][:40]!r}; expected UC and 22 more characters")
         return Reference(platform=Platform.YOUTUBE, kind=JobKind.PROFILE, entity=steps[1])
     if steps[0] == "user" and len(steps) > 1:
+        if not HANDLE.fullmatch(steps[1]):
+            raise Malformed(f"not the name of a user: {steps[1][:60]!r}")
         return Reference(platform=Platform.YOUTUBE, kind=JobKind.LOOKUP, entity=f"user/{steps[1]}")
     if steps[0] == "c" and len(steps) > 1:
         return _of_platform(Platform.YOUTUBE, steps[1])
@@ -210,19 +214,25 @@ def _json_rows(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
         except (ValueError, RecursionError):
             yield number, line  # judged as it stands: a JSON error is an invalid row, not the end of the file
             continue
-        yield number, _named(value) if isinstance(value, dict) else str(value)
+        yield number, _named(value) if isinstance(value, dict) else _text(value)
 
 
-def _named(row: dict[str, object]) -> str:
-    name = next((str(row[column]) for column in COLUMNS if row.get(column)), "")
-    platform = str(row.get("platform") or "")
+def _named(row: Mapping[str, object]) -> str:
+    name = next((text for column in COLUMNS if (text := _text(row.get(column)))), "")
+    platform = _text(row.get("platform"))
     return f"{platform}:{name}" if platform and name and "/" not in name else name
 
 
+def _text(value: object) -> str:
+    """Empty for what names nobody: null, true, a list. Half a surrogate pair, which JSON can escape, becomes "?"."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return ""
+    return str(value).encode("utf-8", "replace").decode()
+
+
 def _csv_rows(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
-    reader = csv.reader(lines)
     header: list[str] | None = None
-    for row in reader:
+    for number, row in _records(lines):
         cells = [cell.strip() for cell in row]
         if not any(cells):
             continue
@@ -232,6 +242,29 @@ def _csv_rows(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
                 continue
             header = []
         if header:
-            yield reader.line_num, _named(dict(zip(header, cells, strict=False)))
+            yield number, _named(dict(zip(header, cells, strict=False)))
         else:
-            yield reader.line_num, cells[0]
+            yield number, cells[0]
+
+
+def _records(lines: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """First line and cells of each row. A row that is no CSV, such as one with an open quote, ends with its line."""
+    at = 0
+    while at < len(lines):
+        begin = at
+        reader = csv.reader((lines[number] for number in range(begin, len(lines))), strict=True)
+        try:
+            for cells in reader:
+                first, at = at + 1, begin + reader.line_num
+                yield first, cells
+        except csv.Error:
+            at += 1
+            yield at, _cells(lines[at - 1])
+
+
+def _cells(line: str) -> list[str]:
+    """Of one line by itself; a line that is too long is one cell."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:
+        return [line]

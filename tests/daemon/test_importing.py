@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from daemon.importing import COLUMNS, Verdict, import_accounts, import_rows, parse_reference, read_rows
+from proto.errors import Malformed
+from proto.ids import Platform, account_key
+from proto.records import JobKind
+from stores.env import Environment
+from stores.schedule import Schedule
+
+NOW = 1_790_000_000.0
+ID, OTHER_ID = "UC" + "a" * 21 + "A", "UC" + "b" * 21 + "Q"
+
+
+def listed(tmp_path: Path, content: str | bytes, name: str = "list.csv") -> list[tuple[int, str]]:
+    path = tmp_path / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return list(read_rows(path))
+
+
+def short(verdicts: list[Verdict]) -> list[tuple[int, str]]:
+    return [(one.line, one.verdict) for one in verdicts]
+
+
+# what a row may say
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "entity"),
+    [
+        (ID, JobKind.PROFILE, ID),
+        (f"  {ID}\t", JobKind.PROFILE, ID),
+        (f"youtube:{ID}", JobKind.PROFILE, ID),
+        (f"https://www.youtube.com/channel/{ID}", JobKind.PROFILE, ID),
+        (f"http://m.youtube.com/channel/{ID}/videos?view=0#top", JobKind.PROFILE, ID),
+        (f"youtube.com/channel/{ID}", JobKind.PROFILE, ID),
+        ("@Some.Name", JobKind.LOOKUP, "@some.name"),
+        ("Some_Name", JobKind.LOOKUP, "@some_name"),
+        ("@日本の料理", JobKind.LOOKUP, "@日本の料理"),
+        ("https://www.youtube.com/@Name/about", JobKind.LOOKUP, "@name"),
+        ("HTTPS://WWW.YOUTUBE.COM/@Name", JobKind.LOOKUP, "@name"),
+        ("https://www.youtube.com/@%E6%97%A5%E6%9C%AC%E3%81%AE", JobKind.LOOKUP, "@日本の"),
+        ("https://www.youtube.com/c/Custom", JobKind.LOOKUP, "@custom"),
+        ("https://www.youtube.com/Custom", JobKind.LOOKUP, "@custom"),
+        ("https://www.youtube.com/user/OldName", JobKind.LOOKUP, "user/OldName"),
+    ],
+)
+def test_a_youtube_account_is_named_by_id_url_or_handle(text: str, kind: JobKind, entity: str) -> None:
+    found = parse_reference(text)
+    assert (found.platform, found.kind, found.entity) == (Platform.YOUTUBE, kind, entity)
+    assert found.account_key == (account_key(Platform.YOUTUBE, ID) if kind is JobKind.PROFILE else None)
+
+
+@pytest.mark.parametrize(
+    "text", ["instagram:Some.Name", "instagram:@some.name", "https://www.instagram.com/some.name/?hl=en"]
+)
+def test_an_instagram_account_is_named_by_username_or_url(text: str) -> None:
+    found = parse_reference(text)
+    assert (found.platform, found.kind, found.entity) == (Platform.INSTAGRAM, JobKind.LOOKUP, "some.name")
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("", "neither"),
+        ("two words", "neither"),
+        ("ab", "neither"),
+        ("nul\0byte", "neither"),
+        ("x" * 100_000, "neither"),
+        ("https://www.youtube.com/channel/UCshort", "not a channel id"),
+        ("https://www.youtube.com/watch?v=abcdefghijk", "watch page"),
+        ("https://www.youtube.com/", "not the URL of a channel"),
+        ("https://example.org/@name", "not the URL of a channel"),
+        ("https://[broken/@name", "not the URL of a channel"),
+        ("https://youtube.com\uff0f@name/x", "not the URL of a channel"),
+        ("https://www.youtube.com/user/" + "x" * 1_000, "not the name of a user"),
+        ("https://www.instagram.com/p/abc/", "p page"),
+        ("instagram:two words", "not an Instagram username"),
+        ("tiktok:someone", "not ingested"),
+        ("https://www.tiktok.com/@someone", "not ingested"),
+    ],
+)  # fmt: skip
+def test_anything_else_is_refused_with_what_is_wrong(text: str, detail: str) -> None:
+    with pytest.raises(Malformed, match=detail):
+        parse_reference(text)
+
+
+# how a file may look
+
+
+def test_a_plain_list_needs_no_header(tmp_path: Path) -> None:
+    assert listed(tmp_path, f"{ID}\n\n@name\r\nhttps://www.youtube.com/@other\n") == [
+        (1, ID),
+        (3, "@name"),
+        (4, "https://www.youtube.com/@other"),
+    ]
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_header_says_which_column_names_the_account(tmp_path: Path, column: str) -> None:
+    assert listed(tmp_path, f"Note, {column.title()} \nhello,{ID}\n") == [(2, ID)]
+
+
+def test_a_platform_column_tells_whose_handle_it_is(tmp_path: Path) -> None:
+    content = "platform,handle\ninstagram,some.name\nyoutube,@name\n,plain\n"
+    assert listed(tmp_path, content) == [(2, "instagram:some.name"), (3, "youtube:@name"), (4, "plain")]
+
+
+def test_a_row_without_an_account_is_kept_for_its_verdict(tmp_path: Path) -> None:
+    assert listed(tmp_path, "note,handle\nhello\nhello,\n,@name\n") == [(2, ""), (3, ""), (4, "@name")]
+
+
+def test_a_quoted_cell_may_hold_commas_and_line_ends(tmp_path: Path) -> None:
+    content = f'note,id\n"one, ""two""\nthree",{ID}\nfour,{OTHER_ID}\n'
+    assert [text for _, text in listed(tmp_path, content)] == [ID, OTHER_ID]
+
+
+@pytest.mark.parametrize("name", ["list.jsonl", "list.NDJSON", "list.txt"])
+def test_json_lines_are_known_by_name_or_first_brace(tmp_path: Path, name: str) -> None:
+    lines = [{"channel_id": ID}, {"platform": "instagram", "username": "some.name"}, {"url": "https://youtube.com/@x"}]
+    content = "\n".join(json.dumps(line) for line in lines)
+    assert listed(tmp_path, content, name) == [(1, ID), (2, "instagram:some.name"), (3, "https://youtube.com/@x")]
+
+
+def test_a_json_line_may_be_just_a_text(tmp_path: Path) -> None:
+    assert listed(tmp_path, f'"{ID}"\n"@name"\n', "list.jsonl") == [(1, ID), (2, "@name")]
+
+
+@pytest.mark.parametrize(
+    "line", ["null", "true", "1.5", "NaN", "[]", "{}", '{"id": null}', '{"id": true}', '{"id": ["abc"]}']
+)
+async def test_json_that_names_nobody_schedules_nobody(tmp_path: Path, env: Environment, line: str) -> None:
+    rows = listed(tmp_path, f'{line}\n"@name"\n', "list.jsonl")
+    assert short(await import_rows(env, rows, NOW)) == [(1, "invalid"), (2, "added")]
+
+
+@pytest.mark.parametrize("broken", ['{"id": "UC', "{]", "[" * 100_000, "9" * 10_000, "\x00"])
+async def test_a_broken_json_line_is_one_invalid_row(tmp_path: Path, env: Environment, broken: str) -> None:
+    rows = listed(tmp_path, f'"@one"\n{broken}\n"@two"\n', "list.jsonl")
+    assert short(await import_rows(env, rows, NOW)) == [(1, "added"), (2, "invalid"), (3, "added")]
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\x85", "\x0b", "\x1c"])
+def test_only_line_ends_end_a_line(tmp_path: Path, separator: str) -> None:
+    line = json.dumps({"note": "one two".replace(" ", separator), "id": ID}, ensure_ascii=False)
+    if separator >= " ":
+        assert listed(tmp_path, f"{line}\n", "list.jsonl") == [(1, ID)]
+    assert listed(tmp_path, f"note,id\none{separator}two,{ID}\n") == [(2, ID)]
+
+
+# bytes from elsewhere
+
+
+@pytest.mark.parametrize(("name", "content"), [("list.csv", f"id\n{ID}\n"), ("list.jsonl", f'\n{{"id": "{ID}"}}\n')])
+def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path: Path, name: str, content: str) -> None:
+    assert listed(tmp_path, b"\xef\xbb\xbf" + content.encode(), name) == [(2, ID)]
+
+
+@pytest.mark.parametrize("content", ["@café\n".encode("latin-1"), "@name\n".encode("utf-16"), b"\x80\x81"])
+def test_a_file_in_another_encoding_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(Malformed, match=r"list\.csv: cannot be read as UTF-8"):
+        listed(tmp_path, content)
+
+
+@pytest.mark.parametrize("name", ["absent.csv", "."])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Malformed, match=str(tmp_path / name)):
+        read_rows(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "\ufeff", " , \n", "id\n", "id,note\n"])
+@pytest.mark.parametrize("name", ["list.csv", "list.jsonl"])
+def test_a_file_without_rows_is_no_error(tmp_path: Path, name: str, content: str) -> None:
+    if name == "list.csv" or not content.strip("\ufeff\n"):
+        assert listed(tmp_path, content, name) == []
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "x" * (csv.field_size_limit() + 1),
+        '"' + "x" * (csv.field_size_limit() + 1),
+        '"open',
+        '"open,',
+        "nul\0byte",
+        'a "b',
+    ],
+    ids=["huge", "huge and open", "open quote", "open quote and comma", "nul", "quote inside"],
+)
+@pytest.mark.parametrize("header", ["", "id,note\n"])
+async def test_a_broken_csv_row_costs_no_other_row(tmp_path: Path, env: Environment, header: str, broken: str) -> None:
+    rows = listed(tmp_path, f"{header}@one\n{broken}\n@two\n@three\n")
+    first = 2 if header else 1
+    assert [line for line, _ in rows] == [first, first + 1, first + 2, first + 3]
+    verdicts = {one.line: one.verdict for one in await import_rows(env, rows, NOW)}
+    assert [verdicts.pop(line) for line in (first, first + 2, first + 3)] == ["added"] * 3
+
+
+async def test_every_verdict_can_be_written_down(tmp_path: Path, env: Environment) -> None:
+    rows = listed(tmp_path, '"\\ud800abc"\n"a\\u0000b"\n' + "x" * 100_000 + "\n", "list.jsonl")
+    verdicts = await import_rows(env, rows, NOW)
+    assert short(verdicts) == [(1, "invalid"), (2, "invalid"), (3, "invalid")]
+    assert len(msgspec.json.encode(verdicts)) < 2_000
+
+
+# what becomes of the rows
+
+
+async def test_a_new_account_is_due_at_once(env: Environment) -> None:
+    await import_rows(env, [(1, ID), (2, "@name"), (3, "instagram:some.name")], NOW)
+    schedule = Schedule(env)
+    profile = await schedule.get(Platform.YOUTUBE, JobKind.PROFILE, ID)
+    lookup = await schedule.get(Platform.YOUTUBE, JobKind.LOOKUP, "@name")
+    instagram = await schedule.get(Platform.INSTAGRAM, JobKind.LOOKUP, "some.name")
+    assert profile and lookup and instagram
+    assert profile.account_key == account_key(Platform.YOUTUBE, ID)
+    assert {profile.due_at, lookup.due_at, instagram.due_at} == {int(NOW)}
+
+
+async def test_every_row_gets_its_verdict_in_order(env: Environment) -> None:
+    rows = [(1, ID), (3, "two words"), (4, "tiktok:someone"), (5, ID), (9, OTHER_ID)]
+    verdicts = await import_rows(env, rows, NOW)
+    assert [(one.line, one.value, one.verdict) for one in verdicts] == [
+        (1, ID, "added"),
+        (3, "two words", "invalid"),
+        (4, "tiktok:someone", "unsupported"),
+        (5, ID, "duplicate"),
+        (9, OTHER_ID, "added"),
+    ]
+    assert verdicts[3].detail == "same as line 1"
+    assert verdicts[1].detail
+    assert verdicts[2].detail
+
+
+async def test_one_account_named_in_two_ways_is_a_duplicate(env: Environment) -> None:
+    rows = [(1, ID), (2, f"https://www.youtube.com/channel/{ID}"), (3, "@Name"), (4, "https://youtube.com/@name")]
+    assert short(await import_rows(env, rows, NOW)) == [(1, "added"), (2, "duplicate"), (3, "added"), (4, "duplicate")]
+
+
+async def test_ids_that_differ_in_case_are_two_accounts(env: Environment) -> None:
+    verdicts = await import_rows(env, [(1, ID), (2, ID.replace("a", "A"))], NOW)
+    assert short(verdicts) == [(1, "added"), (2, "added")]
+
+
+async def test_the_same_list_again_changes_nothing(env: Environment) -> None:
+    rows = [(1, ID), (2, "@name"), (3, "two words")]
+    await import_rows(env, rows, NOW)
+    again = await import_rows(env, rows, NOW + 1_000)
+    assert short(again) == [(1, "known"), (2, "known"), (3, "invalid")]
+    job = await Schedule(env).get(Platform.YOUTUBE, JobKind.PROFILE, ID)
+    assert job and job.due_at == int(NOW)
+
+
+async def test_a_list_of_several_transactions_loses_and_doubles_nothing(env: Environment) -> None:
+    rows = [(number, f"@name{number % 2_100}") for number in range(1, 2_501)]
+    verdicts = await import_rows(env, rows, NOW)
+    assert [one.line for one in verdicts] == [line for line, _ in rows]
+    assert [one.verdict for one in verdicts] == ["added"] * 2_100 + ["duplicate"] * 400
+    assert await Schedule(env).pending() == 2_100
+
+
+async def test_an_empty_list_is_no_error(env: Environment) -> None:
+    assert await import_rows(env, [], NOW) == []
+
+
+async def test_accounts_known_by_key_are_counted_when_new(env: Environment) -> None:
+    keys = [account_key(Platform.YOUTUBE, one) for one in (ID, OTHER_ID)]
+    assert await import_accounts(env, keys[:1], NOW) == 1
+    assert await import_accounts(env, keys, NOW) == 1
+    assert await import_accounts(env, keys, NOW) == 0
