@@ -33,8 +33,10 @@ SLICE = 1_000
 
 FIELD_NAMES = tuple(FIELDS.values())
 COMPACT_SHARE = 0.01
-"""A text index with a greater share of deleted documents is rewritten when the daemon is idle: until then they count
-in BM25's statistics, so that scores would depend on history."""
+"""A text index of which a greater share was replaced is rewritten when the daemon is idle. Until then BM25's statistics
+count deleted documents, and merges estimate what is left of them, so that scores depend on history."""
+COMPACT_ALWAYS_BELOW = 20_000
+"""With fewer documents a single one shifts scores, and a rewrite takes a second or two."""
 COMPACT_EVERY = 60
 """A rewrite may cost at most one part in this many of the time."""
 
@@ -108,7 +110,8 @@ class IndexKeeper:
     async def compact_text(self) -> bool:
         """Rewrites the text index without its deleted documents, in the order of creator ids; False if that is idle."""
         assert self.text is not None
-        wanted = await self.text.deleted_share() > COMPACT_SHARE
+        documents, removed = await self.text.count(), self.text.removed
+        wanted = removed > (0 if documents < COMPACT_ALWAYS_BELOW else COMPACT_SHARE * documents)
         if wanted:
             await self.text.replace(self._documents(), await self._catalog.index_sequence())
         self._readiness.set(KEYWORD_SEARCH, "ok", detail="compact")

@@ -54,15 +54,12 @@ class Checkpoint(msgspec.Struct):
 
     checkpoint: int
     documents: int
-
-
-class SegmentMeta(msgspec.Struct):
-    max_doc: int
-    deletes: dict[str, int] | None = None
+    removed: int = 0
+    """Documents replaced or deleted since the index was last written anew."""
 
 
 class IndexMeta(msgspec.Struct):
-    segments: list[SegmentMeta]
+    segments: list[dict[str, Any]]
 
 
 class TantivyTextIndex:
@@ -72,7 +69,8 @@ class TantivyTextIndex:
         self._folder, self._boosts, self._write, self._read = folder, boosts, write, read
         self._turn = trio.Lock()
         self._engine = _Engine(folder)
-        self.checkpoint = _read_checkpoint(folder).checkpoint
+        noted = _read_checkpoint(folder)
+        self.checkpoint, self.removed = noted.checkpoint, noted.removed
 
     @classmethod
     async def open(
@@ -128,10 +126,6 @@ class TantivyTextIndex:
     async def count(self) -> int:
         return self._engine.searcher.num_docs
 
-    async def deleted_share(self) -> float:
-        """Deleted documents still counted in BM25's statistics, as a share of all."""
-        return await self._write.call(self._engine.deleted_share)
-
     async def replace(self, documents: AsyncIterable[Sequence[TextDocument]], checkpoint: int) -> None:
         """Builds a compact index from these documents and swaps it in; queries go on against the old one meanwhile."""
         async with self._turn:
@@ -146,15 +140,16 @@ class TantivyTextIndex:
             await self._write.call(self._engine.close)
 
     def _commit(self, checkpoint: int) -> None:
-        self._engine.commit()
-        _write_checkpoint(self._folder, Checkpoint(checkpoint=checkpoint, documents=self._engine.searcher.num_docs))
+        self.removed += self._engine.commit()
+        documents = self._engine.searcher.num_docs
+        _write_checkpoint(self._folder, Checkpoint(checkpoint=checkpoint, documents=documents, removed=self.removed))
         self.checkpoint = checkpoint
 
     def _swap(self, fresh: _Engine, folder: Path, checkpoint: int) -> None:
         old, old_folder = self._engine, self._folder
         fresh.commit()
         _write_checkpoint(folder, Checkpoint(checkpoint=checkpoint, documents=fresh.searcher.num_docs))
-        self._engine, self._folder, self.checkpoint = fresh, folder, checkpoint
+        self._engine, self._folder, self.checkpoint, self.removed = fresh, folder, checkpoint, 0
         old.close()
         shutil.rmtree(old_folder, ignore_errors=True)
 
@@ -163,13 +158,13 @@ class _Engine:
     """Tantivy itself, called in threads only."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
         self._schema = _schema()
         self._index = tantivy.Index(self._schema, path=str(folder))
         self._index.config_reader("manual", 1)
         self._writer: Any = self._index.writer(HEAP_BYTES, num_threads=1)
         self._index.reload()
         self.searcher = self._index.searcher()
+        self._added = 0
 
     def upsert(self, documents: Sequence[TextDocument]) -> None:
         """A document that the engine refuses is left out and logged; it never takes its batch with it."""
@@ -182,25 +177,25 @@ class _Engine:
                 continue
             self._writer.delete_documents_by_term("id", str(document.row))
             self._writer.add_document(made)
+            self._added += 1
 
     def delete(self, rows: Sequence[Row]) -> None:
         for row in rows:
             self._writer.delete_documents_by_term("id", str(row))
 
-    def commit(self) -> None:
+    def commit(self) -> int:
+        """Makes what was written searchable and durable; returns how many older documents that took out."""
+        before = self.searcher.num_docs + self._added
         guarded(self._writer.commit)
         self._index.reload()
         self.searcher = self._index.searcher()
+        self._added = 0
+        return int(before - self.searcher.num_docs)
 
     def close(self) -> None:
         if self._writer is not None:
             self._writer.wait_merging_threads()
             self._writer = None
-
-    def deleted_share(self) -> float:
-        meta = _read_meta(self._folder)
-        deleted = sum((segment.deletes or {}).get("num_deleted_docs", 0) for segment in meta.segments)
-        return deleted / max(sum(segment.max_doc for segment in meta.segments), 1)
 
     def query(self, text: str, limit: int, boosts: Mapping[str, float]) -> TextHits:
         return guarded(lambda: _search(self.searcher, self._schema, text, limit, boosts))

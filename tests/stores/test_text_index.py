@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import trio
 
+from daemon.evaluation.virtual_time import VirtualThreads
 from proto.errors import IndexBroken
 from proto.ids import Row
 from stores.blocking import Blocking
 from stores.ports import TextDocument
 from stores.text_index import TantivyTextIndex
-from tests.conftest import VirtualThreads
 from tests.stores.conformance.text_index_suite import TextIndexConformance, document, rows_of, taken_in
 
 MakeBlocking = Callable[[str, int], Blocking]
@@ -212,12 +212,25 @@ async def test_a_replace_that_fails_leaves_the_index_as_it_was(text_index: Tanti
 
 async def test_replace_drops_the_deleted(text_index: TantivyTextIndex) -> None:
     await taken_in(text_index, [document(row) for row in range(10)], 1)
-    assert await text_index.deleted_share() == 0
+    assert text_index.removed == 0
     await text_index.delete([Row(row) for row in range(4)])
     await text_index.commit(2)
-    assert await text_index.deleted_share() == pytest.approx(0.4)
-    await text_index.replace(parts([document(row) for row in range(4, 10)]), 3)
-    assert await text_index.deleted_share() == 0
+    assert text_index.removed == 4
+    await taken_in(text_index, [document(8), document(9), document(9), document(10)], 3)
+    assert text_index.removed == 7
+    await text_index.replace(parts([document(row) for row in range(4, 10)]), 4)
+    assert text_index.removed == 0
+
+
+async def test_what_was_replaced_is_known_after_a_restart(
+    text_index: TantivyTextIndex, tmp_path: Path, blocking: Callable[[str, int], Blocking]
+) -> None:
+    await taken_in(text_index, [document(row) for row in range(4)], 1)
+    await taken_in(text_index, [document(2)], 2)
+    await text_index.close()
+    again = await TantivyTextIndex.open(tmp_path, blocking=blocking)
+    assert again.removed == 1
+    await again.close()
 
 
 async def test_readers_and_a_writer_do_not_disturb_one_another(text_index: TantivyTextIndex) -> None:
