@@ -34,9 +34,10 @@ class Scheduler:
         now: Callable[[], float],
         stop: trio.Event,
         meter: Meter,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._outbox, self._platform, self._rules, self._packs = outbox, platform, rules, packs
-        self._buckets_of = buckets_of
+        self._buckets_of, self._poll_seconds = buckets_of, poll_seconds
         self._schedule, self._lane, self._now, self._stop, self._meter = schedule, lane, now, stop, meter
 
     async def run(self) -> None:
@@ -47,7 +48,7 @@ class Scheduler:
                 quiet = 0
                 continue
             quiet += 1
-            with trio.move_on_after(POLL_SECONDS):
+            with trio.move_on_after(self._poll_seconds):
                 await self._stop.wait()
 
     async def _round(self, *, flush: bool) -> int:

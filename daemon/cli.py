@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
+import msgspec
 import trio
 import typer
 from rich.console import Console
@@ -38,7 +39,9 @@ model_app = typer.Typer(help="The embedding model.", no_args_is_help=True)
 ctl_app = typer.Typer(help="Talk to a running daemon over its admin socket.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(model_app, name="model")
+eval_app = typer.Typer(help="Measure the product; no daemon needed.", no_args_is_help=True)
 app.add_typer(ctl_app, name="ctl")
+app.add_typer(eval_app, name="eval")
 out, err = Console(), Console(stderr=True)
 
 ConfigOption = Annotated[
@@ -327,3 +330,46 @@ def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
     return [
         leaf for one in group.exceptions for leaf in (_leaves(one) if isinstance(one, BaseExceptionGroup) else [one])
     ]
+
+
+@eval_app.command("ingestion")
+def eval_ingestion(
+    accounts: Annotated[int, typer.Option(min=10, help="Accounts of the living world, over both platforms.")] = 2_000,
+    days: Annotated[float, typer.Option(min=0.5, help="Days to simulate.")] = 7.0,
+    seed: Annotated[int, typer.Option(help="Which world.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """What each policy of visits would spend, and how fresh it keeps accounts, in simulated time."""
+    from daemon.evaluation.ingestion import evaluate  # the simulator and its world are not needed otherwise
+
+    with _named_progress() as tell:
+        report = evaluate(accounts, days, seed, tell)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+        return
+    out.print(_table("policy", ["units", "units/post", "calls", "delay h", "active", "semi-active", "long tail"], [
+        [
+            name,
+            f"{one.units:,}",
+            one.units_per_post,
+            f"{one.calls:,}",
+            one.mean_delay_hours,
+            *(f"{one.fresh[activity]:.2%}" for activity in ("active", "semi_active", "long_tail")),
+        ]
+        for name, one in report.outcomes().items()
+    ]))  # fmt: skip
+    out.print(f"{report.calls_over_limit} calls over any limit", highlight=False)
+
+
+@contextlib.contextmanager
+def _named_progress() -> Iterator[Callable[[str, float], None]]:
+    """A bar for each name that is told of, on stderr."""
+    with Progress(console=err, transient=True) as progress:
+        bars: dict[str, Any] = {}
+
+        def tell(name: str, share: float) -> None:
+            if name not in bars:
+                bars[name] = progress.add_task(name, total=1.0)
+            progress.update(bars[name], completed=share)
+
+        yield tell

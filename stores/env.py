@@ -133,8 +133,12 @@ class Environment:
         map_size_bytes: int = 64 << 30,
         readers: int = 6,
         run_sync: RunSync = trio.to_thread.run_sync,
+        durable: bool = True,
     ) -> None:
-        """Raises StoreBusy when another process holds the directory, Unavailable when it cannot be used."""
+        """Raises StoreBusy when another process holds the directory, Unavailable when it cannot be used.
+
+        ``durable`` False spares the disk, for stores that are thrown away.
+        """
         self._lock_file = _lock(data_dir)
         try:
             path = data_dir / "store"
@@ -146,6 +150,7 @@ class Environment:
                 max_readers=64,
                 max_spare_txns=readers,
                 metasync=False,
+                sync=durable,
                 mode=0o600,
             )
             self._databases = {name: self._env.open_db(name.encode()) for name in DATABASES}

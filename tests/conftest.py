@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
+from daemon.evaluation.virtual_time import VirtualThreads
 from stores.env import Environment
 
 EPOCH = 1_790_000_000
@@ -21,28 +20,9 @@ QUIET_SECONDS = 0.01
 """Real idle time before the virtual clock jumps: long enough for bytes on a loopback socket to arrive."""
 
 
-class VirtualThreads:
-    """``run_sync`` for ``Blocking`` under a virtual clock: time does not jump while a thread is at work."""
-
-    def __init__(self, clock: trio.testing.MockClock) -> None:
-        self._clock, self._out = clock, 0
-
-    async def __call__(
-        self, sync_fn: Callable[..., Any], *args: object, limiter: trio.CapacityLimiter, thread_name: str | None = None
-    ) -> Any:
-        self._out += 1
-        self._clock.autojump_threshold = math.inf
-        try:
-            return await trio.to_thread.run_sync(sync_fn, *args, limiter=limiter, thread_name=thread_name)
-        finally:
-            self._out -= 1
-            if self._out == 0:
-                self._clock.autojump_threshold = QUIET_SECONDS
-
-
 @pytest.fixture
 def threads(autojump_clock: trio.testing.MockClock) -> VirtualThreads:
-    return VirtualThreads(autojump_clock)
+    return VirtualThreads(autojump_clock, QUIET_SECONDS)
 
 
 @pytest.fixture

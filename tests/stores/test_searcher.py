@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from daemon.evaluation.virtual_time import VirtualThreads
 from proto.errors import IndexBroken, ModelMissing, Unavailable
 from proto.ids import CreatorId, Row
 from proto.records import Creator
@@ -17,7 +18,6 @@ from stores.ranking import EXACT_BONUS, Weights
 from stores.searcher import NO_MODEL, Searcher
 from stores.text_index import TantivyTextIndex
 from stores.vectors import HnswVectorIndex
-from tests.conftest import VirtualThreads
 from tests.stores.conformance.text_index_suite import document, taken_in
 from tests.stores.conformance.vector_index_suite import DIMS, EAST, NORTH, NORTH_EAST, WEST, put
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import trio
 
+from daemon.evaluation.virtual_time import VirtualThreads
 from proto.ids import Row
 from stores.blocking import Blocking
 from stores.ports import Rows, Vector
 from stores.vectors import HnswVectorIndex
-from tests.conftest import VirtualThreads
 from tests.stores.conformance.vector_index_suite import (
     DIMS,
     EAST,

@@ -1,0 +1,1 @@
+"""Measures of the product, as commands: `pokedexd eval`."""
