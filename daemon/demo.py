@@ -70,6 +70,12 @@ class Simulated(msgspec.Struct):
     url: str
     now: int
     channels: int
+    profiles: int
+
+    @property
+    def accounts(self) -> int:
+        """On all platforms."""
+        return self.channels + self.profiles
 
 
 @asynccontextmanager
@@ -78,7 +84,8 @@ async def simulator(world: DemoWorld, started_at: float | None = None) -> AsyncI
 
     Raises ConfigError with the simulator's words when the world cannot be read.
     """
-    command = [sys.executable, "-m", "daemon.simulator", "--port", "0", "--parent-pipe", *world.arguments(started_at)]
+    command = [sys.executable, "-m", "daemon.simulator", "--port", "0", "--parent-pipe"]
+    command += ["--instagram-calls", str(QUOTA_UNITS), *world.arguments(started_at)]
     process = await trio.lowlevel.open_process(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -113,12 +120,22 @@ async def _rest(stream: trio.abc.ReceiveStream) -> str:
     return b"".join([part async for part in stream]).decode(errors="replace")
 
 
-async def world_accounts(base_url: str) -> list[str]:
-    """Every YouTube channel id of the simulated world."""
+async def world_accounts(base_url: str, platform: Platform) -> list[str]:
+    """Every account of the simulated world: channel ids, or the usernames by which alone profiles are found."""
     async with httpx2.AsyncClient(trust_env=False, timeout=60) as client:
-        reply = await client.get(f"{base_url}/_simulator/accounts", params={"platform": "youtube"})
+        asked = {"platform": platform.value, "names": "1"}
+        reply = await client.get(f"{base_url}/_simulator/accounts", params=asked)
         reply.raise_for_status()
         return msgspec.json.decode(reply.content, type=list[str])
+
+
+async def schedule_world(running: Running, base_url: str) -> None:
+    """Takes the whole world in, as an import of all its accounts would."""
+    channels = await world_accounts(base_url, Platform.YOUTUBE)
+    await running.control.schedule_accounts([account_key(Platform.YOUTUBE, one) for one in channels])
+    names = await world_accounts(base_url, Platform.INSTAGRAM)
+    if names:
+        await running.control.import_rows([(line, f"instagram:{name}") for line, name in enumerate(names, 1)])
 
 
 def free_port(preferred: int) -> int:
@@ -135,8 +152,8 @@ def free_port(preferred: int) -> int:
 class DemoProgress:
     """Stage by stage on a terminal; a plain line now and then elsewhere."""
 
-    def __init__(self, console: Console, channels: int) -> None:
-        self._console, self._channels = console, channels
+    def __init__(self, console: Console, accounts: int) -> None:
+        self._console, self._accounts = console, accounts
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self._said, self._said_at = -1.0, 0.0
 
@@ -153,12 +170,12 @@ class DemoProgress:
         if self._live is not None:
             self._live.update(self._table(ready, indexed))
             return
-        share, now = indexed / max(self._channels, 1), time.monotonic()
+        share, now = indexed / max(self._accounts, 1), time.monotonic()
         if share - self._said >= 0.1 or (share >= 1.0 > self._said) or now - self._said_at >= QUIET_SECONDS:
             self._said, self._said_at = share, now
             counts = ready.counts
             self._console.print(
-                f"{counts.accounts:,} accounts, {counts.content_items:,} videos, {indexed:,} creators searchable, "
+                f"{counts.accounts:,} accounts, {counts.content_items:,} posts, {indexed:,} creators searchable, "
                 f"{counts.work_pending:,} jobs to go",
                 highlight=False,
             )
@@ -184,12 +201,12 @@ class DemoProgress:
         table.add_section()
         counts = ready.counts
         table.add_row(
-            "accounts / videos", f"{counts.accounts:,} / {counts.content_items:,}", str(counts.work_pending), "", ""
+            "accounts / posts", f"{counts.accounts:,} / {counts.content_items:,}", str(counts.work_pending), "", ""
         )
-        table.add_row("searchable", f"{indexed:,} of {self._channels:,}", "", "", "")
+        table.add_row("searchable", f"{indexed:,} of {self._accounts:,}", "", "", "")
         outer = Table.grid(padding=(0, 0))
         outer.add_row(table)
-        outer.add_row(ProgressBar(total=max(self._channels, 1), completed=min(indexed, self._channels), width=60))
+        outer.add_row(ProgressBar(total=max(self._accounts, 1), completed=min(indexed, self._accounts), width=60))
         return outer
 
 
@@ -211,6 +228,9 @@ NO_PACING = 1e6
 QUOTA_UNITS = 10_000_000
 SIMULATED_KEY = "demo"
 """The key that the simulated project accepts."""
+
+SIMULATED_TOKENS = '[{"name": "demo-1", "access_token": "graph-demo-1", "ig_user_id": "17841499000000001"}]'
+"""The one that the simulated Instagram hands out."""
 
 BANNER = "Demo: every creator here is played by the simulator; nothing leaves this machine."
 
@@ -278,6 +298,11 @@ def demo_settings(
         "platforms.youtube.general_units_per_day": QUOTA_UNITS,
         "platforms.youtube.requests_per_second": NO_PACING,
         "platforms.youtube.backfill_items": 0,
+        "platforms.instagram.base_url": f"{simulated.url}/graph/v25.0",
+        "platforms.instagram.tokens": SIMULATED_TOKENS,
+        "platforms.instagram.calls_per_hour": QUOTA_UNITS,
+        "platforms.instagram.requests_per_second": NO_PACING,
+        "platforms.instagram.backfill_items": 0,
     }
     return load(None, os.environ, chosen)
 
@@ -299,6 +324,7 @@ async def _serve(
                     run_daemon,
                     settings,
                     data_dir=folder,
+                    suppression_file=folder / "suppression",
                     admin_socket=folder / "admin.sock",
                     stop=stop,
                     reload=lambda: settings,
@@ -307,10 +333,8 @@ async def _serve(
             )
             await beside.start(watch_signals, stop, running)
             console.print(f"serving {running.url}", highlight=False)
-            await running.control.schedule_accounts(
-                [account_key(Platform.YOUTUBE, one) for one in await world_accounts(simulated.url)]
-            )
-            await _show_until_done(running, simulated.channels, console, stop)
+            await schedule_world(running, simulated.url)
+            await _show_until_done(running, simulated.accounts, console, stop)
             if not stop.is_set():
                 farewell(console, running.url, running.admin_url, time.monotonic() - started, world.folders)
             await stop.wait()
@@ -318,8 +342,8 @@ async def _serve(
         beside.cancel_scope.cancel("stopped")
 
 
-async def _show_until_done(running: Running, channels: int, console: Console, stop: trio.Event) -> None:
-    with DemoProgress(console, channels) as progress:
+async def _show_until_done(running: Running, accounts: int, console: Console, stop: trio.Event) -> None:
+    with DemoProgress(console, accounts) as progress:
         while not stop.is_set():
             ready = await running.control.ready()
             progress.show(ready, running.control.searchable())

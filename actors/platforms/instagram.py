@@ -27,6 +27,7 @@ from proto.errors import AuthFailed, Malformed, Rejected, Throttled, Unavailable
 from proto.ids import Platform, account_key
 from proto.records import ContentItem, ContentType, CreatorAccount, Job, JobKind, Normalised, RawPage
 
+LIMIT = re.compile(r"\.limit\((\d+)\)")
 USERNAME = re.compile(r"[a-z0-9._]{1,30}")
 PLATFORM_ID = re.compile(r"[0-9A-Za-z_]{1,40}")
 PUBLIC_FIELDS = ("id", "username", "biography", "website", "followers_count", "media_count")
@@ -118,7 +119,7 @@ class InstagramAdapter:
             account_key=page.account_key,
             account=_account(user, page.fetched_at) if page.kind is JobKind.PROFILE else None,
             items=items,
-            next_page_token=user.media.paging.cursors.after if listed else "",
+            next_page_token=user.media.paging.cursors.after if _more_behind(page, len(listed)) else "",
             listed=len(listed),
             refused=refused,
         )
@@ -284,3 +285,9 @@ def _instant(text: str) -> int:
     if not 2010 <= moment.year <= 2200:
         raise Malformed(f"instagram: timestamp is not a plausible instant: {text[:40]!r}")
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def _more_behind(page: RawPage, listed: int) -> bool:
+    """A cursor comes with every page, the last one too (platform-apis 3.3); a page less than half full is the last."""
+    asked = LIMIT.search(page.request)
+    return listed * 2 >= (int(asked[1]) if asked else 1)

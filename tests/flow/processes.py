@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 import msgspec
 
+from daemon.demo import SIMULATED_TOKENS
 from proto.records import Creator
 from stores.codec import decode, encode
 from stores.content import Block
@@ -23,6 +24,7 @@ from stores.env import Environment
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "daemon")
 PATIENCE_SECONDS = 120
+UNLIMITED = ("--instagram-calls", "10000000")
 
 
 class Simulator:
@@ -30,7 +32,7 @@ class Simulator:
 
     def __init__(self, *arguments: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "daemon.simulator", "--port", "0", "--parent-pipe", *arguments],
+            [sys.executable, "-m", "daemon.simulator", "--port", "0", "--parent-pipe", *UNLIMITED, *arguments],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -72,6 +74,11 @@ def environment(sim: Simulator, **extra: str) -> dict[str, str]:
         "PLATFORMS__YOUTUBE__GENERAL_UNITS_PER_DAY": "10000000",
         "PLATFORMS__YOUTUBE__REQUESTS_PER_SECOND": "100000",
         "PLATFORMS__YOUTUBE__BACKFILL_ITEMS": "0",
+        "PLATFORMS__INSTAGRAM__BASE_URL": f"{sim.url}/graph/v25.0",
+        "PLATFORMS__INSTAGRAM__TOKENS": SIMULATED_TOKENS,
+        "PLATFORMS__INSTAGRAM__CALLS_PER_HOUR": "10000000",
+        "PLATFORMS__INSTAGRAM__REQUESTS_PER_SECOND": "100000",
+        "PLATFORMS__INSTAGRAM__BACKFILL_ITEMS": "0",
         "DAEMON__CLOCK_AT": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(sim.now)),
         "DAEMON__CLOCK_FROZEN": "true",
         "LOG__LEVEL": "warning",
@@ -110,9 +117,9 @@ class Daemon:
         answer = self.get("/v1/search", q=text, limit=limit).json()
         return [(hit["creator"]["creator_id"], round(hit["score"], 5)) for hit in answer["hits"]]
 
-    def wait_until_done(self) -> dict[str, Any]:
+    def wait_until_done(self, patience_seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """Until everything known is fetched and searchable; the last `/readyz`."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + patience_seconds
         ready: dict[str, Any] = {}
         while time.monotonic() < deadline:
             assert self.process.poll() is None, f"the daemon died: {self.log()[-3000:]}"
@@ -122,7 +129,7 @@ class Daemon:
             if not loading and ready["counts"]["work_pending"] == 0 and ready["counts"]["accounts"]:
                 return ready
             time.sleep(0.1)
-        raise AssertionError(f"not done after {PATIENCE_SECONDS} s: {ready}\n{self.log()[-3000:]}")
+        raise AssertionError(f"not done after {patience_seconds} s: {ready}\n{self.log()[-3000:]}")
 
     def kill(self) -> None:
         self.process.kill()

@@ -111,10 +111,20 @@ async def test_one_call_brings_the_profile_and_its_newest_media() -> None:
     said = one.normalise(raw)
     assert said.account is not None
     assert (said.account.handle, said.account.followers, said.account.followers_step) == ("some.one", 64_976, None)
-    assert (said.next_page_token, said.listed) == ("c1", 1)
+    assert (said.next_page_token, said.listed) == ("", 1)
     (item,) = said.items
     assert (item.content_type, item.views, item.likes, item.detailed) == (ContentType.REEL, 99, 5, True)
     assert item.published_at == 1_786_527_000
+
+
+@pytest.mark.parametrize(("listed", "token"), [(1, ""), (12, ""), (13, "c1"), (25, "c1")])
+async def test_a_page_less_than_half_full_is_the_last(listed: int, token: str) -> None:
+    """A cursor comes with every page; asking behind the last one would double what an account costs."""
+    media = [MEDIA | {"id": str(number)} for number in range(listed)]
+    api = Api((200, reply(PROFILE | {"media": {"data": media, "paging": {"cursors": {"after": "c1"}}}})))
+    one = adapter(api)
+    (raw,) = (await one.perform([job()], "token:a")).pages
+    assert one.normalise(raw).next_page_token == token
 
 
 async def test_usage_is_unknown_when_the_platform_does_not_say() -> None:

@@ -86,10 +86,12 @@ def test_the_newest_row_of_a_video_is_its_present_state(world: World, shared_dat
 
 
 def test_every_username_of_both_files_is_a_profile(world: World, shared_data: Path) -> None:
-    usernames = {row["username"] for name in (PROFILES, POSTS) for row in rows(shared_data / name)}
-    assert set(world.profiles) == usernames
-    assert len(world.profiles) == 15_369
-    assert len({profile.id for profile in world.profiles.values()}) == 15_369
+    listed = {row["username"] for row in rows(shared_data / PROFILES)}
+    posters = {row["username"]: row.get("list_username", "") for row in rows(shared_data / POSTS)}
+    renamed = {old for new, old in posters.items() if old in listed - set(posters) and new not in listed}
+    assert set(world.profiles) == (listed | set(posters)) - renamed
+    assert all(profile.username == username for username, profile in world.profiles.items())
+    assert len(world.profiles) == len({profile.id for profile in world.profiles.values()}) == 15_207
 
 
 def test_every_post_is_with_its_author_once(world: World, shared_data: Path) -> None:
@@ -102,6 +104,17 @@ def test_every_post_is_with_its_author_once(world: World, shared_data: Path) -> 
 def test_captions_are_kept_as_written(world: World, shared_data: Path) -> None:
     expected = Counter(row.get("caption", "") for row in rows(shared_data / POSTS))
     assert Counter(post.caption for one in world.profiles.values() for post in one.posts) == expected
+
+
+def test_posts_are_of_the_kinds_that_the_files_state(world: World, shared_data: Path) -> None:
+    albums = sum(
+        row.get("media_typename") == "GraphSidecar" or row.get("media_type") == 8 for row in rows(shared_data / POSTS)
+    )
+    hidden = sum((row.get("like_count") or 0) < 0 for row in rows(shared_data / POSTS))
+    posts = [post for profile in world.profiles.values() for post in profile.posts]
+    assert sum(post.media_type == "CAROUSEL_ALBUM" for post in posts) == albums > 0
+    assert sum(post.likes is None for post in posts) >= hidden > 0
+    assert all(post.likes is None or post.likes >= 0 for post in posts)
 
 
 def test_now_is_the_newest_date_of_the_files(world: World) -> None:
