@@ -23,13 +23,17 @@ FIELDS = {
 """Which vector field an account's texts feed; a further platform adds its own pair."""
 
 
-def aggregate(bundle: CreatorBundle, *, language: str | None, now: int) -> tuple[Creator, list[EmbeddingRecord]]:
+def aggregate(
+    bundle: CreatorBundle, *, derived_from: Sequence[AccountBundle], language: str | None, now: int
+) -> tuple[Creator, list[EmbeddingRecord]]:
     """The creator with everything that follows from its accounts; labels are left as they are.
 
-    ``language``: what its texts are written in, used when no account states one.
+    ``derived_from``: the accounts of which figures and vectors may be computed; ``language``: what the texts of those
+    are written in, used when no account states one.
     """
     accounts = [part.account for part in bundle.accounts]
     items = [item for part in bundle.accounts for item in part.items]
+    derived_items = [item for part in derived_from for item in part.items]
     lead = _lead(accounts)
     newest = last_content_at(items)
     creator = msgspec.structs.replace(
@@ -42,14 +46,14 @@ def aggregate(bundle: CreatorBundle, *, language: str | None, now: int) -> tuple
         country=_first([account.country for account in accounts]),
         total_followers=_total(accounts),
         followers_by_platform=_by_platform(accounts),
-        engagement_rate=engagement_rate(items),
-        posts_per_week=posts_per_week(items, now),
+        engagement_rate=engagement_rate(derived_items),
+        posts_per_week=posts_per_week(derived_items, now),
         activity=activity_at(newest, now),
         last_content_at=newest,
         content_count=len(items),
         updated_at=max((account.fetched_at for account in accounts), default=now),
     )
-    return creator, _embeddings(bundle.accounts)
+    return creator, _embeddings(derived_from)
 
 
 def with_labels_of(current: Creator, computed: Creator) -> Creator:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from actors import Inbox, Meter, Outbox, current_batches
 from actors.aggregation import aggregate, texts_of, with_labels_of
+from actors.policy import Policy, derivable
 from models.language import language_of
+from proto.ids import Platform
 from proto.messages import AnyWork, CreatorAggregated, CreatorResolved
 from proto.records import Creator, EmbeddingRecord
 from stores.blocking import Blocking
-from stores.catalog import Catalog, CreatorBundle, get_creator, put_creator, put_creator_embeddings
+from stores.catalog import AccountBundle, Catalog, CreatorBundle, get_creator, put_creator, put_creator_embeddings
 from stores.env import Environment, Txn
 from stores.work import Work, complete, enqueue
 
@@ -26,6 +28,7 @@ class Aggregator:
         env: Environment,
         catalog: Catalog,
         work: Work,
+        policies: Mapping[Platform, Policy],
         threads: Blocking,
         recent_items: int,
         now: Callable[[], float],
@@ -34,6 +37,7 @@ class Aggregator:
     ) -> None:
         self._inbox, self._outbox = inbox, outbox
         self._env, self._catalog, self._work, self._threads = env, catalog, work, threads
+        self._policies = policies
         self._recent_items, self._now, self._batch, self._meter = recent_items, now, batch, meter
 
     async def run(self) -> None:
@@ -65,12 +69,13 @@ class Aggregator:
 
     def _compute(self, bundles: list[CreatorBundle | None]) -> list[tuple[Creator, list[EmbeddingRecord]] | None]:
         now = int(self._now())
-        return [
-            aggregate(bundle, language=_language(bundle), now=now) if bundle and bundle.accounts else None
-            for bundle in bundles
-        ]
+        return [self._aggregate(bundle, now) if bundle and bundle.accounts else None for bundle in bundles]
+
+    def _aggregate(self, bundle: CreatorBundle, now: int) -> tuple[Creator, list[EmbeddingRecord]]:
+        parts = derivable(bundle.accounts, self._policies)
+        return aggregate(bundle, derived_from=parts, language=_language(parts), now=now)
 
 
-def _language(bundle: CreatorBundle) -> str | None:
-    bios = " ".join(part.account.bio for part in bundle.accounts)
-    return language_of(f"{bios[:500]} {texts_of([item for part in bundle.accounts for item in part.items])}")
+def _language(parts: Sequence[AccountBundle]) -> str | None:
+    bios = " ".join(part.account.bio for part in parts)
+    return language_of(f"{bios[:500]} {texts_of([item for part in parts for item in part.items])}")

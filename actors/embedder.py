@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
 
 from actors import Inbox, Meter, Outbox, current_batches
+from actors.policy import Policy
 from models.embedding_model import EmbeddingModel
 from models.packing import bio_text, content_packs, input_hash
+from proto.ids import Platform
 from proto.messages import AccountEmbedded, AccountUpserted, AnyWork
 from proto.records import EmbeddingRecord
 from stores.blocking import Blocking
@@ -28,7 +30,10 @@ class Text(msgspec.Struct, kw_only=True):
 
 
 class Embedder:
-    """Without a model accounts pass through unembedded, and are taken up again once a model is there."""
+    """Without a model accounts pass through unembedded, and are taken up again once a model is there.
+
+    Where a platform lets nothing be derived, what was embedded before goes.
+    """
 
     def __init__(
         self,
@@ -39,6 +44,7 @@ class Embedder:
         catalog: Catalog,
         work: Work,
         model: EmbeddingModel | None,
+        policies: Mapping[Platform, Policy],
         threads: Blocking,
         recent_items: int,
         now: Callable[[], float],
@@ -47,7 +53,7 @@ class Embedder:
     ) -> None:
         self._inbox, self._outbox = inbox, outbox
         self._env, self._catalog, self._work = env, catalog, work
-        self._model, self._threads, self._recent_items = model, threads, recent_items
+        self._model, self._policies, self._threads, self._recent_items = model, policies, threads, recent_items
         self._now, self._batch, self._meter = now, batch, meter
 
     async def run(self) -> None:
@@ -68,7 +74,7 @@ class Embedder:
             for message, bundle, texts, fresh in zip(messages, bundles, wanted, records, strict=True):
                 if not complete(txn, message) or bundle is None:
                     continue
-                if self._model is not None:
+                if self._model is not None or not self._derives(bundle):
                     gone = bundle.vectors.keys() - {text.field for text in texts}
                     put_account_vectors(txn, message.account_key, fresh, gone)
                 following.append(enqueue(txn, AccountEmbedded(account_key=message.account_key), self._now()))
@@ -77,7 +83,7 @@ class Embedder:
         return await self._env.write(change)
 
     def _texts(self, bundle: AccountBundle) -> list[Text]:
-        if self._model is None:
+        if self._model is None or not self._derives(bundle):
             return []
         model_id = self._model.model_id
         bio = bio_text(bundle.account)
@@ -93,6 +99,9 @@ class Embedder:
             for number, pack in enumerate(packs)
         ]
         return texts
+
+    def _derives(self, bundle: AccountBundle) -> bool:
+        return self._policies[bundle.account.platform].derives
 
     async def _embed(
         self, bundles: Sequence[AccountBundle | None], wanted: Sequence[Sequence[Text]]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
 
 from actors import Inbox, Meter, Outbox, current_batches
+from actors.policy import Policy, derivable
 from models.local_classifier import CreatorTexts, Label, LocalClassifier
 from models.summary import CreatorFacts, summary
 from models.taxonomy import Taxonomy
+from proto.ids import Platform
 from proto.messages import AnyWork, CreatorAggregated, CreatorEnriched
 from proto.records import Creator, Enrichment
 from stores.blocking import Blocking
@@ -36,6 +38,7 @@ class Enricher:
         work: Work,
         classifier: LocalClassifier,
         taxonomy: Taxonomy,
+        policies: Mapping[Platform, Policy],
         threads: Blocking,
         recent_items: int,
         now: Callable[[], float],
@@ -44,7 +47,7 @@ class Enricher:
     ) -> None:
         self._inbox, self._outbox = inbox, outbox
         self._env, self._catalog, self._work, self._classifier = env, catalog, work, classifier
-        self._taxonomy, self._threads, self._recent_items = taxonomy, threads, recent_items
+        self._policies, self._taxonomy, self._threads, self._recent_items = policies, taxonomy, threads, recent_items
         self._now, self._batch, self._meter = now, batch, meter
 
     async def run(self) -> None:
@@ -57,7 +60,8 @@ class Enricher:
 
     async def _handle(self, messages: list[CreatorAggregated]) -> list[AnyWork]:
         bundles = await self._catalog.creator_bundles([m.creator_id for m in messages], self._recent_items)
-        labelled = await self._threads.call(self._label, [bundle for bundle in bundles if bundle is not None])
+        known = [bundle for bundle in bundles if bundle is not None]
+        labelled = await self._threads.call(self._label, [self._derivable(bundle) for bundle in known])
 
         def change(txn: Txn) -> list[AnyWork]:
             following: list[AnyWork] = []
@@ -74,6 +78,10 @@ class Enricher:
 
     def _label(self, bundles: Sequence[CreatorBundle]) -> dict[int, Creator]:
         """New labels of those creators whose input changed."""
+        bare: dict[int, Creator] = {
+            bundle.creator.creator_id: _without_labels(bundle.creator) for bundle in bundles if not bundle.accounts
+        }
+        bundles = [bundle for bundle in bundles if bundle.accounts]
         hashes = [self._input_hash(bundle) for bundle in bundles]
         stale = [
             (bundle, digest)
@@ -81,14 +89,18 @@ class Enricher:
             if not _fresh(bundle.creator, digest)
         ]
         if not stale:
-            return {}
+            return bare
         labels = self._classifier.classify_many(
             [_texts(bundle) for bundle, _ in stale], [_vectors(bundle) for bundle, _ in stale]
         )
-        return {
+        return bare | {
             bundle.creator.creator_id: self._labelled(bundle, label, digest)
             for (bundle, digest), label in zip(stale, labels, strict=True)
         }
+
+    def _derivable(self, bundle: CreatorBundle) -> CreatorBundle:
+        """The creator with only those of its accounts that labels may be computed of."""
+        return msgspec.structs.replace(bundle, accounts=derivable(bundle.accounts, self._policies))
 
     def _labelled(self, bundle: CreatorBundle, label: Label, digest: str) -> Creator:
         creator = msgspec.structs.replace(
@@ -123,6 +135,12 @@ class Enricher:
 
 def _fresh(creator: Creator, digest: str) -> bool:
     return creator.enrichment is not None and creator.enrichment.input_hash == digest
+
+
+def _without_labels(creator: Creator) -> Creator:
+    return msgspec.structs.replace(
+        creator, primary_niche=None, secondary_niches=[], content_style=None, llm_summary="", enrichment=None
+    )
 
 
 def _with_labels(current: Creator, labelled: Creator) -> Creator:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import trio
 
 from actors import Inbox, Meter, current_batches
 from actors.documents import text_document
@@ -21,7 +22,8 @@ class Indexer:
     """Single: the only writer of the indexes.
 
     The text index commits before the work is cleared, so a crash between leaves work that is done again; the graphs
-    are saved now and then, and what came after is read again from the index log.
+    are saved now and then, and what came after is read again from the index log. ``turn`` is held from reading a
+    creator until it is indexed: what is erased in between would come back.
     """
 
     def __init__(
@@ -37,16 +39,19 @@ class Indexer:
         niche_names: Callable[[Creator], str],
         recent_items: int,
         batch: int,
+        turn: trio.Lock,
         meter: Meter,
     ) -> None:
         self._inbox, self._env, self._catalog, self._work = inbox, env, catalog, work
         self._text, self._fields, self._columns = text, fields, columns
         self._niche_names, self._recent_items, self._batch, self._meter = niche_names, recent_items, batch, meter
+        self._turn = turn
 
     async def run(self) -> None:
         async for messages in current_batches(self._inbox, self._batch, self._work):
             with self._meter.working():
-                await self._handle([m for m in messages if isinstance(m, CreatorEnriched)])
+                async with self._turn:
+                    await self._handle([m for m in messages if isinstance(m, CreatorEnriched)])
             self._meter.handled += len(messages)
 
     async def _handle(self, messages: list[CreatorEnriched]) -> None:

@@ -19,11 +19,15 @@ from stores.content import known_ids, recent_items
 from stores.env import Environment, Txn
 from stores.raw import RawStore, drop_raw, raw_id_of
 from stores.schedule import content_pending, plan_job, put_job
+from stores.suppression import Suppression
 from stores.work import Work, bury, complete, enqueue, put_dead_letter
 
 
 class Normaliser:
-    """Several may run: a write keeps the newer ``fetched_at``, so the order of pages does not matter."""
+    """Several may run: a write keeps the newer ``fetched_at``, so the order of pages does not matter.
+
+    A page of somebody who asked to be forgotten is dropped unread by anybody else.
+    """
 
     def __init__(
         self,
@@ -35,6 +39,7 @@ class Normaliser:
         work: Work,
         adapters: Mapping[Platform, PlatformAdapter],
         now: Callable[[], float],
+        suppression: Suppression,
         visits_of: Mapping[Platform, VisitPolicy],
         backfill_items: Mapping[Platform, int],
         batch: int,
@@ -42,7 +47,7 @@ class Normaliser:
     ) -> None:
         self._inbox, self._outbox = inbox, outbox
         self._env, self._raw, self._work, self._adapters = env, raw, work, adapters
-        self._visits, self._backfill_items = visits_of, backfill_items
+        self._visits, self._backfill_items, self._suppression = visits_of, backfill_items, suppression
         self._now, self._batch, self._meter = now, batch, meter
 
     async def run(self) -> None:
@@ -59,7 +64,10 @@ class Normaliser:
         def change(txn: Txn) -> list[AnyWork]:
             upserted: dict[AccountKey, None] = {}
             for message, page, said in read:
-                if isinstance(said, str):
+                if page is not None and self._forbidden(page, said):
+                    complete(txn, message)
+                    drop_raw(txn, message.raw_id)
+                elif isinstance(said, str):
                     bury(txn, message, "malformed", said, int(self._now()))
                 elif complete(txn, message):
                     assert page is not None
@@ -73,11 +81,16 @@ class Normaliser:
 
     async def _read(self, message: RawStored) -> tuple[RawPage | None, Normalised | str]:
         """The page and what it says, or why it says nothing."""
+        page: RawPage | None = None
         try:
             page = await self._raw.get(message.raw_id)
             return page, self._adapters[message.platform].normalise(page)
         except (Malformed, NotFound) as error:
-            return None, str(error)
+            return page, str(error)
+
+    def _forbidden(self, page: RawPage, said: Normalised | str) -> bool:
+        account = None if isinstance(said, str) else said.account
+        return self._suppression.forbids(page.account_key, account.handle if account else "")
 
     def _apply(self, txn: Txn, page: RawPage, said: Normalised) -> bool:
         """Stores what the page says; returns whether the account is to travel on now."""

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import httpx2
 import msgspec
 
+from daemon.forgetting import Report
 from daemon.importing import Verdict
-from proto.api import AdminStatus, Problem
+from proto.api import AdminStatus, DeadLetterPage, DeadLetterView, Problem
 from proto.errors import Malformed, Unavailable
 
 TIMEOUT_SECONDS = 60.0
+FORGET_SECONDS = 3_600.0
+"""An erasure writes the keyword index anew and saves the graphs."""
 ROWS_PER_REQUEST = 5_000
 
 
@@ -43,10 +47,31 @@ class AdminClient:
         body = msgspec.json.encode(rows)
         return msgspec.json.decode(self._call("POST", "/v1/import", body), type=list[Verdict])
 
-    def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
+    def forget(self, references: Sequence[str]) -> list[Report]:
+        body = msgspec.json.encode(references)
+        return msgspec.json.decode(self._call("POST", "/v1/forget", body, FORGET_SECONDS), type=list[Report])
+
+    def dead_letters(self, reason: str = "") -> list[DeadLetterView]:
+        """Of a reason; empty: all."""
+        letters: list[DeadLetterView] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            path = "/v1/dead-letters?" + urlencode({"reason": reason, "cursor": cursor})
+            page = msgspec.json.decode(self._call("GET", path), type=DeadLetterPage)
+            letters += page.letters
+            cursor = page.cursor
+        return letters
+
+    def replay(self, letter_id: str) -> DeadLetterView:
+        path = f"/v1/dead-letters/{quote(letter_id, safe='')}/replay"
+        return msgspec.json.decode(self._call("POST", path), type=DeadLetterView)
+
+    def _call(
+        self, method: str, path: str, body: bytes | None = None, timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> bytes:
         transport = httpx2.HTTPTransport(uds=str(self._path))
         try:
-            with httpx2.Client(transport=transport, base_url="http://pokedexd", timeout=TIMEOUT_SECONDS) as client:
+            with httpx2.Client(transport=transport, base_url="http://pokedexd", timeout=timeout_seconds) as client:
                 reply = client.request(method, path, content=body)
         except httpx2.HTTPError as error:
             raise Unavailable(f"no daemon answers on {self._path}: {error}") from error

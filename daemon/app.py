@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import httpx2
@@ -16,12 +16,14 @@ from actors.lane import Lane
 from actors.platforms.adapter import PlatformAdapter
 from actors.platforms.instagram import InstagramAdapter, Token
 from actors.platforms.youtube import YouTubeAdapter
+from actors.policy import policies
 from actors.token_bucket import TokenBucket
 from daemon.clock import make_clock
 from daemon.config import Config, InstagramToken, Loaded, YouTubeConfig, instagram_tokens, model_folder
 from daemon.control import Control, weights_of
+from daemon.forgetting import Forgetting, OpenIndexes, compact_store
 from daemon.housekeeping import reembed_all, save_now_and_then, write_audit
-from daemon.indexing import FIELD_NAMES, IndexKeeper
+from daemon.indexing import FIELD_NAMES, IndexKeeper, index_folder
 from daemon.listeners import open_listeners
 from daemon.metrics import Metrics
 from daemon.notify import ping_watchdog, sd_notify
@@ -30,7 +32,7 @@ from daemon.readiness import MODEL, Readiness
 from models.embedding_model import EmbeddingModel
 from models.local_classifier import LocalClassifier
 from models.taxonomy import Taxonomy
-from proto.errors import Malformed, ModelMissing
+from proto.errors import Malformed, ModelMissing, Unavailable
 from proto.ids import Platform
 from proto.records import Event
 from stores.blocking import Blocking, RunSync
@@ -42,6 +44,7 @@ from stores.ports import Vector
 from stores.raw import RawStore
 from stores.schedule import Schedule
 from stores.searcher import Searcher
+from stores.suppression import Suppression
 from stores.windows import Window
 from stores.work import Work
 
@@ -64,6 +67,7 @@ class Parts(msgspec.Struct, kw_only=True, frozen=True):
     """What `bring_up` needs; made once, in the order of their dependencies."""
 
     config: Config
+    data_dir: Path
     stores: Stores
     keeper: IndexKeeper
     searcher: Searcher
@@ -78,6 +82,7 @@ async def run_daemon(
     loaded: Loaded,
     *,
     data_dir: Path,
+    suppression_file: Path,
     admin_socket: Path,
     stop: trio.Event,
     reload: Callable[[], Loaded],
@@ -89,7 +94,9 @@ async def run_daemon(
     config = loaded.config
     sys.setswitchinterval(config.daemon.switch_interval_seconds)
     metrics, readiness = Metrics(), Readiness()
-    with open_stores(config, data_dir, metrics, run_sync) as stores:
+    if await Blocking("compaction", 1, run_sync).call(compact_where_wanted, config, data_dir):
+        log.info("the store was written anew, so that nothing is left of what was erased")
+    with open_stores(config, data_dir, suppression_file, metrics, run_sync) as stores:
         now = make_clock(config.daemon, stores.env)
         stores.journal.ensure_default_tenant(int(now()))
         async with open_adapters(config, now, readiness) as adapters:
@@ -122,7 +129,7 @@ async def run_daemon(
                 outer.start_soon(write_audit, listening.audit_entries, stores.journal)
                 task_status.started(Running(url=listening.url, admin_url=listening.admin_url, control=control))
                 sd_notify("READY=1", f"STATUS=serving {listening.url}")
-                await _work_until(stop, parts)
+                await _work_until(stop, parts, control)
                 await parts.keeper.save()
                 web_stop.set()
                 listening.close_audit()
@@ -130,12 +137,12 @@ async def run_daemon(
     await trio.Path(admin_socket).unlink(missing_ok=True)
 
 
-async def _work_until(stop: trio.Event, parts: Parts) -> None:
+async def _work_until(stop: trio.Event, parts: Parts, control: Control) -> None:
     """The flow and what looks after it; once ``stop`` is set it runs dry, under a deadline."""
     async with trio.open_nursery() as beside:
         beside.start_soon(ping_watchdog, parts.pipeline.alive)
         async with trio.open_nursery() as flow:
-            flow.start_soon(bring_up, parts, flow, stop)
+            flow.start_soon(bring_up, parts, control, flow, stop)
             await stop.wait()
             sd_notify("STOPPING=1", "STATUS=draining")
             log.info("draining", seconds=parts.config.daemon.drain_seconds)
@@ -143,20 +150,27 @@ async def _work_until(stop: trio.Event, parts: Parts) -> None:
         beside.cancel_scope.cancel("shutdown")
 
 
-async def bring_up(parts: Parts, nursery: trio.Nursery, stop: trio.Event) -> None:
-    """Keyword search first, then the models, then the flow; vectors join field by field."""
+async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: trio.Event) -> None:
+    """Keyword search first, then the models, then the flow; vectors join field by field.
+
+    An erasure that a crash cut short is finished before anything flows.
+    """
     text = await parts.keeper.open_text()
     parts.searcher.set_text(text)
     learned = await load_models(parts)
     model = learned.embedding
-    await reembed_all(parts.stores, model.model_id if model else "", parts.now)
+    rules = policies(parts.config.platforms.youtube.derived_data)
+    await reembed_all(parts.stores, model.model_id if model else "", rules, parts.now)
     if model is not None:
         parts.searcher.set_embedder(query_embedder(model, learned.threads), FIELD_NAMES)
         parts.readiness.set(MODEL, "ok", detail=model.model_id)
         await parts.keeper.open_fields(model.model_id, model.dims, parts.searcher.set_field)
     if stop.is_set():
         return
-    indexes = Indexes(text=text, fields=parts.keeper.fields, columns=parts.keeper.columns)
+    indexes = Indexes(text=text, fields=parts.keeper.fields, columns=parts.keeper.columns, turn=trio.Lock())
+    forgetting = make_forgetting(parts, indexes, model.dims if model else 1)
+    await forgetting.resume()
+    control.forgetting = forgetting
     parts.pipeline.start(nursery, learned, indexes, stop)
     nursery.start_soon(
         save_now_and_then,
@@ -166,6 +180,36 @@ async def bring_up(parts: Parts, nursery: trio.Nursery, stop: trio.Event) -> Non
         parts.config.storage.snapshot_minutes * 60.0,
         stop,
     )
+
+
+def make_forgetting(parts: Parts, indexes: Indexes, dims: int) -> Forgetting:
+    threads = parts.blocking("forgetting", 1)
+    return Forgetting(
+        env=parts.stores.env,
+        data_dir=parts.data_dir,
+        suppression=parts.stores.suppression,
+        indexes=OpenIndexes(
+            text=indexes.text,
+            fields=indexes.fields,
+            dims=dims,
+            columns=indexes.columns,
+            folder=index_folder(parts.data_dir),
+            rewrite_text=parts.keeper.rewrite_text,
+            turn=indexes.turn,
+            threads=threads,
+        ),
+        threads=threads,
+        now=parts.now,
+    )
+
+
+def compact_where_wanted(config: Config, data_dir: Path) -> bool:
+    """Blocking. A store that cannot be written anew now serves as it is, and is at the next start."""
+    try:
+        return compact_store(data_dir, map_size_bytes=config.storage.map_size_gib << 30)
+    except Unavailable as error:
+        log.warning("erased accounts still leave bytes in the store", reason=str(error))
+        return False
 
 
 def query_embedder(model: EmbeddingModel, threads: Blocking) -> Callable[[str], Awaitable[Vector]]:
@@ -241,6 +285,7 @@ def make_parts(
     pipeline = Pipeline(config, stores=stores, adapters=adapters, lanes=lanes, now=now, seed=int(now()))
     return Parts(
         config=config,
+        data_dir=data_dir,
         stores=stores,
         keeper=keeper,
         searcher=searcher,
@@ -258,10 +303,15 @@ def pace_of(requests_per_second: float) -> TokenBucket:
 
 
 @contextmanager
-def open_stores(config: Config, data_dir: Path, metrics: Metrics, run_sync: RunSync) -> Iterator[Stores]:
+def open_stores(
+    config: Config, data_dir: Path, suppression_file: Path, metrics: Metrics, run_sync: RunSync
+) -> Iterator[Stores]:
     """Opened first, closed last. Leases of the process before are void, since this one holds the directory."""
     env = Environment(data_dir, map_size_bytes=config.storage.map_size_gib << 30, run_sync=run_sync)
-    try:
+    with ExitStack() as stack:
+        stack.callback(env.close)
+        suppression = Suppression.open(suppression_file)
+        stack.callback(suppression.close)
         schedule = Schedule(env)
         released = schedule.release_all()
         if released:
@@ -274,9 +324,8 @@ def open_stores(config: Config, data_dir: Path, metrics: Metrics, run_sync: RunS
             work=Work(env),
             ledger=Ledger(env, budgets_of(config)),
             journal=Journal(env, lambda event: _on_event(metrics, event)),
+            suppression=suppression,
         )
-    finally:
-        env.close()
 
 
 def budgets_of(config: Config) -> list[Budget]:

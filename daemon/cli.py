@@ -7,7 +7,8 @@ import csv
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -23,25 +24,33 @@ from rich.table import Table
 from daemon.admin_client import ROWS_PER_REQUEST, AdminClient
 from daemon.app import Running, run_daemon
 from daemon.clock import make_clock
-from daemon.config import Config, Loaded, admin_socket_path, data_dir, dump, load, model_folder
+from daemon.config import Config, Loaded, admin_socket_path, data_dir, dump, load, model_folder, suppression_path
 from daemon.demo import DemoWorld, run_demo
+from daemon.forgetting import Report, forget_offline
 from daemon.importing import Verdict, import_rows, read_rows
 from daemon.indexing import drop_indexes
 from daemon.logs import configure
 from daemon.notify import sd_notify, sd_reloading
+from daemon.raw_export import export_raw, find_account
+from daemon.reprocessing import FieldDiff, Reprocessing, open_readers
+from daemon.reprocessing import Report as Reprocessed
 from models.build import build, find_source
-from proto.errors import ConfigError, ModelMissing, PokedexError, Unavailable
+from proto.errors import ConfigError, Malformed, ModelMissing, PokedexError, Unavailable
+from proto.ids import AccountKey, Platform
 from stores.env import Environment
+from stores.suppression import Suppression
 
 app = typer.Typer(name="pokedexd", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 config_app = typer.Typer(help="Check and show the settings.", no_args_is_help=True)
 model_app = typer.Typer(help="The embedding model.", no_args_is_help=True)
 ctl_app = typer.Typer(help="Talk to a running daemon over its admin socket.", no_args_is_help=True)
+raw_app = typer.Typer(help="What the platforms said, as received.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(model_app, name="model")
 eval_app = typer.Typer(help="Measure the product; no daemon needed.", no_args_is_help=True)
 app.add_typer(ctl_app, name="ctl")
 app.add_typer(eval_app, name="eval")
+app.add_typer(raw_app, name="raw")
 out, err = Console(), Console(stderr=True)
 
 ConfigOption = Annotated[
@@ -135,12 +144,95 @@ def import_(
 def reindex(config: ConfigOption = None, data: DataDirOption = None) -> None:
     """Throw the search indexes away; the next start rebuilds them from the store."""
     loaded = _load(config, {"daemon.data_dir": _text(data)})
-    folder = data_dir(loaded.config, os.environ)
-    if not (folder / "store").is_dir():
-        raise ConfigError(f"{folder}: no data directory of pokedexd")
+    folder = _existing_data_dir(loaded.config)
     Environment(folder, map_size_bytes=loaded.config.storage.map_size_gib << 30).close()  # refused while a daemon runs
     drop_indexes(folder)
     out.print(f"{folder}: indexes removed; the next start rebuilds them")
+
+
+@app.command()
+def forget(
+    accounts: Annotated[list[str], typer.Argument(help="Account keys, ids, handles or URLs.")],
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Erase accounts everywhere and never take them in again."""
+    loaded = _load(config, {"daemon.data_dir": _text(data)})
+    client = _admin_client(loaded.config)
+    with err.status("erasing"):
+        reports = client.forget(accounts) if client.answers() else _forget_offline(loaded.config, accounts)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(reports).decode() + "\n")
+        return
+    for account, report in zip(accounts, reports, strict=True):
+        rows = sum(report.removed.values())
+        found = f"erased, {rows:,} rows" if report.known else "nothing was held"
+        out.print(f"{account}: {found}; suppressed as {report.alias}", highlight=False, markup=False, soft_wrap=True)
+    if any(report.compact_at_start for report in reports):
+        out.print("free pages of the store hold old bytes until the daemon is started again", highlight=False)
+
+
+@app.command()
+def reprocess(
+    platform: Annotated[Platform | None, typer.Option(help="Pages of this platform only.", show_default=False)] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Pages received on this day (UTC) or later.", show_default=False),
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Write what differs into the catalogue.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+) -> None:
+    """Read the stored pages again with this version, and show what that changes; the daemon must be stopped."""
+    loaded = _load(config, {"daemon.data_dir": _text(data)})
+    with (
+        _offline_store(loaded.config) as env,
+        _who_is_forgotten(loaded.config) as forbids,
+        Progress(console=err, disable=not err.is_terminal) as progress,
+    ):
+        task = progress.add_task("reading pages", total=None)
+        report = trio.run(
+            partial(
+                _reprocess,
+                env,
+                forbids,
+                make_clock(loaded.config.daemon, env),
+                apply=apply,
+                platform=platform,
+                since=int(since.replace(tzinfo=UTC).timestamp()) if since else 0,
+                tell=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+        )
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+        return
+    _show_reprocessed(report)
+
+
+@raw_app.command("export")
+def raw_export(
+    account: Annotated[str, typer.Argument(help="Account key, id, handle or URL.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where the lines go.", show_default="standard output")
+    ] = None,
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+) -> None:
+    """Write every stored page of an account as JSON lines, oldest first; the daemon must be stopped."""
+    loaded = _load(config, {"daemon.data_dir": _text(data)})
+    with _offline_store(loaded.config) as env:
+        key = trio.run(find_account, env, account)
+        if output is None:
+            trio.run(export_raw, env, key, sys.stdout.buffer.write)
+            return
+        try:
+            with output.open("wb") as file:
+                pages = trio.run(export_raw, env, key, file.write)
+        except OSError as error:
+            raise Unavailable(f"{output}: cannot be written: {error.strerror}; choose --output") from error
+    out.print(f"{pages:,} pages of {key} in {output}", highlight=False, markup=False, soft_wrap=True)
 
 
 @config_app.command("check")
@@ -223,6 +315,51 @@ def ctl_reload(config: ConfigOption = None, data: DataDirOption = None) -> None:
         out.print(f"after a restart: {', '.join(answer['needs_restart'])}", highlight=False)
 
 
+@ctl_app.command("dead-letters")
+def ctl_dead_letters(
+    reason: Annotated[str, typer.Option(help="Of this reason only.", show_default=False)] = "",
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """List what does not succeed by itself, with its cause and the command that tries it again."""
+    letters = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).dead_letters(reason)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(letters).decode() + "\n")
+        return
+    for one in letters:
+        _line(f"{one.letter_id}  {one.stage}  {one.entity}  {one.reason}  {one.count:,}×")
+        _line(f"  first {one.first_seen_at}, last {one.last_seen_at}")
+        for text in (one.detail, one.request, one.replay or "cannot be replayed by this version"):
+            _line(f"  {text}" if text else "")
+    _line(f"{len(letters):,} dead letters")
+
+
+@ctl_app.command("replay")
+def ctl_replay(
+    letter_id: Annotated[str | None, typer.Argument(help="The letter's id.", show_default=False)] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every letter, or every one of --reason.")] = False,
+    reason: Annotated[str, typer.Option(help="With --all: of this reason only.", show_default=False)] = "",
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+) -> None:
+    """Put dead letters back to be tried again now."""
+    if (letter_id is None) != everything or (reason and not everything):
+        raise typer.BadParameter("name one letter, or give --all, with or without --reason")
+    client = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config)
+    if letter_id is not None:
+        letter = client.replay(letter_id)
+        _line(f"put back: {letter.stage} {letter.entity}")
+        return
+    letters = client.dead_letters(reason)
+    refused = [told for told in (_replay(client, one.letter_id) for one in letters) if told]
+    _line(f"{len(letters) - len(refused):,} put back, {len(refused):,} not")
+    for told in refused:
+        _line(f"  {told}")
+    if refused:
+        raise typer.Exit(1)
+
+
 def main() -> NoReturn:
     """The console script: expected failures are one line on stderr and exit code 1."""
     os.umask(0o077)
@@ -242,7 +379,15 @@ async def _serve(loaded: Loaded, settings: Callable[[], Loaded]) -> None:
     async with trio.open_nursery() as beside:
         async with trio.open_nursery() as nursery:
             running: Running = await nursery.start(
-                partial(run_daemon, loaded, data_dir=folder, admin_socket=socket_path, stop=stop, reload=settings)
+                partial(
+                    run_daemon,
+                    loaded,
+                    data_dir=folder,
+                    suppression_file=suppression_path(loaded.config, os.environ, folder),
+                    admin_socket=socket_path,
+                    stop=stop,
+                    reload=settings,
+                )
             )
             await beside.start(watch_signals, stop, running)
             sys.stdout.write(f"pokedexd serves {running.url}\n")
@@ -281,6 +426,97 @@ def _admin_client(config: Config) -> AdminClient:
     return AdminClient(admin_socket_path(config, os.environ, folder))
 
 
+def _forget_offline(config: Config, accounts: Sequence[str]) -> list[Report]:
+    folder = _existing_data_dir(config)
+    suppression = Suppression.open(suppression_path(config, os.environ, folder))
+    with contextlib.closing(suppression):
+        return forget_offline(
+            folder, suppression, accounts, map_size_bytes=config.storage.map_size_gib << 30, daemon=config.daemon
+        )
+
+
+def _existing_data_dir(config: Config) -> Path:
+    folder = data_dir(config, os.environ)
+    if not (folder / "store").is_dir():
+        raise ConfigError(f"{folder}: no data directory of pokedexd")
+    return folder
+
+
+@contextlib.contextmanager
+def _offline_store(config: Config) -> Iterator[Environment]:
+    """Raises StoreBusy while a daemon runs."""
+    env = Environment(_existing_data_dir(config), map_size_bytes=config.storage.map_size_gib << 30)
+    with contextlib.closing(env):
+        yield env
+
+
+@contextlib.contextmanager
+def _who_is_forgotten(config: Config) -> Iterator[Callable[[AccountKey, str], bool]]:
+    """Whether an account, or the handle it goes by, must not be taken in. No journal is begun where there is none.
+
+    A demo keeps its journal inside its data directory.
+    """
+    folder = data_dir(config, os.environ)
+    paths = {suppression_path(config, os.environ, folder), folder / "suppression"}
+    with contextlib.ExitStack() as stack:
+        journals = [stack.enter_context(contextlib.closing(Suppression.open(path))) for path in paths if path.exists()]
+        yield lambda key, handle: any(journal.forbids(key, handle) for journal in journals)
+
+
+async def _reprocess(
+    env: Environment,
+    forbids: Callable[[AccountKey, str], bool],
+    now: Callable[[], float],
+    *,
+    apply: bool,
+    platform: Platform | None,
+    since: int,
+    tell: Callable[[int, int], None],
+) -> Reprocessed:
+    async with open_readers(now) as readers:
+        reprocessing = Reprocessing(env, readers=readers, forbids=forbids, now=now, apply=apply)
+        return await reprocessing.run(platform=platform, since=since, tell=tell)
+
+
+def _show_reprocessed(report: Reprocessed) -> None:
+    _line(f"{report.pages:,} pages read again; {'written' if report.applied else 'nothing written, see --apply'}")
+    _line(f"accounts: {report.accounts_added:,} added, {report.accounts_changed:,} changed")
+    _show_fields(report.account_fields)
+    _line(f"content items: {report.items_added:,} added, {report.items_changed:,} changed")
+    _show_fields(report.item_fields)
+    if report.forbidden:
+        _line(f"{report.forbidden:,} pages of people who asked to be forgotten{' dropped' if report.applied else ''}")
+    if report.unreadable:
+        _line(f"{report.unreadable:,} pages or items cannot be read")
+    for one in report.unreadable_pages:
+        _line(f"  {one.raw_id}  {one.account_key}  {one.fetched_at}  {one.place}  {one.reason}")
+    if report.unreadable > len(report.unreadable_pages):
+        _line(f"  and {report.unreadable - len(report.unreadable_pages):,} more")
+
+
+def _show_fields(fields: Mapping[str, FieldDiff]) -> None:
+    for name, diff in sorted(fields.items()):
+        _line(f"  {name}: {diff.changed:,}")
+        for one in diff.examples:
+            _line(f"    {one.entity}: {one.before} → {one.after}")
+
+
+def _replay(client: AdminClient, letter_id: str) -> str:
+    """Why it was not put back; empty when it was."""
+    try:
+        client.replay(letter_id)
+    except Malformed as error:
+        return f"{letter_id}: {error}"
+    return ""
+
+
+def _line(text: str) -> None:
+    """What strangers wrote must not steer the terminal."""
+    if text:
+        shown = "".join(one if one.isprintable() else "\ufffd" for one in text)
+        out.print(shown, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
 @contextlib.contextmanager
 def _importer(config: Config) -> Iterator[Callable[[Sequence[tuple[int, str]]], list[Verdict]]]:
     """Through the running daemon when there is one, else straight into the store."""
@@ -288,12 +524,14 @@ def _importer(config: Config) -> Iterator[Callable[[Sequence[tuple[int, str]]], 
     if client.answers():
         yield client.import_rows
         return
-    env = Environment(data_dir(config, os.environ), map_size_bytes=config.storage.map_size_gib << 30)
-    try:
+    folder = data_dir(config, os.environ)
+    with contextlib.ExitStack() as stack:
+        env = Environment(folder, map_size_bytes=config.storage.map_size_gib << 30)
+        stack.callback(env.close)
+        suppression = Suppression.open(suppression_path(config, os.environ, folder))
+        stack.callback(suppression.close)
         now = make_clock(config.daemon, env)
-        yield lambda rows: trio.run(import_rows, env, rows, now())
-    finally:
-        env.close()
+        yield lambda rows: trio.run(import_rows, env, rows, now(), suppression)
 
 
 def _write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
@@ -307,7 +545,7 @@ def _write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
 
 
 def _show_verdicts(verdicts: Sequence[Verdict], path: Path) -> None:
-    kinds = ("added", "known", "duplicate", "unsupported", "invalid")
+    kinds = ("added", "known", "duplicate", "forgotten", "unsupported", "invalid")
     counts = {kind: sum(one.verdict == kind for one in verdicts) for kind in kinds}
     out.print(", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count) or "no rows", highlight=False)
     for one in [one for one in verdicts if one.verdict in ("invalid", "unsupported")][:10]:

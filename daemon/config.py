@@ -157,6 +157,9 @@ class LogConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
 
 class DaemonConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     data_dir: str = ""
+    suppression_file: str = ""
+    """Who was forgotten and must not come back, as keyed hashes. Empty: beside the data directory, since no backup of
+    that may hold it."""
     drain_seconds: Seconds = 20.0
     switch_interval_seconds: Seconds = 0.0005
     """``sys.setswitchinterval``: a busy thread otherwise costs each engine call 5 ms."""
@@ -353,6 +356,16 @@ def data_dir(config: Config, environ: Mapping[str, str]) -> Path:
     """Setting or flag, else $POKEDEXD_DATA_DIR, else systemd's $STATE_DIRECTORY, else under the home folder."""
     stated = config.daemon.data_dir or environ.get("POKEDEXD_DATA_DIR") or _first_folder(environ, "STATE_DIRECTORY")
     return Path(stated).expanduser() if stated else Path.home() / ".local" / "share" / "pokedexd"
+
+
+def suppression_path(config: Config, environ: Mapping[str, str], data: Path) -> Path:
+    """As set, else in systemd's second $STATE_DIRECTORY, else beside the data directory."""
+    if config.daemon.suppression_file:
+        return Path(config.daemon.suppression_file).expanduser()
+    folders = [folder for folder in environ.get("STATE_DIRECTORY", "").split(":") if folder]
+    if len(folders) > 1:
+        return Path(folders[1]) / "suppression"
+    return data.with_name(data.name + ".suppression")
 
 
 def admin_socket_path(config: Config, environ: Mapping[str, str], data: Path) -> Path:

@@ -11,6 +11,8 @@ from pathlib import Path
 import structlog
 
 from daemon.config import Config, Loaded, reloadable
+from daemon.dead_letters import DeadLetters
+from daemon.forgetting import Forgetting, Report
 from daemon.importing import Verdict, import_accounts, import_rows
 from daemon.logs import set_level
 from daemon.metrics import Metrics
@@ -18,7 +20,7 @@ from daemon.pipeline import Pipeline, Stores
 from daemon.readiness import Readiness, ready_answer
 from daemon.web.views import instant
 from proto.api import AdminStatus, BudgetStatus, ReadyAnswer
-from proto.errors import ConfigError
+from proto.errors import ConfigError, Unavailable
 from proto.ids import AccountKey
 from proto.records import DEFAULT_TENANT, AuditEvent
 from stores.ledger import Standing
@@ -48,6 +50,9 @@ class Control:
         self._stores, self._searcher, self._pipeline = stores, searcher, pipeline
         self._readiness, self._metrics, self._now = readiness, metrics, now
         self._started = time.monotonic()
+        self.letters = DeadLetters(stores.env, now=now)
+        self.forgetting: Forgetting | None = None
+        """There once the indexes are open."""
 
     @property
     def config(self) -> Config:
@@ -100,12 +105,18 @@ class Control:
         return applied, needs_restart
 
     async def import_rows(self, rows: Sequence[tuple[int, str]]) -> list[Verdict]:
-        verdicts = await import_rows(self._stores.env, rows, self._now())
+        verdicts = await import_rows(self._stores.env, rows, self._now(), self._stores.suppression)
         await self._audit("import", f"{sum(one.verdict == 'added' for one in verdicts)} of {len(verdicts)} rows added")
         return verdicts
 
     async def schedule_accounts(self, keys: Sequence[AccountKey]) -> int:
-        return await import_accounts(self._stores.env, keys, self._now())
+        return await import_accounts(self._stores.env, keys, self._now(), self._stores.suppression)
+
+    async def forget(self, references: Sequence[str]) -> list[Report]:
+        """Erases and suppresses accounts. Raises Malformed, and Unavailable while the indexes are not open yet."""
+        if self.forgetting is None:
+            raise Unavailable("the indexes are still being opened; try again once /readyz answers 200")
+        return await self.forgetting.forget(references)
 
     def searchable(self) -> int:
         """Creators that search can return now."""

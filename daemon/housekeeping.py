@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import structlog
 import trio
 
+from actors.policy import Policy
 from daemon.indexing import COMPACT_EVERY, IndexKeeper
 from daemon.pipeline import Stores
-from proto.ids import AccountKey
+from proto.ids import AccountKey, Platform
 from proto.messages import AccountUpserted
 from proto.records import AuditEvent
 from stores.env import Txn
@@ -21,7 +22,7 @@ from stores.work import Work, enqueue
 log = structlog.get_logger("housekeeping")
 
 EMBEDDED_WITH = "embedded_with"
-"""Meta entry: the model whose vectors every account has or is on its way to have."""
+"""Meta entry: under which model and policy every account was embedded or is on its way to be."""
 
 REEMBED_PAGE = 1_000
 AUDIT_BATCH = 500
@@ -29,18 +30,27 @@ IDLE_SECONDS = 0.5
 """How often it is looked whether the daemon is idle."""
 
 
-async def reembed_all(stores: Stores, model_id: str, now: Callable[[], float]) -> None:
-    """Puts every account back to the Embedder when the model is another than before (or has come back).
+async def reembed_all(
+    stores: Stores, model_id: str, policies: Mapping[Platform, Policy], now: Callable[[], float]
+) -> None:
+    """Puts every account back to the Embedder when the model, or what may be derived, is other than before.
 
-    The work is durable; the Sweeper sends it. Without a model it is noted that accounts go unembedded.
+    The work is durable; the Sweeper sends it. Without a model (``model_id`` empty) it is noted that accounts go
+    unembedded, and vectors are only taken away.
     """
-    if await stores.catalog.meta(EMBEDDED_WITH) == model_id:
+    denied = sorted(platform.value for platform, policy in policies.items() if not policy.derives)
+    mark = " without ".join([model_id, *denied])
+    before = await stores.catalog.meta(EMBEDDED_WITH)
+    if before == mark:
         return
     after: AccountKey | None = None
-    while model_id and (keys := await stores.catalog.account_keys(after, REEMBED_PAGE)):
+    wanted = bool(model_id) or bool(denied)
+    while wanted and (keys := await stores.catalog.account_keys(after, REEMBED_PAGE)):
         after = keys[-1]
         await stores.env.write(partial(_enqueue_all, keys=keys, now=now()))
-    await stores.catalog.put_meta(EMBEDDED_WITH, model_id)
+    if after is not None:
+        log.info("every account is computed anew", model=model_id, nothing_derived_of=", ".join(denied))
+    await stores.catalog.put_meta(EMBEDDED_WITH, mark)
 
 
 def _enqueue_all(txn: Txn, keys: Sequence[AccountKey], now: float) -> None:

@@ -18,6 +18,7 @@ from proto.records import Job, JobKind, Priority
 from stores.catalog import find_by_handle, get_account
 from stores.env import Environment, Txn
 from stores.schedule import find_job, put_job
+from stores.suppression import Suppression
 
 CHANNEL_ID = re.compile(r"UC[A-Za-z0-9_-]{21}[AQgw]")
 """Shape of a channel id (platform-apis 1.1)."""
@@ -38,7 +39,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     line: int
     value: str
     verdict: str
-    """``added``, ``known``, ``duplicate``, ``unsupported`` or ``invalid``."""
+    """``added``, ``known``, ``duplicate``, ``forgotten``, ``unsupported`` or ``invalid``."""
     detail: str = ""
 
 
@@ -48,6 +49,11 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     platform: Platform
     kind: JobKind
     entity: str
+
+    @property
+    def name(self) -> str:
+        """The platform's id, or the handle without what marks it as one."""
+        return self.entity.removeprefix("user/")
 
     @property
     def account_key(self) -> AccountKey | None:
@@ -79,16 +85,22 @@ def parse_reference(text: str) -> Reference:
     return _of_platform(Platform.YOUTUBE, text)
 
 
-async def import_rows(env: Environment, rows: Iterable[tuple[int, str]], now: float) -> list[Verdict]:
-    """Schedules every account that is new; durable before it returns. The same file again changes nothing."""
+async def import_rows(
+    env: Environment, rows: Iterable[tuple[int, str]], now: float, suppression: Suppression
+) -> list[Verdict]:
+    """Schedules every account that is new; durable before it returns. The same file again changes nothing.
+
+    Who asked to be forgotten is not taken in.
+    """
     parsed = [_parsed(line, text) for line, text in rows]
     verdicts: list[Verdict] = []
     for begin in range(0, len(parsed), 1_000):
-        verdicts += await env.write(partial(_schedule, parsed=parsed[begin : begin + 1_000], now=now), synced=True)
+        change = partial(_schedule, parsed=parsed[begin : begin + 1_000], now=now, suppression=suppression)
+        verdicts += await env.write(change, synced=True)
     return _mark_duplicates(verdicts, [reference for _, reference in parsed])
 
 
-async def import_accounts(env: Environment, keys: Sequence[AccountKey], now: float) -> int:
+async def import_accounts(env: Environment, keys: Sequence[AccountKey], now: float, suppression: Suppression) -> int:
     """Schedules accounts known by their platform ids; returns how many were new."""
     references = [
         Reference(platform=Platform(key.partition(":")[0]), kind=JobKind.PROFILE, entity=key.partition(":")[2])
@@ -97,7 +109,7 @@ async def import_accounts(env: Environment, keys: Sequence[AccountKey], now: flo
     added = 0
     for begin in range(0, len(references), 1_000):
         part = [(Verdict(line=0, value="", verdict="added"), one) for one in references[begin : begin + 1_000]]
-        verdicts = await env.write(partial(_schedule, parsed=part, now=now), synced=True)
+        verdicts = await env.write(partial(_schedule, parsed=part, now=now, suppression=suppression), synced=True)
         added += sum(one.verdict == "added" for one in verdicts)
     return added
 
@@ -110,10 +122,14 @@ def _parsed(line: int, text: str) -> tuple[Verdict, Reference | None]:
         return Verdict(line=line, value=text[:200], verdict=kind, detail=str(error)), None
 
 
-def _schedule(txn: Txn, parsed: Sequence[tuple[Verdict, Reference | None]], now: float) -> list[Verdict]:
+def _schedule(
+    txn: Txn, parsed: Sequence[tuple[Verdict, Reference | None]], now: float, suppression: Suppression
+) -> list[Verdict]:
     verdicts = []
     for verdict, reference in parsed:
-        if reference is not None and _known(txn, reference):
+        if reference is not None and suppression.contains(reference.platform, reference.name):
+            verdict = msgspec.structs.replace(verdict, verdict="forgotten", detail="asked to be forgotten")
+        elif reference is not None and _known(txn, reference):
             verdict = msgspec.structs.replace(verdict, verdict="known")
         elif reference is not None:
             put_job(txn, _job(reference, int(now)))

@@ -113,9 +113,14 @@ class IndexKeeper:
         documents, removed = await self.text.count(), self.text.removed
         wanted = removed > (0 if documents < COMPACT_ALWAYS_BELOW else COMPACT_SHARE * documents)
         if wanted:
-            await self.text.replace(self._documents(), await self._catalog.index_sequence())
+            await self.rewrite_text()
         self._readiness.set(KEYWORD_SEARCH, "ok", detail="compact")
         return wanted
+
+    async def rewrite_text(self) -> None:
+        """Writes the text index anew from the store: nothing stays in its files that is not in the store."""
+        assert self.text is not None
+        await self.text.replace(self._documents(), await self._catalog.index_sequence())
 
     def note_change(self) -> None:
         """The index is being written to again."""

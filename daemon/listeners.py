@@ -64,13 +64,14 @@ async def open_listeners(
         path = Path(config.http.socket)
         await serve(create_app(public, any_host=True), _open(lambda: unix_listener(path), str(path)))
     await serve(
-        create_admin(_admin_services(config, control, metrics), trusted=True),
+        create_admin(_admin_services(config, control, metrics), trusted=True, letters=control.letters),
         _open(lambda: unix_listener(admin_socket), str(admin_socket)),
     )
     admin_url = ""
     if config.admin.port >= 0:
         admin = _open(lambda: tcp_listener("127.0.0.1", config.admin.port), f"127.0.0.1:{config.admin.port}")
-        await serve(create_admin(_admin_services(config, control, metrics), trusted=False), admin)
+        services = _admin_services(config, control, metrics)
+        await serve(create_admin(services, trusted=False, letters=control.letters), admin)
         admin_url = f"http://127.0.0.1:{admin.getsockname()[1]}"
     host = f"[{config.http.host}]" if ":" in config.http.host else config.http.host
     return Listening(
@@ -119,6 +120,7 @@ def _admin_services(config: Config, control: Control, metrics: Metrics) -> Admin
         registry=metrics.registry,
         reload=control.reload,
         import_rows=control.import_rows,
+        forget=control.forget,
         allowed_hosts=lambda: control.config.http.allowed_hosts,
         key=_admin_key(config),
         max_body_bytes=config.http.max_body_bytes,

@@ -21,6 +21,8 @@ from actors.lane import Lane
 from actors.limiter import Limiter
 from actors.normaliser import Normaliser
 from actors.platforms.adapter import PlatformAdapter
+from actors.policy import policies
+from actors.reaper import Reaper
 from actors.scheduler import Scheduler
 from actors.sweeper import Sweeper
 from daemon.config import Config
@@ -40,6 +42,7 @@ from stores.ledger import Ledger
 from stores.ports import TextIndex, VectorIndex
 from stores.raw import RawStore
 from stores.schedule import PackRule, Schedule
+from stores.suppression import Suppression
 from stores.work import Work
 
 T = TypeVar("T")
@@ -85,6 +88,7 @@ class Stores(msgspec.Struct, kw_only=True, frozen=True):
     work: Work
     ledger: Ledger
     journal: Journal
+    suppression: Suppression
 
 
 class Indexes(msgspec.Struct, kw_only=True, frozen=True):
@@ -93,6 +97,8 @@ class Indexes(msgspec.Struct, kw_only=True, frozen=True):
     text: TextIndex
     fields: Mapping[str, VectorIndex]
     columns: Columns
+    turn: trio.Lock
+    """Held by whoever brings the indexes up to the store, from reading it until they are written."""
 
 
 class Learned(msgspec.Struct, kw_only=True, frozen=True):
@@ -163,7 +169,8 @@ class Pipeline:
             )
         for stage, channel in self._work.items():
             board[stage.value] = StageEntry(stage.value, channel.depth)
-        board["sweeper"] = StageEntry("sweeper", lambda: 0)
+        for name in ("sweeper", "reaper"):
+            board[name] = StageEntry(name, lambda: 0)
         return board
 
     def alive(self) -> bool:
@@ -177,6 +184,7 @@ class Pipeline:
         for platform in self._adapters:
             self._start_lane(nursery, platform, stop)
         self._start_sweeper(nursery, stop)
+        self._start_reaper(nursery, stop)
         for pipes in (self._work, self._due, self._permitted):
             _close_senders(pipes)
 
@@ -195,6 +203,7 @@ class Pipeline:
                 niche_names=lambda creator: niche_words(creator, learned.taxonomy),
                 recent_items=self._config.platforms.youtube.recent_items,
                 batch=INDEXER_CAPACITY,
+                turn=indexes.turn,
                 meter=meter,
             )
 
@@ -203,6 +212,7 @@ class Pipeline:
     def _start_middle(self, nursery: trio.Nursery, learned: Learned) -> None:
         stores, config = self._stores, self._config
         recent_items, batch = config.platforms.youtube.recent_items, config.pipeline.batch
+        rules = policies(config.platforms.youtube.derived_data)
 
         def common() -> dict[str, Any]:
             return {"env": stores.env, "work": stores.work, "now": self._now, "batch": batch}
@@ -216,6 +226,7 @@ class Pipeline:
                 outbox,
                 raw=stores.raw,
                 adapters=self._adapters,
+                suppression=stores.suppression,
                 visits_of=visit_policies(config),
                 backfill_items={
                     Platform.YOUTUBE: config.platforms.youtube.backfill_items,
@@ -231,6 +242,7 @@ class Pipeline:
                 outbox,
                 catalog=stores.catalog,
                 model=learned.embedding,
+                policies=rules,
                 threads=learned.threads,
                 recent_items=recent_items,
                 meter=meter,
@@ -245,6 +257,7 @@ class Pipeline:
                 inbox(Stage.AGGREGATOR),
                 outbox,
                 catalog=stores.catalog,
+                policies=rules,
                 threads=learned.threads,
                 recent_items=recent_items,
                 meter=meter,
@@ -258,6 +271,7 @@ class Pipeline:
                 catalog=stores.catalog,
                 classifier=learned.classifier,
                 taxonomy=learned.taxonomy,
+                policies=rules,
                 threads=learned.threads,
                 recent_items=recent_items,
                 meter=meter,
@@ -354,6 +368,20 @@ class Pipeline:
             )
 
         nursery.start_soon(supervise, entry, make, RestartPolicy(), list(clones.values()))
+
+    def _start_reaper(self, nursery: trio.Nursery, stop: trio.Event) -> None:
+        def make(meter: Meter, outbox: Outbox[AnyWork]) -> Actor:
+            return Reaper(
+                outbox,
+                env=self._stores.env,
+                journal=self._stores.journal,
+                policies=policies(self._config.platforms.youtube.derived_data),
+                now=self._now,
+                stop=stop,
+                meter=meter,
+            )
+
+        self._spawn_to(nursery, "reaper", make, self._work[Stage.EMBEDDER])
 
     def _spawn(self, nursery: trio.Nursery, name: str, make: Callable[[Meter], Actor]) -> None:
         entry = self.board[name]

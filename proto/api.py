@@ -185,6 +185,31 @@ class AdminStatus(Body):
     index: dict[str, str]
 
 
+class DeadLetterView(Body):
+    """Secrets are masked in ``detail`` and ``request``."""
+
+    letter_id: str
+    stage: str
+    entity: str
+    reason: str
+    detail: str
+    request: str
+    first_seen_at: str
+    last_seen_at: str
+    count: int
+    replay: str
+    """The command that tries it again; empty when this version cannot read what the letter holds."""
+
+
+class DeadLetterPage(Body):
+    """Letters in the order of their ids."""
+
+    letters: list[DeadLetterView]
+    total: int
+    """Of the reason asked for, over all pages."""
+    cursor: str | None
+
+
 class Problem(Body, omit_defaults=True):
     """RFC 9457 problem details."""
 

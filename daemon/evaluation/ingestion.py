@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -54,6 +54,7 @@ from stores.journal import Journal
 from stores.ledger import Budget, Ledger
 from stores.raw import RawStore
 from stores.schedule import Schedule, plan_job
+from stores.suppression import Suppression
 from stores.windows import Window
 from stores.work import Work, complete
 
@@ -298,8 +299,13 @@ class Run:
     ) -> AsyncIterator[Flow]:
         env = Environment(self._folder, map_size_bytes=MAP_BYTES, run_sync=self._threads, durable=False)
         try:
-            async with httpx2.AsyncClient(transport=InProcess(platform), base_url="http://platform") as client:
-                flow = Flow(env, client, self, limits, made_tokens(tokens, calls), self._policy)
+            async with (
+                AsyncExitStack() as stack,
+                httpx2.AsyncClient(transport=InProcess(platform), base_url="http://platform") as client,
+            ):
+                nobody = Suppression.open(self._folder / "suppression")
+                stack.callback(nobody.close)
+                flow = Flow(env, client, self, limits, made_tokens(tokens, calls), self._policy, nobody)
                 async with trio.open_nursery() as nursery:
                     flow.start(nursery)
                     yield flow
@@ -372,9 +378,10 @@ class Flow:
         limits: Mapping[str, int],
         tokens: Sequence[GraphToken],
         policy: VisitPolicy,
+        suppression: Suppression,
     ) -> None:
         self.env, self.schedule, self.work = env, Schedule(env), Work(env)
-        self._run, self._policy = run, policy
+        self._run, self._policy, self._suppression = run, policy, suppression
         self.schedule.release_all()
         budgets = [Budget(platform=Platform.YOUTUBE, bucket=name, units=units) for name, units in limits.items()]
         budgets += [
@@ -412,6 +419,7 @@ class Flow:
             work=self.work,
             adapters=self._adapters,
             now=self._run.now,
+            suppression=self._suppression,
             visits_of=policies_of(self._policy),
             backfill_items={Platform.YOUTUBE: 50, Platform.INSTAGRAM: 25},
             batch=64,

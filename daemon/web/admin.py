@@ -10,7 +10,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from quart import Response, request
 from quart_trio import QuartTrio
 
+from daemon.dead_letters import DeadLetters
 from daemon.web import guard, problems
+from daemon.web.params import only_known
 from daemon.web.problems import problem
 from daemon.web.search import json_response
 from daemon.web.services import AdminServices
@@ -24,7 +26,11 @@ class Reloaded(msgspec.Struct):
     needs_restart: list[str]
 
 
-def create_admin(services: AdminServices, *, trusted: bool) -> QuartTrio:
+def json_response_of(found: object) -> Response:
+    return Response(msgspec.json.encode(found), content_type="application/json")
+
+
+def create_admin(services: AdminServices, *, trusted: bool, letters: DeadLetters | None = None) -> QuartTrio:
     """``trusted``: the unix socket. On TCP a key is asked for; without one configured only reading is allowed."""
     app = QuartTrio("daemon.web.admin", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = services.max_body_bytes
@@ -72,6 +78,31 @@ def create_admin(services: AdminServices, *, trusted: bool) -> QuartTrio:
             rows = msgspec.json.decode(await request.get_data(), type=list[tuple[int, str]])
         except msgspec.DecodeError as error:
             raise Malformed(f"the body is not a list of [line, text]: {error}") from error
-        return Response(msgspec.json.encode(await services.import_rows(rows)), content_type="application/json")
+        return json_response_of(await services.import_rows(rows))
 
+    @app.post("/v1/forget")
+    async def forget() -> Response:
+        """Body: a JSON list of accounts (keys, ids, handles or URLs); answer: what was erased of each."""
+        try:
+            references = msgspec.json.decode(await request.get_data(), type=list[str])
+        except msgspec.DecodeError as error:
+            raise Malformed(f"the body is not a list of accounts: {error}") from error
+        return json_response_of(await services.forget(references))
+
+    if letters is not None:
+        _add_dead_letters(app, letters)
     return app
+
+
+def _add_dead_letters(app: QuartTrio, letters: DeadLetters) -> None:
+    @app.get("/v1/dead-letters")
+    async def dead_letters() -> Response:
+        only_known(request.args, ("reason", "cursor"))
+        return json_response(
+            await letters.page(reason=request.args.get("reason", ""), cursor=request.args.get("cursor", ""))
+        )
+
+    @app.post("/v1/dead-letters/<letter_id>/replay")
+    async def replay(letter_id: str) -> Response:
+        """Answer: the letter, which is gone."""
+        return json_response(await letters.replay(letter_id))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -13,9 +14,18 @@ from proto.ids import Platform, account_key
 from proto.records import JobKind
 from stores.env import Environment
 from stores.schedule import Schedule
+from stores.suppression import Suppression
 
 NOW = 1_790_000_000.0
 ID, OTHER_ID = "UC" + "a" * 21 + "A", "UC" + "b" * 21 + "Q"
+
+
+@pytest.fixture
+def nobody(tmp_path: Path) -> Iterator[Suppression]:
+    """Nobody has asked to be forgotten yet."""
+    opened = Suppression.open(tmp_path / "suppression")
+    yield opened
+    opened.close()
 
 
 def listed(tmp_path: Path, content: str | bytes, name: str = "list.csv") -> list[tuple[int, str]]:
@@ -135,15 +145,19 @@ def test_a_json_line_may_be_just_a_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line", ["null", "true", "1.5", "NaN", "[]", "{}", '{"id": null}', '{"id": true}', '{"id": ["abc"]}']
 )
-async def test_json_that_names_nobody_schedules_nobody(tmp_path: Path, env: Environment, line: str) -> None:
+async def test_json_that_names_nobody_schedules_nobody(
+    tmp_path: Path, env: Environment, line: str, nobody: Suppression
+) -> None:
     rows = listed(tmp_path, f'{line}\n"@name"\n', "list.jsonl")
-    assert short(await import_rows(env, rows, NOW)) == [(1, "invalid"), (2, "added")]
+    assert short(await import_rows(env, rows, NOW, nobody)) == [(1, "invalid"), (2, "added")]
 
 
 @pytest.mark.parametrize("broken", ['{"id": "UC', "{]", "[" * 100_000, "9" * 10_000, "\x00"])
-async def test_a_broken_json_line_is_one_invalid_row(tmp_path: Path, env: Environment, broken: str) -> None:
+async def test_a_broken_json_line_is_one_invalid_row(
+    tmp_path: Path, env: Environment, broken: str, nobody: Suppression
+) -> None:
     rows = listed(tmp_path, f'"@one"\n{broken}\n"@two"\n', "list.jsonl")
-    assert short(await import_rows(env, rows, NOW)) == [(1, "added"), (2, "invalid"), (3, "added")]
+    assert short(await import_rows(env, rows, NOW, nobody)) == [(1, "added"), (2, "invalid"), (3, "added")]
 
 
 @pytest.mark.parametrize("separator", ["\u2028", "\x85", "\x0b", "\x1c"])
@@ -194,17 +208,19 @@ def test_a_file_without_rows_is_no_error(tmp_path: Path, name: str, content: str
     ids=["huge", "huge and open", "open quote", "open quote and comma", "nul", "quote inside"],
 )
 @pytest.mark.parametrize("header", ["", "id,note\n"])
-async def test_a_broken_csv_row_costs_no_other_row(tmp_path: Path, env: Environment, header: str, broken: str) -> None:
+async def test_a_broken_csv_row_costs_no_other_row(
+    tmp_path: Path, env: Environment, header: str, broken: str, nobody: Suppression
+) -> None:
     rows = listed(tmp_path, f"{header}@one\n{broken}\n@two\n@three\n")
     first = 2 if header else 1
     assert [line for line, _ in rows] == [first, first + 1, first + 2, first + 3]
-    verdicts = {one.line: one.verdict for one in await import_rows(env, rows, NOW)}
+    verdicts = {one.line: one.verdict for one in await import_rows(env, rows, NOW, nobody)}
     assert [verdicts.pop(line) for line in (first, first + 2, first + 3)] == ["added"] * 3
 
 
-async def test_every_verdict_can_be_written_down(tmp_path: Path, env: Environment) -> None:
+async def test_every_verdict_can_be_written_down(tmp_path: Path, env: Environment, nobody: Suppression) -> None:
     rows = listed(tmp_path, '"\\ud800abc"\n"a\\u0000b"\n' + "x" * 100_000 + "\n", "list.jsonl")
-    verdicts = await import_rows(env, rows, NOW)
+    verdicts = await import_rows(env, rows, NOW, nobody)
     assert short(verdicts) == [(1, "invalid"), (2, "invalid"), (3, "invalid")]
     assert len(msgspec.json.encode(verdicts)) < 2_000
 
@@ -212,8 +228,8 @@ async def test_every_verdict_can_be_written_down(tmp_path: Path, env: Environmen
 # what becomes of the rows
 
 
-async def test_a_new_account_is_due_at_once(env: Environment) -> None:
-    await import_rows(env, [(1, ID), (2, "@name"), (3, "instagram:some.name")], NOW)
+async def test_a_new_account_is_due_at_once(env: Environment, nobody: Suppression) -> None:
+    await import_rows(env, [(1, ID), (2, "@name"), (3, "instagram:some.name")], NOW, nobody)
     schedule = Schedule(env)
     profile = await schedule.get(Platform.YOUTUBE, JobKind.PROFILE, ID)
     lookup = await schedule.get(Platform.YOUTUBE, JobKind.LOOKUP, "@name")
@@ -223,9 +239,9 @@ async def test_a_new_account_is_due_at_once(env: Environment) -> None:
     assert {profile.due_at, lookup.due_at, instagram.due_at} == {int(NOW)}
 
 
-async def test_every_row_gets_its_verdict_in_order(env: Environment) -> None:
+async def test_every_row_gets_its_verdict_in_order(env: Environment, nobody: Suppression) -> None:
     rows = [(1, ID), (3, "two words"), (4, "tiktok:someone"), (5, ID), (9, OTHER_ID)]
-    verdicts = await import_rows(env, rows, NOW)
+    verdicts = await import_rows(env, rows, NOW, nobody)
     assert [(one.line, one.value, one.verdict) for one in verdicts] == [
         (1, ID, "added"),
         (3, "two words", "invalid"),
@@ -238,39 +254,53 @@ async def test_every_row_gets_its_verdict_in_order(env: Environment) -> None:
     assert verdicts[2].detail
 
 
-async def test_one_account_named_in_two_ways_is_a_duplicate(env: Environment) -> None:
+async def test_one_account_named_in_two_ways_is_a_duplicate(env: Environment, nobody: Suppression) -> None:
     rows = [(1, ID), (2, f"https://www.youtube.com/channel/{ID}"), (3, "@Name"), (4, "https://youtube.com/@name")]
-    assert short(await import_rows(env, rows, NOW)) == [(1, "added"), (2, "duplicate"), (3, "added"), (4, "duplicate")]
+    assert short(await import_rows(env, rows, NOW, nobody)) == [
+        (1, "added"),
+        (2, "duplicate"),
+        (3, "added"),
+        (4, "duplicate"),
+    ]
 
 
-async def test_ids_that_differ_in_case_are_two_accounts(env: Environment) -> None:
-    verdicts = await import_rows(env, [(1, ID), (2, ID.replace("a", "A"))], NOW)
+async def test_ids_that_differ_in_case_are_two_accounts(env: Environment, nobody: Suppression) -> None:
+    verdicts = await import_rows(env, [(1, ID), (2, ID.replace("a", "A"))], NOW, nobody)
     assert short(verdicts) == [(1, "added"), (2, "added")]
 
 
-async def test_the_same_list_again_changes_nothing(env: Environment) -> None:
+async def test_the_same_list_again_changes_nothing(env: Environment, nobody: Suppression) -> None:
     rows = [(1, ID), (2, "@name"), (3, "two words")]
-    await import_rows(env, rows, NOW)
-    again = await import_rows(env, rows, NOW + 1_000)
+    await import_rows(env, rows, NOW, nobody)
+    again = await import_rows(env, rows, NOW + 1_000, nobody)
     assert short(again) == [(1, "known"), (2, "known"), (3, "invalid")]
     job = await Schedule(env).get(Platform.YOUTUBE, JobKind.PROFILE, ID)
     assert job and job.due_at == int(NOW)
 
 
-async def test_a_list_of_several_transactions_loses_and_doubles_nothing(env: Environment) -> None:
+async def test_a_list_of_several_transactions_loses_and_doubles_nothing(env: Environment, nobody: Suppression) -> None:
     rows = [(number, f"@name{number % 2_100}") for number in range(1, 2_501)]
-    verdicts = await import_rows(env, rows, NOW)
+    verdicts = await import_rows(env, rows, NOW, nobody)
     assert [one.line for one in verdicts] == [line for line, _ in rows]
     assert [one.verdict for one in verdicts] == ["added"] * 2_100 + ["duplicate"] * 400
     assert await Schedule(env).pending() == 2_100
 
 
-async def test_an_empty_list_is_no_error(env: Environment) -> None:
-    assert await import_rows(env, [], NOW) == []
+async def test_an_empty_list_is_no_error(env: Environment, nobody: Suppression) -> None:
+    assert await import_rows(env, [], NOW, nobody) == []
 
 
-async def test_accounts_known_by_key_are_counted_when_new(env: Environment) -> None:
+async def test_accounts_known_by_key_are_counted_when_new(env: Environment, nobody: Suppression) -> None:
     keys = [account_key(Platform.YOUTUBE, one) for one in (ID, OTHER_ID)]
-    assert await import_accounts(env, keys[:1], NOW) == 1
-    assert await import_accounts(env, keys, NOW) == 1
-    assert await import_accounts(env, keys, NOW) == 0
+    assert await import_accounts(env, keys[:1], NOW, nobody) == 1
+    assert await import_accounts(env, keys, NOW, nobody) == 1
+    assert await import_accounts(env, keys, NOW, nobody) == 0
+
+
+async def test_who_was_forgotten_is_not_taken_in(env: Environment, nobody: Suppression) -> None:
+    nobody.add([(Platform.YOUTUBE, ID), (Platform.YOUTUBE, "@gone"), (Platform.INSTAGRAM, "@some.name")])
+    named = [ID, f"https://www.youtube.com/channel/{ID}", "@Gone", "youtube.com/user/gone", "instagram:some.name"]
+    verdicts = await import_rows(env, [*enumerate(named, 1), (6, OTHER_ID), (7, "instagram:gone")], NOW, nobody)
+    assert short(verdicts) == [(line, "forgotten") for line in range(1, 6)] + [(6, "added"), (7, "added")]
+    assert await Schedule(env).pending() == 2
+    assert await import_accounts(env, [account_key(Platform.YOUTUBE, ID)], NOW, nobody) == 0

@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 from prometheus_client import CollectorRegistry, Gauge
 
+from daemon.forgetting import Report
 from daemon.importing import Verdict
 from daemon.web.services import AdminServices, CreatorWithAccounts, PublicServices
 from proto.api import AdminStatus, Counts, DependencyStatus, ReadyAnswer, StageStatus
+from proto.errors import Malformed
 from proto.ids import AccountKey, CreatorId, Platform, Row
 from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount, Enrichment
 from stores.ports import Addend, RankedHit, SearchPage, SearchQuery
@@ -165,6 +167,11 @@ class Steering:
         self.imported += rows
         return [Verdict(line=line, value=text, verdict="added") for line, text in rows]
 
+    async def forget(self, references: Sequence[str]) -> list[Report]:
+        if "nonsense!" in references:
+            raise Malformed("'nonsense!' names no account")
+        return [Report(alias="00ff", known=True, suppressed=True, removed={"accounts": 1}) for _ in references]
+
     def services(self, key: str = "") -> AdminServices:
         return AdminServices(
             status=self.status,
@@ -172,6 +179,7 @@ class Steering:
             registry=self.registry,
             reload=self.reload,
             import_rows=self.import_rows,
+            forget=self.forget,
             allowed_hosts=list,
             key=key,
             max_body_bytes=10_000,

@@ -69,7 +69,7 @@ async def test_without_a_key_tcp_only_answers_questions(connect: Connect) -> Non
     http = await connect(create_admin(steering.services(), trusted=False))
     for path in ("/healthz", "/v1/status", "/metrics"):
         assert (await http.get(path)).status_code == 200
-    for path in ("/v1/reload", "/v1/import"):
+    for path in ("/v1/reload", "/v1/import", "/v1/forget"):
         reply = await http.post(path, headers=BEARER, content=b"[]")
         assert (reply.status_code, problem(reply)["code"]) == (403, "key_required")
     assert steering.reloads == 0
@@ -104,3 +104,16 @@ async def test_rebinding_is_refused_on_tcp_and_no_matter_on_the_unix_socket(conn
     assert steering.reloads == 0
     unix = await connect(create_admin(steering.services(), trusted=True))
     assert (await unix.post("/v1/reload", headers=foreign)).status_code == 200
+
+
+async def test_forgetting_tells_what_was_erased(connect: Connect) -> None:
+    http = await connect(create_admin(Steering().services(), trusted=True))
+    reply = await http.post("/v1/forget", content=b'["@ana", "youtube:UC1"]')
+    assert [(one["alias"], one["removed"]) for one in reply.json()] == [("00ff", {"accounts": 1})] * 2
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'"@ana"', b"[1]", b'["nonsense!"]'])
+async def test_a_body_that_names_nobody_to_forget_is_refused(connect: Connect, body: bytes) -> None:
+    http = await connect(create_admin(Steering().services(), trusted=True))
+    reply = await http.post("/v1/forget", content=body)
+    assert (reply.status_code, problem(reply)["code"]) == (400, "malformed")

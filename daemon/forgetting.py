@@ -1,0 +1,363 @@
+"""Forgetting a person: suppressed first, then erased from the store and the indexes, until no byte of them is left.
+
+The order is what survives a crash: once the suppression is on the disk nobody is taken in again; the mark that is
+written with the first piece of the erasure lets the next start finish it; the wish for a compact store outlives both.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import lmdb
+import msgspec
+import numpy as np
+import trio
+
+from daemon.clock import make_clock
+from daemon.config import DaemonConfig
+from daemon.importing import parse_reference
+from proto.errors import Unavailable
+from proto.ids import AccountKey, CreatorId, Platform, Row, account_key
+from proto.messages import CreatorResolved
+from proto.records import DEFAULT_TENANT, AuditEvent, CreatorAccount, JobKind
+from stores.blocking import Blocking
+from stores.catalog import INDEX_SEQUENCE, find_by_handle, get_account
+from stores.codec import encode, pack_id, unpack_id
+from stores.columns import UNKNOWN, Columns
+from stores.env import Environment, Txn
+from stores.erasure import (
+    MENTIONED_IN,
+    Erased,
+    Mark,
+    Subject,
+    erase_account,
+    mark_erasure,
+    marked_erasures,
+    mentions,
+    scrub,
+    unmark_erasure,
+    write_anew,
+)
+from stores.files import sync_folder, write_atomic
+from stores.journal import AUDIT_NUMBER
+from stores.ports import TextIndex, Vector, VectorIndex
+from stores.suppression import Suppression
+from stores.work import enqueue
+
+MENTIONS_PAGE = 2_000
+"""Rows searched for names in one snapshot."""
+COMPACT_WANTED = "store.compact-wanted"
+"""File in the data directory: pages of the store may still hold what was erased."""
+COMPACT_COPY = "store.compact"
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What became of one request to be forgotten. It does not name whom it is about."""
+
+    alias: str
+    """Keyed hash that stands for the account in the audit trail."""
+    known: bool
+    """Whether anything was held under that account."""
+    suppressed: bool
+    """False when it had been before."""
+    removed: dict[str, int] = {}
+    """Database → rows."""
+    creator_gone: bool = False
+    compact_at_start: bool = True
+    """Freed and inner pages of the store hold bytes until the next start writes it anew (`compact_store`)."""
+
+
+class ErasableIndexes(Protocol):
+    """What answers searches, as far as an erasure needs it."""
+
+    turn: trio.Lock
+    """Held while the store and the indexes lose somebody: the Indexer must not put back what it read before."""
+
+    async def drop_row(self, row: Row) -> None:
+        """No search returns it any more."""
+
+    async def rewrite(self, checkpoint: int) -> None:
+        """No byte of dropped rows stays in the files. ``checkpoint``: index sequence that the store has reached."""
+
+
+class ClosedIndexes:
+    """Nobody has them open, so they go altogether; the next start builds them from the store."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.turn = folder, trio.Lock()
+
+    async def drop_row(self, row: Row) -> None:
+        del row
+
+    async def rewrite(self, checkpoint: int) -> None:
+        del checkpoint
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class OpenIndexes:
+    """Those of a running daemon. ``rewrite_text`` builds the text index anew from the store; ``folder`` holds the
+    graphs, of which those that are not open in ``fields`` are dropped, since they can be rebuilt."""
+
+    def __init__(
+        self,
+        *,
+        text: TextIndex,
+        fields: Mapping[str, VectorIndex],
+        dims: int,
+        columns: Columns,
+        folder: Path,
+        rewrite_text: Callable[[], Awaitable[None]],
+        turn: trio.Lock,
+        threads: Blocking,
+    ) -> None:
+        self._text, self._fields, self._dims, self._columns = text, fields, dims, columns
+        self._folder, self._rewrite_text, self.turn, self._threads = folder, rewrite_text, turn, threads
+
+    async def drop_row(self, row: Row) -> None:
+        """Text and columns forget the creator; its slot in each graph, which stays, gets another vector first."""
+        _hide_row(self._columns, row)
+        await self._text.delete([row])
+        for index in self._fields.values():
+            await index.upsert([row], _any_vector(row, self._dims))
+            await index.delete([row])
+
+    async def rewrite(self, checkpoint: int) -> None:
+        await self._text.commit(checkpoint)
+        await self._rewrite_text()
+        for index in self._fields.values():
+            await index.save(checkpoint)
+        await self._threads.call(_drop_unopened, self._folder, set(self._fields))
+
+
+class Forgetting:
+    """Erases accounts from a store that is open, and from the indexes over it."""
+
+    def __init__(
+        self,
+        *,
+        env: Environment,
+        data_dir: Path,
+        suppression: Suppression,
+        indexes: ErasableIndexes,
+        threads: Blocking,
+        now: Callable[[], float],
+    ) -> None:
+        self._env, self._data_dir, self._suppression, self._indexes = env, data_dir, suppression, indexes
+        self._threads, self._now = threads, now
+
+    async def forget(self, references: Sequence[str]) -> list[Report]:
+        """Account keys, ids, handles or URLs, as in imports; one report each. Raises Malformed for any that is none,
+        before anything is done, and Unavailable when the suppression cannot be written."""
+        marks = [Mark(subject=await self._subject(text)) for text in references]
+        reports = []
+        for mark in marks:
+            added = await self._threads.call(self._suppression.add, _names_of(mark.subject))
+            report = Report(alias=mark.subject.alias, known=False, suppressed=bool(added))
+            await self._erase(mark, report)
+            reports.append(report)
+        await self._clean(marks)
+        return reports
+
+    async def resume(self) -> int:
+        """Finishes what a crash cut short; returns how many erasures that were. For the start, before the flow."""
+        marks = await self._env.read(marked_erasures)
+        for mark in marks:
+            await self._erase(mark, Report(alias=mark.subject.alias, known=True, suppressed=False))
+        if marks:
+            await self._clean(marks)
+        return len(marks)
+
+    async def _subject(self, text: str) -> Subject:
+        account = await self._env.read(lambda txn: _find(txn, text))
+        if account is not None:
+            platform, user_id, handle = account.platform, account.platform_user_id, account.handle
+        else:
+            platform, user_id, handle = _named(text)
+        name = user_id or "@" + handle
+        return Subject(
+            platform=platform, user_id=user_id, handle=handle, alias=self._suppression.alias((platform, name))
+        )
+
+    async def _erase(self, mark: Mark, report: Report) -> None:
+        """Out of the store, then out of what answers searches."""
+        await self._threads.call(write_atomic, self._data_dir / COMPACT_WANTED, b"")
+        async with self._indexes.turn:
+            await self._erase_stored(mark, report)
+            if mark.row is not None:
+                await self._indexes.drop_row(mark.row)
+        await self._scrub(mark.subject, report)
+        report.known = report.known or bool(report.removed)
+
+    async def _erase_stored(self, mark: Mark, report: Report) -> None:
+        while True:
+            erased = await self._env.write(partial(_erase_piece, mark=mark, now=self._now()), synced=True)
+            for database, rows in erased.removed.items():
+                report.removed[database] = report.removed.get(database, 0) + rows
+            mark.row = erased.row if erased.row is not None else mark.row
+            report.creator_gone = report.creator_gone or erased.creator_gone
+            if erased.done:
+                return
+
+    async def _scrub(self, subject: Subject, report: Report) -> None:
+        for database in MENTIONED_IN:
+            after: bytes | None = b""
+            while after is not None:
+                keys, after = await self._env.read(
+                    partial(mentions, database=database, subject=subject, after=after, limit=MENTIONS_PAGE)
+                )
+                if keys:
+                    met = await self._env.write(partial(scrub, database=database, subject=subject, keys=keys))
+                    report.removed[database] = report.removed.get(database, 0) + met
+
+    async def _clean(self, marks: Sequence[Mark]) -> None:
+        """No byte stays in the index files; then the erasures are done, and are noted without a name."""
+        if any(mark.row is not None for mark in marks):
+            async with self._indexes.turn:
+                await self._indexes.rewrite(await self._env.read(lambda txn: txn.counter(INDEX_SEQUENCE)))
+        subjects = [mark.subject for mark in marks]
+        await self._env.write(partial(_finish, subjects=subjects, now=int(self._now())), synced=True)
+
+
+def forget_offline(
+    data_dir: Path, suppression: Suppression, references: Sequence[str], *, map_size_bytes: int, daemon: DaemonConfig
+) -> list[Report]:
+    """Blocking; without a daemon: the indexes go, and the store is written anew at once.
+
+    Raises StoreBusy while a daemon has the data directory, Malformed for a reference that is none.
+    """
+    env = Environment(data_dir, map_size_bytes=map_size_bytes)
+    try:
+        forgetting = Forgetting(
+            env=env,
+            data_dir=data_dir,
+            suppression=suppression,
+            indexes=ClosedIndexes(data_dir / "indexes"),
+            threads=Blocking("forgetting", 1, trio.to_thread.run_sync),
+            now=make_clock(daemon, env),
+        )
+        reports = trio.run(forgetting.forget, references)
+    finally:
+        env.close()
+    compacted = compact_store(data_dir, map_size_bytes=map_size_bytes)
+    return [msgspec.structs.replace(report, compact_at_start=not compacted) for report in reports]
+
+
+def compact_store(data_dir: Path, *, map_size_bytes: int = 64 << 30) -> bool:
+    """Before the store is opened: writes it anew, without a trace of deleted rows, where an erasure asked for that.
+
+    Blocking; needs as much free disk as the store has data, and the data directory for itself. Returns whether it was
+    done. Raises StoreBusy, or Unavailable when the disk does not have room; the store is then as it was.
+    """
+    wanted, copy = data_dir / COMPACT_WANTED, data_dir / COMPACT_COPY
+    if not wanted.exists():
+        shutil.rmtree(copy, ignore_errors=True)
+        return False
+    env = Environment(data_dir, map_size_bytes=map_size_bytes)  # holds the directory until the copy is in place
+    try:
+        if not _unfinished(env):
+            _replace_store(env, data_dir / "store", copy, map_size_bytes)
+            wanted.unlink()
+            sync_folder(data_dir)
+            return True
+        return False
+    except (OSError, lmdb.Error) as error:
+        raise Unavailable(f"{data_dir}: the store cannot be compacted: {error}") from error
+    finally:
+        env.close()
+        shutil.rmtree(copy, ignore_errors=True)
+
+
+def _unfinished(env: Environment) -> int:
+    """Erasures that are to be finished first: what they are about is still in the store."""
+    with env.snapshot() as txn:
+        return len(marked_erasures(txn))
+
+
+def _replace_store(env: Environment, store: Path, copy: Path, map_size_bytes: int) -> None:
+    """LMDB keeps the old file, by now nameless, until it is closed; nothing is written to it any more."""
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir(mode=0o700)
+    write_anew(env, copy, map_size_bytes=map_size_bytes)
+    (copy / "data.mdb").replace(store / "data.mdb")
+    sync_folder(store)
+
+
+def _find(txn: Txn, text: str) -> CreatorAccount | None:
+    """By its key, or by what an import would take."""
+    if text.partition(":")[0] in set(Platform):
+        account = get_account(txn, AccountKey(text))
+        if account is not None:
+            return account
+    platform, user_id, handle = _named(text)
+    key = account_key(platform, user_id) if user_id else find_by_handle(txn, platform, handle)
+    return get_account(txn, key) if key is not None else None
+
+
+def _named(text: str) -> tuple[Platform, str, str]:
+    """Platform, id and handle, one of the latter empty. Raises Malformed."""
+    prefix, _, rest = text.strip().partition(":")
+    if prefix == Platform.INSTAGRAM.value and rest.isdigit():
+        return Platform.INSTAGRAM, rest, ""  # an id: usernames may be digits too, but a key is what was asked for
+    reference = parse_reference(text)
+    if reference.kind is JobKind.PROFILE:
+        return reference.platform, reference.entity, ""
+    return reference.platform, "", reference.entity.removeprefix("user/").lstrip("@")
+
+
+def _names_of(subject: Subject) -> list[tuple[Platform, str]]:
+    names = [subject.user_id] if subject.user_id else []
+    if subject.handle:
+        names.append("@" + subject.handle.lstrip("@"))
+    return [(subject.platform, name) for name in names]
+
+
+def _erase_piece(txn: Txn, mark: Mark, now: float) -> Erased:
+    """One piece, and with it the mark that has it finished."""
+    subject = mark.subject
+    erased = erase_account(txn, subject.key, handle=subject.handle, now=now)
+    row = erased.row if erased.row is not None else mark.row
+    mark_erasure(txn, Mark(subject=subject, row=row))
+    return erased
+
+
+def _finish(txn: Txn, subjects: Sequence[Subject], now: int) -> None:
+    """A creator that goes on with other accounts is computed and indexed anew, whoever indexed it meanwhile."""
+    marks = {mark.subject.alias: mark for mark in marked_erasures(txn)}
+    for subject in subjects:
+        mark = marks.get(subject.alias)
+        stored = txn.get("rows", mark.row.to_bytes(4, "big")) if mark is not None and mark.row is not None else None
+        if stored is not None:
+            enqueue(txn, CreatorResolved(creator_id=CreatorId(unpack_id(stored))), now)
+        unmark_erasure(txn, subject)
+        _audit(txn, f"forgotten: erased-{subject.alias} ({subject.platform.value})", now)
+
+
+def _audit(txn: Txn, detail: str, now: int) -> None:
+    entry = AuditEvent(at=now, tenant_id=DEFAULT_TENANT, actor="operator", action="erasure", detail=detail)
+    txn.put("audit", pack_id(txn.add(AUDIT_NUMBER)), encode(entry))
+
+
+def _hide_row(columns: Columns, row: Row) -> None:
+    if row < len(columns.present):
+        columns.present[row] = False
+        columns.followers[row] = UNKNOWN
+        columns.quality[row] = 0.0
+        columns.creator_id[row] = 0
+
+
+def _any_vector(row: Row, dims: int) -> Vector:
+    """A direction that says nothing, another for each row so that graphs do not clump: (1, dims), unit length."""
+    vector = np.random.default_rng(row).standard_normal((1, dims)).astype(np.float32)
+    unit: Vector = vector / np.linalg.norm(vector)
+    return unit
+
+
+def _drop_unopened(folder: Path, opened: set[str]) -> None:
+    """Graphs that nobody has open would keep the vector; the next start builds them from the store."""
+    for path in folder.glob("*.hnsw*"):
+        if path.name.partition(".")[0] not in opened:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,623 @@
+"""Taking somebody, or what may be kept no longer, out of every database. Functions of a transaction, in bounded pieces.
+
+`HANDLED` and `UNTOUCHED` together name every database of the environment: a new one has to be put into either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import msgspec
+
+from proto.ids import AccountKey, CreatorId, Platform, RawId, Row, account_key, split_account_key
+from proto.messages import AccountUpserted, AnyWork, CreatorResolved, Stage
+from proto.records import (
+    AuditEvent,
+    ContentItem,
+    Creator,
+    CreatorAccount,
+    DeadLetter,
+    Event,
+    IdentityLink,
+    Job,
+    JobKind,
+    Priority,
+)
+from stores.catalog import (
+    ACCOUNTS,
+    CREATORS,
+    _free_handle,
+    _handle_key,
+    accounts_of,
+    get_account,
+    get_creator,
+    put_creator,
+    write_account,
+)
+from stores.codec import decode, encode, pack_id, unpack_id
+from stores.content import ITEMS, Months, _block, _key, months_of, remove_items
+from stores.env import DATABASES, Environment, Txn
+from stores.raw import drop_raw
+from stores.schedule import find_job, plan_job, put_job, settle_job
+from stores.work import ROWS, enqueue
+
+HANDLED = frozenset(
+    (
+        "accounts",
+        "account_by_handle",
+        "account_by_creator",
+        "creators",
+        "rows",
+        "content",
+        "content_months",
+        "metrics",
+        "account_vectors",
+        "embeddings",
+        "raw",
+        "raw_by_account",
+        "schedule",
+        "schedule_due",
+        "schedule_by_account",
+        "leases",
+        "work",
+        "dead_letters",
+        "identity_links",
+        "index_log",
+        "index_sequence",
+        "audit",
+        "events",
+    )
+)
+UNTOUCHED = frozenset(("ledger", "tenants", "meta"))
+"""Budgets, tenants and settings speak of no account; what `mark_erasure` keeps in ``meta`` is taken out by itself."""
+
+PIECES = 500
+"""Jobs, months of content, raw pages and snapshots taken out in one transaction at most."""
+COPIED = 10_000
+"""Rows copied in one transaction when the store is written anew."""
+MENTIONED_IN = ("dead_letters", "events", "audit")
+"""Databases whose texts may name an account; the latter two keep their rows, with a keyed hash in place of the name."""
+
+_MARK = b"erasure:"
+_STAGES = list(Stage)
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Who is to be erased. Either of id and handle may be empty; ``alias`` stands in their place in what stays."""
+
+    platform: Platform
+    user_id: str
+    handle: str
+    alias: str
+
+    @property
+    def key(self) -> AccountKey:
+        return account_key(self.platform, self.user_id)
+
+
+class Mark(msgspec.Struct, kw_only=True, array_like=True):
+    """An erasure that has begun and is to be finished, whatever happens in between."""
+
+    subject: Subject
+    row: Row | None = None
+    """Of the creator it was part of: what the indexes hold of it."""
+
+
+class Erased(msgspec.Struct, kw_only=True):
+    """What one piece took out."""
+
+    removed: dict[str, int] = {}
+    """Database → rows."""
+    creator_id: CreatorId | None = None
+    row: Row | None = None
+    creator_gone: bool = False
+    done: bool = True
+    """False while there is more: call again."""
+
+    def note(self, database: str, rows: int = 1) -> None:
+        if rows:
+            self.removed[database] = self.removed.get(database, 0) + rows
+
+    @property
+    def pieces(self) -> int:
+        return sum(self.removed.values())
+
+
+class Expired(msgspec.Struct, kw_only=True):
+    """What was too old of one account."""
+
+    fields: bool = False
+    items: int = 0
+    raw_pages: int = 0
+    snapshots: int = 0
+    vectors: int = 0
+    refreshed: int = 0
+    """Jobs brought forward, so that what nears its end is read again."""
+    following: AnyWork | None = None
+    """Stored work that computes the account's creator anew."""
+
+    @property
+    def erased(self) -> bool:
+        return bool(self.fields or self.items or self.raw_pages or self.snapshots or self.vectors)
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What of one account is too old; 0 for no limit. Instants in epoch seconds, days since 1970-01-01 UTC."""
+
+    fields_before: int
+    """Read before this: fields, items, raw pages, vectors."""
+    refresh_before: int
+    statistics_before: int
+    """Day of the oldest snapshot that stays."""
+    derives: bool
+    asked_by_handle: bool
+    """Whether jobs must keep the handle, since the platform finds nobody by id."""
+
+
+def mark_erasure(txn: Txn, mark: Mark) -> None:
+    txn.put("meta", _MARK + mark.subject.alias.encode(), msgspec.msgpack.encode(mark))
+
+
+def marked_erasures(txn: Txn) -> list[Mark]:
+    """Those not finished, in the order of their aliases."""
+    return [msgspec.msgpack.decode(value, type=Mark) for _, value in txn.scan("meta", _MARK)]
+
+
+def unmark_erasure(txn: Txn, subject: Subject) -> None:
+    txn.delete("meta", _MARK + subject.alias.encode())
+
+
+def erase_account(txn: Txn, key: AccountKey, *, handle: str = "", now: float = 0.0, limit: int = PIECES) -> Erased:
+    """Takes an account out of every database but `MENTIONED_IN`, about ``limit`` rows at a time.
+
+    The account, its creator and all work on them go in the first piece, so nothing half-erased is ever seen or worked
+    on. A creator that has other accounts loses everything computed and is made anew of those.
+    """
+    erased = Erased()
+    account = get_account(txn, key)
+    if account is not None:
+        _remove_account(txn, account, erased, now)
+    _remove_lookups(txn, key, handle or (account.handle if account else ""), erased)
+    for stage in (Stage.EMBEDDER, Stage.IDENTITY):
+        _remove_work(txn, stage, key, erased)
+    _remove_prefixed(txn, "account_vectors", key, erased, limit)
+    _remove_jobs(txn, key, erased, limit)
+    _remove_content(txn, key, erased, limit)
+    _remove_raw(txn, key, erased, limit)
+    _remove_prefixed(txn, "metrics", key, erased, limit)
+    erased.done = erased.pieces < limit
+    return erased
+
+
+def erase_expired(txn: Txn, key: AccountKey, limits: Limits, now: float) -> Expired:
+    """Takes out what of an account is too old, and brings forward the jobs that read again what soon will be.
+
+    The account itself stays, under its id alone, so that it can be read again; its creator forgets what it was
+    computed to be until the stages have computed it anew from what is left.
+    """
+    account = get_account(txn, key)
+    if account is None:
+        return Expired()
+    items = _items(txn, key) if limits.refresh_before or limits.fields_before else []
+    expired = _expired(txn, account, items, limits, int(now))
+    for job in _to_read_again(txn, account, items, limits, int(now)):
+        put_job(txn, job)
+    if expired.items:
+        remove_items(txn, key, [item.content_id for item in items if item.fetched_at < limits.fields_before])
+    for raw_id in _old_raw(txn, key, limits.fields_before):
+        _remove_work(txn, Stage.NORMALISER, raw_id, Erased())
+        drop_raw(txn, RawId(raw_id))
+    for snapshot in _old_snapshots(txn, key, limits.statistics_before):
+        txn.delete("metrics", snapshot)
+    for vector in _old_vectors(txn, account, limits):
+        txn.delete("account_vectors", vector)
+    if expired.fields:
+        _blank_account(txn, account, keep_job_handles=limits.asked_by_handle)
+    if expired.fields or expired.items or expired.vectors:
+        expired.following = _compute_anew(txn, account, now, blank=bool(expired.fields or expired.vectors))
+    return expired
+
+
+def expired_of(txn: Txn, key: AccountKey, limits: Limits, now: float) -> Expired:
+    """What `erase_expired` would do. Reads only."""
+    account = get_account(txn, key)
+    if account is None:
+        return Expired()
+    items = _items(txn, key) if limits.refresh_before or limits.fields_before else []
+    return _expired(txn, account, items, limits, int(now))
+
+
+def _expired(txn: Txn, account: CreatorAccount, items: Sequence[ContentItem], limits: Limits, now: int) -> Expired:
+    return Expired(
+        fields=_fields_expired(account, limits),
+        items=sum(item.fetched_at < limits.fields_before for item in items),
+        raw_pages=len(_old_raw(txn, account.key, limits.fields_before)),
+        snapshots=len(_old_snapshots(txn, account.key, limits.statistics_before)),
+        vectors=len(_old_vectors(txn, account, limits)),
+        refreshed=len(_to_read_again(txn, account, items, limits, now)),
+    )
+
+
+def mentions(txn: Txn, database: str, subject: Subject, after: bytes, limit: int) -> tuple[list[bytes], bytes | None]:
+    """Keys in one of `MENTIONED_IN` that name the subject, of ``limit`` rows behind ``after``, and where to go on."""
+    names = _names(subject)
+    found: list[bytes] = []
+    last: bytes | None = None
+    pairs = zip(txn.scan(database, start=after + b"\0" if after else None), range(limit), strict=False)
+    for (key, value), number in pairs:
+        last = key if number == limit - 1 else None
+        if names is not None and names.search(_text(value)):
+            found.append(key)
+    return found, last
+
+
+def scrub(txn: Txn, database: str, subject: Subject, keys: Iterable[bytes]) -> int:
+    """Removes these dead letters, or puts the alias in place of the name in these rows; returns how many it met."""
+    names = _names(subject)
+    count = 0
+    for key in keys:
+        value = txn.get(database, key)
+        if value is None or names is None:
+            continue
+        count += 1
+        if database == "dead_letters":
+            txn.delete(database, key)
+        else:
+            txn.put(database, key, encode(_scrubbed(database, value, lambda text: _hide(text, names, subject))))
+    return count
+
+
+def expire_letters(txn: Txn, platform: Platform, before: int) -> int:
+    """Removes dead letters of a platform last seen before an instant: they quote what it said. Returns how many."""
+    name = platform.value.encode()
+    letters = ((key, decode(DeadLetter, value)) for key, value in txn.scan("dead_letters") if name in value)
+    old = [key for key, letter in letters if letter.last_seen_at < before]
+    for key in old:
+        txn.delete("dead_letters", key)
+    return len(old)
+
+
+def write_anew(env: Environment, folder: Path, *, map_size_bytes: int) -> None:
+    """Blocking: a store in an empty folder with nothing but the live rows of this one, durable on return.
+
+    LMDB's own compacting copy drops freed pages but keeps its tree as it is, and the inner pages of a tree go on
+    holding keys as separators long after the rows were deleted (seen with LMDB 0.9.36: in 200 of 200 erasures).
+    Raises lmdb.Error or OSError when the disk does not have room.
+    """
+    fresh = lmdb.open(
+        str(folder), map_size=map_size_bytes, max_dbs=len(DATABASES), sync=False, metasync=False, mode=0o600
+    )
+    try:
+        for database in DATABASES:
+            _copy_rows(env, fresh, database)
+        fresh.sync(True)
+    finally:
+        fresh.close()
+
+
+def _copy_rows(env: Environment, fresh: Any, database: str) -> None:
+    handle = fresh.open_db(database.encode())
+    with env.snapshot() as txn:
+        rows = txn.scan(database)
+        while page := list(islice(rows, COPIED)):
+            with fresh.begin(write=True, db=handle) as target:
+                for key, value in page:
+                    target.put(key, value, append=True)
+
+
+def _remove_account(txn: Txn, account: CreatorAccount, erased: Erased, now: float) -> None:
+    key = account.key
+    if txn.get("account_by_handle", _handle_key(account.platform, account.handle)) == key.encode():
+        _free_handle(txn, account)
+        erased.note("account_by_handle")
+    if account.creator_id is not None:
+        _remove_from_creator(txn, account, account.creator_id, erased, now)
+    erased.note("identity_links", txn.delete("identity_links", key.encode()))
+    txn.delete("accounts", key.encode())
+    txn.add(ACCOUNTS, -1)
+    erased.note("accounts")
+
+
+def _remove_from_creator(txn: Txn, account: CreatorAccount, creator_id: CreatorId, erased: Erased, now: float) -> None:
+    """The creator goes with its only account; one with others is blanked and made anew."""
+    packed = pack_id(creator_id)
+    erased.note("account_by_creator", txn.delete("account_by_creator", packed + account.key.encode()))
+    creator = get_creator(txn, creator_id)
+    if creator is None:
+        return
+    erased.creator_id, erased.row = creator_id, creator.row
+    for stage in (Stage.AGGREGATOR, Stage.ENRICHER, Stage.INDEXER):
+        _remove_work(txn, stage, str(creator_id), erased)
+    for database_key in _keys(txn, "embeddings", packed):
+        txn.delete("embeddings", database_key)
+        erased.note("embeddings")
+    others = accounts_of(txn, creator_id)
+    if others:
+        put_creator(txn, _blank(creator, [one.key for one in others]))
+        for one in others:
+            _hide_in_link(txn, one.key, account)
+        enqueue(txn, CreatorResolved(creator_id=creator_id), now)
+        return
+    _remove_creator(txn, creator, erased)
+
+
+def _remove_creator(txn: Txn, creator: Creator, erased: Erased) -> None:
+    packed = pack_id(creator.creator_id)
+    sequence = txn.get("index_sequence", packed)
+    if sequence is not None:
+        txn.delete("index_sequence", packed)
+        txn.delete("index_log", sequence)
+        erased.note("index_log")
+    txn.delete("rows", creator.row.to_bytes(4, "big"))
+    txn.delete("creators", packed)
+    txn.add(CREATORS, -1)
+    erased.note("creators")
+    erased.creator_gone = True
+
+
+def _hide_in_link(txn: Txn, key: AccountKey, account: CreatorAccount) -> None:
+    """Another account's evidence may name the one that goes."""
+    stored = txn.get("identity_links", key.encode())
+    if stored is None:
+        return
+    link = decode(IdentityLink, stored)
+    names = _names_of(account.platform_user_id, account.handle)
+    link.evidence = [(what, weight) for what, weight in link.evidence if names is None or not names.search(what)]
+    txn.put("identity_links", key.encode(), encode(link))
+
+
+def _remove_lookups(txn: Txn, key: AccountKey, handle: str, erased: Erased) -> None:
+    """Imports that asked for the account by a name; they stand under it as daemon/importing.py writes it."""
+    platform, _ = split_account_key(key)
+    bare = handle.lstrip("@")
+    for entity in (bare, bare.casefold(), "@" + bare, "@" + bare.casefold(), f"user/{bare}") if bare else ():
+        job = find_job(txn, platform, JobKind.LOOKUP, entity)
+        if job is not None:
+            settle_job(txn, job, None)
+            erased.note("schedule")
+
+
+def _remove_jobs(txn: Txn, key: AccountKey, erased: Erased, limit: int) -> None:
+    for job in _jobs(txn, key, limit):
+        settle_job(txn, job, None)
+        erased.note("schedule")
+
+
+def _jobs(txn: Txn, key: AccountKey, limit: int) -> list[Job]:
+    """The account's jobs, leased ones included: those of its index, and those of its id that have none."""
+    platform, user_id = split_account_key(key)
+    prefix = key.encode() + b"\0"
+    kinds = list(JobKind)
+    indexed = [
+        (kinds[entry[len(prefix)]], entry[len(prefix) + 1 :].decode())
+        for entry in _keys(txn, "schedule_by_account", prefix, limit)
+    ]
+    wanted = dict.fromkeys(indexed + ([(kind, user_id) for kind in JobKind] if user_id else []))
+    found = (find_job(txn, platform, kind, entity) for kind, entity in wanted)
+    return [job for job in found if job is not None]
+
+
+def _remove_content(txn: Txn, key: AccountKey, erased: Erased, limit: int) -> None:
+    """Whole months, newest first; the list of months goes with the last of them."""
+    months = months_of(txn, key)
+    for month in months[-limit:]:
+        items = _block(txn, key, month)
+        txn.delete("content", _key(key, month))
+        txn.add(ITEMS, -len(items))
+        erased.note("content")
+    left = months[:-limit]
+    if left:
+        txn.put("content_months", key.encode(), encode(Months(months=left)))
+    else:
+        erased.note("content_months", txn.delete("content_months", key.encode()))
+
+
+def _remove_raw(txn: Txn, key: AccountKey, erased: Erased, limit: int) -> None:
+    prefix = key.encode() + b"\0"
+    for entry in _keys(txn, "raw_by_account", prefix, limit):
+        digest = entry[len(prefix) + 8 :]
+        _remove_work(txn, Stage.NORMALISER, digest.hex(), erased)
+        _remove_letters_of(txn, digest.hex(), erased)
+        txn.delete("raw", digest)
+        txn.delete("raw_by_account", entry)
+        erased.note("raw")
+
+
+def _remove_prefixed(txn: Txn, database: str, key: AccountKey, erased: Erased, limit: int) -> None:
+    for entry in _keys(txn, database, key.encode() + b"\0", limit):
+        txn.delete(database, entry)
+        erased.note(database)
+
+
+def _remove_work(txn: Txn, stage: Stage, entity: str, erased: Erased) -> None:
+    """Whatever its revision: a stage that has it in hand finds it done (key as in stores/work.py)."""
+    if txn.delete("work", bytes((_STAGES.index(stage),)) + entity.encode()):
+        txn.add(ROWS, -1)
+        erased.note("work")
+
+
+def _keys(txn: Txn, database: str, prefix: bytes, limit: int | None = None) -> list[bytes]:
+    keys: list[bytes] = []
+    for key, _ in txn.scan(database, prefix):
+        if len(keys) == limit:
+            break
+        keys.append(key)
+    return keys
+
+
+def _items(txn: Txn, key: AccountKey) -> list[ContentItem]:
+    return [item for month in months_of(txn, key) for item in _block(txn, key, month)]
+
+
+def _old_raw(txn: Txn, key: AccountKey, before: int) -> list[str]:
+    """Ids of pages read before an instant; the index is in the order of time."""
+    prefix = key.encode() + b"\0"
+    found: list[str] = []
+    for entry, _ in txn.scan("raw_by_account", prefix):
+        if unpack_id(entry[len(prefix) : len(prefix) + 8]) >= before:
+            break
+        found.append(entry[len(prefix) + 8 :].hex())
+    return found
+
+
+def _old_snapshots(txn: Txn, key: AccountKey, before_day: int) -> list[bytes]:
+    prefix = key.encode() + b"\0"
+    limit = prefix + before_day.to_bytes(3, "big")
+    found: list[bytes] = []
+    for entry, _ in txn.scan("metrics", prefix):
+        if entry >= limit:
+            break
+        found.append(entry)
+    return found
+
+
+def _old_vectors(txn: Txn, account: CreatorAccount, limits: Limits) -> list[bytes]:
+    """All of them once the texts have gone, or where nothing may be derived. The Embedder replaces single ones."""
+    if limits.derives and not _fields_expired(account, limits):
+        return []
+    return _keys(txn, "account_vectors", account.key.encode() + b"\0")
+
+
+def _fields_expired(account: CreatorAccount, limits: Limits) -> bool:
+    """An account that holds nothing was read at no time."""
+    return 0 < account.fetched_at < limits.fields_before
+
+
+def _to_read_again(
+    txn: Txn, account: CreatorAccount, items: Sequence[ContentItem], limits: Limits, now: int
+) -> list[Job]:
+    """Visits and revisits whose data nears its end, and that do not stand at the head of the queue yet.
+
+    Of items, only those that are kept fresh (they have a revisit); the others are left to expire.
+    """
+    jobs: list[Job] = []
+    if limits.fields_before <= account.fetched_at < limits.refresh_before:
+        jobs.append(_urgent(account, JobKind.PROFILE, account.platform_user_id, now))
+    for item in items:
+        if limits.fields_before <= item.fetched_at < limits.refresh_before:
+            revisit = _urgent(account, JobKind.REVISIT, item.content_id, now)
+            if find_job(txn, revisit.platform, revisit.kind, revisit.entity) is not None:
+                jobs.append(revisit)
+    standing = [(job, find_job(txn, job.platform, job.kind, job.entity)) for job in jobs]
+    return [job for job, old in standing if old is None or old.priority > job.priority or old.due_at > now]
+
+
+def _urgent(account: CreatorAccount, kind: JobKind, entity: str, now: int) -> Job:
+    return Job(
+        platform=account.platform,
+        kind=kind,
+        entity=entity,
+        account_key=account.key,
+        priority=Priority.RETENTION_EXPIRY,
+        due_at=now,
+        first=False,
+        handle=account.handle,
+    )
+
+
+def _blank_account(txn: Txn, account: CreatorAccount, *, keep_job_handles: bool) -> None:
+    """Leaves its id, where it belongs and how we treat it, so that it can be read again."""
+    _free_handle(txn, account)
+    for job in [] if keep_job_handles else _jobs(txn, account.key, PIECES):
+        plan_job(txn, msgspec.structs.replace(job, handle=""))
+    write_account(
+        txn,
+        CreatorAccount(
+            platform=account.platform,
+            platform_user_id=account.platform_user_id,
+            status=account.status,
+            creator_id=account.creator_id,
+            next_due_at=account.next_due_at,
+            misses=account.misses,
+            touched_at=account.touched_at,
+            feed_failures=account.feed_failures,
+            importance=account.importance,
+        ),
+    )
+
+
+def _compute_anew(txn: Txn, account: CreatorAccount, now: float, *, blank: bool) -> AnyWork:
+    """What was computed goes at once where its source has gone; the stages compute the rest from what is left."""
+    creator = get_creator(txn, account.creator_id) if account.creator_id is not None else None
+    if creator is not None and blank:
+        for stage in (Stage.AGGREGATOR, Stage.ENRICHER, Stage.INDEXER):
+            _remove_work(txn, stage, str(creator.creator_id), Erased())
+        for database_key in _keys(txn, "embeddings", pack_id(creator.creator_id)):
+            txn.delete("embeddings", database_key)
+        put_creator(txn, _blank(creator, creator.account_keys))
+    return enqueue(txn, AccountUpserted(account_key=account.key), now)
+
+
+def _blank(creator: Creator, account_keys: Sequence[AccountKey]) -> Creator:
+    """The same creator as if nothing had been computed of it yet."""
+    return Creator(
+        creator_id=creator.creator_id,
+        row=creator.row,
+        account_keys=list(account_keys),
+        identity_confidence=creator.identity_confidence,
+        created_at=creator.created_at,
+    )
+
+
+def _remove_letters_of(txn: Txn, raw_id: str, erased: Erased) -> None:
+    """Letters about a page by its id alone (identity as in stores/work.py)."""
+    for reason in ("malformed", "retries"):
+        identity = f"{Stage.NORMALISER.value}\0{raw_id}\0{reason}".encode()
+        letter_id = hashlib.blake2b(identity, digest_size=8).hexdigest()
+        erased.note("dead_letters", txn.delete("dead_letters", letter_id.encode()))
+
+
+def _names(subject: Subject) -> re.Pattern[str] | None:
+    return _names_of(subject.user_id, subject.handle)
+
+
+def _names_of(user_id: str, handle: str) -> re.Pattern[str] | None:
+    """Finds an id or handle that stands by itself: not within a longer one, in any case. None for no name at all."""
+    wanted = [re.escape(name) for name in (user_id, handle.lstrip("@")) if name]
+    if not wanted:
+        return None
+    return re.compile(rf"(?<![\w-])(?<!\w\.)@?(?:{'|'.join(wanted)})(?![\w-]|\.\w)", re.IGNORECASE)
+
+
+def _text(value: bytes) -> str:
+    """Every text in a stored record, those in its payload included."""
+    return "\n".join(_strings(msgspec.msgpack.decode(value[1:])))
+
+
+def _strings(found: Any) -> Iterator[str]:
+    if isinstance(found, str):
+        yield found
+    elif isinstance(found, bytes):
+        yield from _payload_strings(found)
+    elif isinstance(found, dict):
+        for name, one in found.items():
+            yield from _strings(name)
+            yield from _strings(one)
+    elif isinstance(found, list):
+        for one in found:
+            yield from _strings(one)
+
+
+def _payload_strings(payload: bytes) -> Iterator[str]:
+    try:
+        yield from _strings(msgspec.msgpack.decode(payload))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        yield payload.decode(errors="replace")
+
+
+def _scrubbed(database: str, value: bytes, hide: Callable[[str], str]) -> Event | AuditEvent:
+    if database == "events":
+        event = decode(Event, value)
+        return msgspec.structs.replace(event, subject=hide(event.subject), detail=hide(event.detail))
+    entry = decode(AuditEvent, value)
+    return msgspec.structs.replace(entry, detail=hide(entry.detail), actor=hide(entry.actor))
+
+
+def _hide(text: str, names: re.Pattern[str], subject: Subject) -> str:
+    return names.sub(f"erased-{subject.alias}", text)
