@@ -452,15 +452,13 @@ def _offline_store(config: Config) -> Iterator[Environment]:
 
 @contextlib.contextmanager
 def _who_is_forgotten(config: Config) -> Iterator[Callable[[AccountKey, str], bool]]:
-    """Whether an account, or the handle it goes by, must not be taken in. No journal is begun where there is none.
-
-    A demo keeps its journal inside its data directory.
-    """
-    folder = data_dir(config, os.environ)
-    paths = {suppression_path(config, os.environ, folder), folder / "suppression"}
-    with contextlib.ExitStack() as stack:
-        journals = [stack.enter_context(contextlib.closing(Suppression.open(path))) for path in paths if path.exists()]
-        yield lambda key, handle: any(journal.forbids(key, handle) for journal in journals)
+    """Whether an account, or the handle it goes by, must not be taken in. No journal is begun where there is none."""
+    path = suppression_path(config, os.environ, data_dir(config, os.environ))
+    if not path.exists():
+        yield lambda key, handle: False
+        return
+    with contextlib.closing(Suppression.open(path)) as journal:
+        yield journal.forbids
 
 
 async def _reprocess(

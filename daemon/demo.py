@@ -23,7 +23,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from daemon.app import Running, run_daemon
-from daemon.config import Loaded, load
+from daemon.config import Loaded, load, suppression_path
 from proto.api import ReadyAnswer
 from proto.errors import ConfigError, Malformed, Unavailable
 from proto.ids import Platform, account_key
@@ -257,7 +257,7 @@ async def run_demo(
     Without ``data`` everything lives in a temporary folder that goes with the demo.
     """
     with tempfile.TemporaryDirectory(prefix="pokedexd-demo-") as temporary:
-        folder = data or Path(temporary)
+        folder = data or Path(temporary) / "data"
         note = read_note(folder, world)
         console.print(f"making the world ({world.label}) …", highlight=False)
         async with simulator(world, note.started_at if world.live else None) as simulated:
@@ -324,7 +324,7 @@ async def _serve(
                     run_daemon,
                     settings,
                     data_dir=folder,
-                    suppression_file=folder / "suppression",
+                    suppression_file=suppression_path(settings.config, {}, folder),
                     admin_socket=folder / "admin.sock",
                     stop=stop,
                     reload=lambda: settings,
