@@ -455,7 +455,7 @@ def _who_is_forgotten(config: Config) -> Iterator[Callable[[AccountKey, str], bo
     """Whether an account, or the handle it goes by, must not be taken in. No journal is begun where there is none."""
     path = suppression_path(config, os.environ, data_dir(config, os.environ))
     if not path.exists():
-        yield lambda key, handle: False
+        yield lambda *_: False
         return
     with contextlib.closing(Suppression.open(path)) as journal:
         yield journal.forbids
