@@ -81,7 +81,7 @@ class Fetcher:
                     await self._silent.send(message)
 
     async def _fetch(self, permit: FetchPermitted) -> list[AnyWork]:
-        if self._lane.closed_because or self._stop.is_set():
+        if self._lane.closed_because or self._stop.is_set() or self._resting(permit.jobs):
             await self._schedule.release(permit.jobs)
             return []
         try:
@@ -94,9 +94,25 @@ class Fetcher:
             await self._disable(permit.jobs, error)
         except Rejected as error:
             return await self._rejected(permit.jobs, error)
-        except (Unavailable, Malformed) as error:
+        except Malformed as error:
             await self._try_later(permit.jobs, error)
+        except Unavailable as error:
+            await self._unanswered(permit.jobs, error)
         return []
+
+    def _resting(self, jobs: Sequence[Job]) -> bool:
+        return self._lane.held(self._adapter.cost(jobs[0].kind).buckets, self._now())
+
+    async def _unanswered(self, jobs: Sequence[Job], error: Unavailable) -> None:
+        """One call's failure is the jobs' own; when no call gets an answer it is the platform's, and the jobs wait."""
+        circuit, platform = self._lane.circuit, self._adapter.platform.value
+        if self._adapter.cost(jobs[0].kind).buckets:
+            if circuit.failed(self._now()):
+                await self._event("platform_down", "error", platform, f"no call is answered, the last: {error}")
+            if circuit.open:
+                await self._schedule.release(jobs)
+                return
+        await self._try_later(jobs, error)
 
     async def _perform(self, jobs: Sequence[Job], bucket: str) -> Fetched:
         """The call, repeated with jittered exponential backoff while the fault is a passing one."""
@@ -109,12 +125,22 @@ class Fetcher:
         return await self._call(jobs, bucket)
 
     async def _call(self, jobs: Sequence[Job], bucket: str) -> Fetched:
-        fetched = await self._adapter.perform(jobs, bucket)
+        try:
+            fetched = await self._adapter.perform(jobs, bucket)
+        except (Throttled, AuthFailed, Rejected):
+            await self._note_answer(jobs)
+            raise
+        await self._note_answer(jobs)
         for kind, detail in fetched.notes:
             await self._event(kind, "warning", self._adapter.platform.value, detail)
         if fetched.usage is not None:
             await self._ledger.note_usage(self._adapter.platform, bucket, fetched.usage, self._now())
         return fetched
+
+    async def _note_answer(self, jobs: Sequence[Job]) -> None:
+        """A feed that answers says nothing of the API."""
+        if self._adapter.cost(jobs[0].kind).buckets and self._lane.circuit.answered():
+            await self._event("platform_up", "info", self._adapter.platform.value, "calls are answered again")
 
     async def _pay_again(self, jobs: Sequence[Job]) -> str:
         """A repeated call costs again; returns the bucket that pays. Without budget the jobs wait like any others."""

@@ -1,9 +1,10 @@
-"""What the stages of one platform's lane share: its paces, which budgets rest, and whether it is open."""
+"""What the stages of one platform's lane share: its paces, which budgets rest, and whether the platform answers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from actors.circuit import Circuit
 from actors.token_bucket import TokenBucket
 
 
@@ -13,6 +14,7 @@ class Lane:
     def __init__(self, paces: Mapping[str, TokenBucket]) -> None:
         self.paces = paces
         self.closed_because = ""
+        self.circuit = Circuit()
         self._held: dict[str, float] = {}
 
     def hold(self, buckets: Sequence[str], until: float) -> None:
@@ -21,8 +23,10 @@ class Lane:
             self._held[bucket] = until
 
     def held(self, buckets: Sequence[str], now: float) -> bool:
-        """Whether every bucket that could pay rests; what costs nothing is never held."""
-        return bool(buckets) and all(self._held.get(bucket, 0.0) > now for bucket in buckets)
+        """Whether every bucket that could pay rests, or the platform does; what costs nothing is never held."""
+        if not buckets:
+            return False
+        return self.circuit.resting(now) or all(self._held.get(bucket, 0.0) > now for bucket in buckets)
 
     def penalise(self, now: float, seconds: float) -> None:
         """The platform said "slow down": nothing goes out for a while."""

@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 from actors.platforms.adapter import CallCost, Fetched, read_each
-from actors.platforms.feed_health import FeedHealth
+from actors.platforms.feed_health import FeedHealth, FeedNews
 from actors.platforms.youtube_feed import FeedEntry, parse_feed
 from actors.platforms.youtube_wire import (
     Channel,
@@ -71,6 +71,12 @@ _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
 _TERM = re.compile(r'"([^"]*)"|(\S+)')
 
 Reply = TypeVar("Reply")
+
+_NEWS = {
+    FeedNews.DOWN: "most feeds fail, the last with {reason}; the API is asked for an hour",
+    FeedNews.FAILING: "many feeds fail, the last with {reason}; the API is asked for those",
+    FeedNews.WELL: "feeds answer again",
+}
 
 
 class YouTubeAdapter:
@@ -134,9 +140,8 @@ class YouTubeAdapter:
         if self._feed_health.resting(now):
             return Fetched(pages=[], missing=[job])
         body, reason = await self._feed_body(job.entity)
-        notes = []
-        if self._feed_health.note(not reason, now):
-            notes.append(("feeds_down", f"most feeds fail, the last with {reason}; the API is asked for an hour"))
+        news = self._feed_health.note(not reason, now)
+        notes = [(news.value, _NEWS[news].format(reason=reason))] if news is not None else []
         if reason:
             return Fetched(pages=[], missing=[job], notes=notes)
         assert job.account_key is not None
