@@ -11,7 +11,7 @@ from actors.cadence import KEPT_ITEMS, VisitPolicy, activity_at, visits
 from actors.follow_ups import follow_ups
 from actors.platforms.adapter import PlatformAdapter
 from proto.errors import Malformed, NotFound
-from proto.ids import AccountKey, Platform
+from proto.ids import AccountKey, Platform, split_account_key
 from proto.messages import AccountUpserted, AnyWork, RawStored
 from proto.records import Activity, ContentItem, CreatorAccount, DeadLetter, Job, JobKind, Normalised, RawPage
 from stores.catalog import get_account, put_normalised, write_account
@@ -19,6 +19,7 @@ from stores.content import known_ids, recent_items
 from stores.env import Environment, Txn
 from stores.raw import RawStore, drop_raw, raw_id_of
 from stores.schedule import content_pending, plan_job, put_job
+from stores.subscriptions import count_polled
 from stores.suppression import Suppression
 from stores.work import Work, bury, complete, enqueue, put_dead_letter
 
@@ -49,6 +50,7 @@ class Normaliser:
         self._env, self._raw, self._work, self._adapters = env, raw, work, adapters
         self._visits, self._backfill_items, self._suppression = visits_of, backfill_items, suppression
         self._now, self._batch, self._meter = now, batch, meter
+        self._listening_since = int(now())
 
     async def run(self) -> None:
         async for messages in current_batches(self._inbox, self._batch, self._work):
@@ -97,6 +99,9 @@ class Normaliser:
         key, now = said.account_key, int(self._now())
         before = get_account(txn, key)
         known = known_ids(txn, key) if said.listed else {}
+        if page.kind in (JobKind.FEED, JobKind.UPLOADS):
+            found = [item for item in said.items if item.content_id not in known]
+            count_polled(txn, split_account_key(key)[1], found, now, listening_since=self._listening_since)
         changed = put_normalised(txn, said, page.fetched_at)
         if page.kind in (JobKind.UPLOADS, JobKind.FEED):
             _note_listing(txn, page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
@@ -12,11 +13,13 @@ import msgspec
 import structlog
 import trio
 
+from actors import Meter
 from actors.lane import Lane
 from actors.platforms.adapter import PlatformAdapter
 from actors.platforms.instagram import InstagramAdapter, Token
 from actors.platforms.youtube import YouTubeAdapter
 from actors.policy import policies
+from actors.subscriber import HubSettings, Subscriber
 from actors.token_bucket import TokenBucket
 from daemon.clock import make_clock
 from daemon.config import Config, InstagramToken, Loaded, YouTubeConfig, instagram_tokens, model_folder
@@ -44,6 +47,7 @@ from stores.ports import Vector
 from stores.raw import RawStore
 from stores.schedule import Schedule
 from stores.searcher import Searcher
+from stores.subscriptions import TOPICS
 from stores.suppression import Suppression
 from stores.windows import Window
 from stores.work import Work
@@ -99,8 +103,9 @@ async def run_daemon(
     with open_stores(config, data_dir, suppression_file, metrics, run_sync) as stores:
         now = make_clock(config.daemon, stores.env)
         stores.journal.ensure_default_tenant(int(now()))
-        async with open_adapters(config, now, readiness) as adapters:
-            parts = make_parts(config, stores, adapters, data_dir, readiness, now, run_sync)
+        async with open_client() as client:
+            adapters = make_adapters(config, client, now, readiness)
+            parts = make_parts(config, stores, adapters, client, data_dir, readiness, now, run_sync)
             control = Control(
                 loaded,
                 reload=reload,
@@ -251,6 +256,7 @@ def make_parts(
     config: Config,
     stores: Stores,
     adapters: Mapping[Platform, PlatformAdapter],
+    client: httpx2.AsyncClient,
     data_dir: Path,
     readiness: Readiness,
     now: Callable[[], float],
@@ -282,7 +288,15 @@ def make_parts(
         Platform.INSTAGRAM: {"api": instagram.requests_per_second},
     }
     lanes = {platform: Lane({name: pace_of(rate) for name, rate in paces[platform].items()}) for platform in adapters}
-    pipeline = Pipeline(config, stores=stores, adapters=adapters, lanes=lanes, now=now, seed=int(now()))
+    pipeline = Pipeline(
+        config,
+        stores=stores,
+        adapters=adapters,
+        lanes=lanes,
+        now=now,
+        seed=int(now()),
+        make_subscriber=subscriber_maker(config, stores, client, now),
+    )
     return Parts(
         config=config,
         data_dir=data_dir,
@@ -295,6 +309,38 @@ def make_parts(
         blocking=blocking,
         now=now,
     )
+
+
+def subscriber_maker(
+    config: Config, stores: Stores, client: httpx2.AsyncClient, now: Callable[[], float]
+) -> Callable[[Meter, trio.Event], Subscriber] | None:
+    """None where no hub pushes."""
+    youtube = config.platforms.youtube
+    if not (youtube.enabled and youtube.push_enabled):
+        return None
+    settings = HubSettings(
+        hub_url=youtube.push_hub_url,
+        topic_url=TOPICS[1],
+        callback_url=youtube.push_callback_url,
+        lease_seconds=youtube.push_lease_seconds,
+        max_subscriptions=youtube.push_max_subscriptions,
+        requests_per_second=youtube.push_requests_per_second,
+        timeout_seconds=youtube.push_timeout_seconds,
+    )
+
+    def make(meter: Meter, stop: trio.Event) -> Subscriber:
+        return Subscriber(
+            client,
+            settings,
+            env=stores.env,
+            journal=stores.journal,
+            now=now,
+            jitter=random.Random(),
+            stop=stop,
+            meter=meter,
+        )
+
+    return make
 
 
 def pace_of(requests_per_second: float) -> TokenBucket:
@@ -359,11 +405,20 @@ def _on_event(metrics: Metrics, event: Event) -> None:
 
 
 @asynccontextmanager
-async def open_adapters(
-    config: Config, now: Callable[[], float], readiness: Readiness
-) -> AsyncIterator[dict[Platform, PlatformAdapter]]:
-    """An adapter for each platform that is enabled and has a key."""
+async def open_client() -> AsyncIterator[httpx2.AsyncClient]:
+    """For calls to the platforms."""
     client = httpx2.AsyncClient(limits=CONNECTIONS, trust_env=False, timeout=httpx2.Timeout(10, connect=5, pool=60))
+    try:
+        yield client
+    finally:
+        with trio.move_on_after(2, shield=True):  # a peer that stopped answering must not hold up the end
+            await client.aclose()
+
+
+def make_adapters(
+    config: Config, client: httpx2.AsyncClient, now: Callable[[], float], readiness: Readiness
+) -> dict[Platform, PlatformAdapter]:
+    """An adapter for each platform that is enabled and has a key."""
     made = {
         Platform.YOUTUBE: _youtube_adapter(config.platforms.youtube, client, now),
         Platform.INSTAGRAM: _instagram_adapter(config, client, now),
@@ -373,11 +428,7 @@ async def open_adapters(
             readiness.set(platform.value, "off", detail=adapter)
         else:
             readiness.set(platform.value, "ok")
-    try:
-        yield {platform: adapter for platform, adapter in made.items() if not isinstance(adapter, str)}
-    finally:
-        with trio.move_on_after(2, shield=True):  # a peer that stopped answering must not hold up the end
-            await client.aclose()
+    return {platform: adapter for platform, adapter in made.items() if not isinstance(adapter, str)}
 
 
 def _youtube_adapter(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -76,6 +77,14 @@ class YouTubeConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     feeds_url: str = "https://www.youtube.com/feeds/videos.xml"
     feeds_per_second: Seconds = 5.0
     """Undocumented limits by address exist; 5 to 10 a second are borne."""
+    push_enabled: bool = False
+    push_hub_url: str = "https://pubsubhubbub.appspot.com/subscribe"
+    push_callback_url: str = ""
+    """Where the hub reaches this daemon's ``/websub/`` from outside."""
+    push_lease_seconds: Positive = 432_000
+    push_max_subscriptions: Positive = 10_000
+    push_requests_per_second: Seconds = 2.0
+    push_timeout_seconds: Seconds = 10.0
 
 
 class InstagramToken(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -333,8 +342,50 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             "platforms.youtube.derived_data",
             "must be stated for a live platform: 'granted' when YouTube's grant is held, else 'denied'",
         ),
+        *_push_checks(config),
     )
     return [(key, text) for wrong, key, text in checks if wrong]
+
+
+def _push_checks(config: Config) -> list[tuple[bool, str, str]]:
+    """(what is wrong, setting, words). The secret travels with the request, so that only loopback may do without TLS."""
+    youtube = config.platforms.youtube
+    if not youtube.push_enabled:
+        return []
+    callback = urlsplit_or_none(youtube.push_callback_url)
+    host = callback.hostname or "" if callback else ""
+    return [
+        (
+            not _safe_url(youtube.push_hub_url),
+            "platforms.youtube.push_hub_url",
+            f"{youtube.push_hub_url!r} is no https URL (http is for loopback)",
+        ),
+        (
+            not _safe_url(youtube.push_callback_url) or not youtube.push_callback_url.endswith("/websub/"),
+            "platforms.youtube.push_callback_url",
+            f"{youtube.push_callback_url!r} is not the https URL that ends in /websub/ under which the hub reaches us",
+        ),
+        (
+            bool(host) and host not in LOOPBACK and host not in config.http.allowed_hosts,
+            "platforms.youtube.push_callback_url",
+            f"its host {host!r} is not in http.allowed_hosts, so that pushes would be refused",
+        ),
+    ]
+
+
+def _safe_url(text: str) -> bool:
+    parts = urlsplit_or_none(text)
+    return parts is not None and bool(parts.hostname) and (parts.scheme == "https" or parts.hostname in LOOPBACK)
+
+
+def urlsplit_or_none(text: str) -> SplitResult | None:
+    """None for what is no URL of the web."""
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 (raises where it is no number)
+    except ValueError:
+        return None
+    return parts if parts.scheme in ("http", "https") else None
 
 
 def dump(loaded: Loaded) -> str:

@@ -17,6 +17,7 @@ from daemon.metrics import Metrics
 from daemon.pipeline import Stores
 from daemon.web.admin import create_admin
 from daemon.web.app import create_app
+from daemon.web.hub import HubServices
 from daemon.web.server import ServerState, hypercorn_config, serve_app, tcp_listener, unix_listener
 from daemon.web.services import AdminServices, PublicServices
 from proto.errors import ConfigError
@@ -110,6 +111,17 @@ def _public_services(
         max_body_bytes=config.http.max_body_bytes,
         request_timeout_seconds=config.http.request_timeout_seconds,
         banner=banner,
+        hub=_hub_services(stores, metrics, now) if config.platforms.youtube.push_enabled else None,
+    )
+
+
+def _hub_services(stores: Stores, metrics: Metrics, now: Callable[[], float]) -> HubServices:
+    return HubServices(
+        env=stores.env,
+        journal=stores.journal,
+        covers=stores.suppression.covers,
+        now=now,
+        observe=lambda outcome: metrics.pushes.labels(outcome).inc(),
     )
 
 

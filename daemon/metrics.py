@@ -43,6 +43,7 @@ class Metrics:
             "pokedexd_dependency_ok", "1 while a dependency is ok.", ["name"], registry=self.registry
         )
         self.events = Counter("pokedexd_events", "Events by kind.", ["kind", "severity"], registry=self.registry)
+        self.pushes = Counter("pokedexd_pushes", "Pushes of the hub by outcome.", ["outcome"], registry=self.registry)
         self.audit_lost = Counter("pokedexd_audit_lost", "Searches not noted for want of room.", registry=self.registry)
         self.searches = Histogram(
             "pokedexd_search_seconds", "Time of a search.", buckets=LATENCY_BUCKETS, registry=self.registry

@@ -149,9 +149,11 @@ class Pipeline:
         lanes: Mapping[Platform, Lane],
         now: Callable[[], float],
         seed: int,
+        make_subscriber: Callable[[Meter, trio.Event], Actor] | None = None,
     ) -> None:
+        """``make_subscriber``: of the stage that keeps a hub's subscriptions, where there is a hub."""
         self._config, self._stores, self._adapters, self._lanes = config, stores, adapters, lanes
-        self._now, self._seed = now, seed
+        self._now, self._seed, self._make_subscriber = now, seed, make_subscriber
         capacity = config.pipeline.channel_capacity
         self._due = {platform: Channel[RefreshDue](capacity) for platform in adapters}
         self._permitted = {platform: Channel[FetchPermitted](capacity) for platform in adapters}
@@ -169,7 +171,7 @@ class Pipeline:
             )
         for stage, channel in self._work.items():
             board[stage.value] = StageEntry(stage.value, channel.depth)
-        for name in ("sweeper", "reaper"):
+        for name in ("sweeper", "reaper", *(["subscriber"] if self._make_subscriber else [])):
             board[name] = StageEntry(name, lambda: 0)
         return board
 
@@ -185,6 +187,9 @@ class Pipeline:
             self._start_lane(nursery, platform, stop)
         self._start_sweeper(nursery, stop)
         self._start_reaper(nursery, stop)
+        if self._make_subscriber is not None:
+            make_subscriber = self._make_subscriber
+            self._spawn(nursery, "subscriber", lambda meter: make_subscriber(meter, stop))
         for pipes in (self._work, self._due, self._permitted):
             _close_senders(pipes)
 

@@ -45,6 +45,7 @@ from stores.content import ITEMS, Months, _block, _key, months_of, remove_items
 from stores.env import DATABASES, Environment, Txn
 from stores.raw import drop_raw
 from stores.schedule import find_job, plan_job, put_job, settle_job
+from stores.subscriptions import forget_subscription
 from stores.work import ROWS, enqueue
 
 HANDLED = frozenset(
@@ -72,10 +73,13 @@ HANDLED = frozenset(
         "index_sequence",
         "audit",
         "events",
+        "subscriptions",
+        "subscriptions_due",
+        "subscription_by_token",
     )
 )
-UNTOUCHED = frozenset(("ledger", "tenants", "meta"))
-"""Budgets, tenants and settings speak of no account; what `mark_erasure` keeps in ``meta`` is taken out by itself."""
+UNTOUCHED = frozenset(("ledger", "tenants", "meta", "push_tally"))
+"""Budgets, tenants, settings and tallies of posts by the hour speak of no account; what `mark_erasure` keeps in ``meta`` is taken out by itself."""
 
 PIECES = 500
 """Jobs, months of content, raw pages and snapshots taken out in one transaction at most."""
@@ -180,6 +184,9 @@ def erase_account(txn: Txn, key: AccountKey, *, handle: str = "", now: float = 0
     on. A creator that has other accounts loses everything computed and is made anew of those.
     """
     erased = Erased()
+    platform, user_id = split_account_key(key)
+    if platform is Platform.YOUTUBE and user_id:  # the hub's later pushes find no callback
+        erased.note("subscriptions", forget_subscription(txn, user_id))
     account = get_account(txn, key)
     if account is not None:
         _remove_account(txn, account, erased, now)

@@ -280,7 +280,14 @@ class Run:
             env.close()
 
     def _platform(
-        self, limits: dict[str, int], calls: int, faults: Faults, *, living: bool, tokens: int = 1
+        self,
+        limits: dict[str, int],
+        calls: int,
+        faults: Faults,
+        *,
+        living: bool,
+        tokens: int = 1,
+        hub_client: httpx2.AsyncClient | None = None,
     ) -> QuartTrio:
         return create_simulator(
             self._world,
@@ -291,6 +298,7 @@ class Run:
             tokens=made_tokens(tokens, calls),
             posting=Posting(self._seed) if living else None,
             events=scheduled_events(self._world, self._seed) if living else (),
+            client=hub_client,
         )
 
     @asynccontextmanager
@@ -538,13 +546,16 @@ class WatchedInstagram(InstagramAdapter):
 
 
 class InProcess(httpx2.AsyncBaseTransport):
-    """Hands GET requests to an application in this process, without a socket."""
+    """Hands GET and POST requests to an application in this process, without a socket."""
 
     def __init__(self, app: QuartTrio) -> None:
         self._client = app.test_client()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        reply = await self._client.get(request.url.raw_path.decode(), headers=dict(request.headers))
+        ask = self._client.post if request.method == "POST" else self._client.get
+        reply = await ask(
+            request.url.raw_path.decode(), headers=dict(request.headers), data=await request.aread() or None
+        )
         return httpx2.Response(
             reply.status_code,
             headers=dict(reply.headers),

@@ -46,16 +46,18 @@ def create_simulator(
     tokens: Iterable[GraphToken] = (),
     posting: Posting | None = None,
     events: Iterable[AccountEvent] = (),
+    client: httpx2.AsyncClient | None = None,
 ) -> QuartTrio:
     """Endpoints below ``/youtube/v3``, ``/graph``, ``/feeds``, ``/hub`` and the simulator's own below ``/_simulator``.
 
     ``key`` holds one key or several of the one project, joined by commas. With ``posting`` the world lives.
+    ``client``: with which the hub calls back, closed with the application; by default over real sockets.
     """
     app = QuartTrio("daemon.simulator", static_folder=None)
     present = PresentWorld(world, clock, posting=posting, events=events)
     books, draw, quota = Accounting(), FaultDraw(faults), Quota(limits, clock)
     token_book, feeds = TokenBook(tokens, clock), Feeds(present, draw)
-    client = httpx2.AsyncClient(trust_env=False, follow_redirects=False)
+    client = client or httpx2.AsyncClient(trust_env=False, follow_redirects=False)
     hub = Hub(present, draw, client)
     control = Control(present, draw, books, quota, token_book, feeds, hub, {one for one in key.split(",") if one})
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 from prometheus_client import CollectorRegistry
 
+from daemon.web.hub import HubServices
 from proto.api import AdminStatus, ReadyAnswer
 from proto.ids import CreatorId
 from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount
@@ -29,6 +30,8 @@ class PublicServices(msgspec.Struct, kw_only=True, frozen=True):
     max_body_bytes: int
     request_timeout_seconds: float
     banner: str = ""
+    hub: HubServices | None = None
+    """Where a hub pushes."""
 
 
 class AdminServices(msgspec.Struct, kw_only=True, frozen=True):

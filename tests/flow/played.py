@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import msgspec
 import trio
 import trio.testing
+from quart_trio import QuartTrio
 
+from actors import Meter
 from actors.cadence import VisitPolicy
-from daemon.evaluation.ingestion import LIMITS, Flow, Run, make_world
+from actors.subscriber import HubSettings, Subscriber
+from daemon.evaluation.ingestion import LIMITS, Flow, InProcess, Run, make_world
 from daemon.simulator.faults import Faults
 from daemon.simulator.world import World
+from daemon.web import hub
+from daemon.web.hub import HubServices
 from proto.ids import AccountKey, Platform, account_key
 from proto.records import ContentItem, CreatorAccount, Event, Normalised
 from stores.catalog import get_account
@@ -24,10 +31,23 @@ from stores.codec import decode
 from stores.content import recent_items
 from stores.env import Txn
 from stores.journal import Journal
+from stores.subscriptions import TOPICS
+from stores.suppression import Suppression
 
 DAY_SECONDS = 86_400
 HOUR_SECONDS = 3_600
 POLICY = VisitPolicy(cadence="adaptive", feeds=True)
+
+
+HUB = HubSettings(
+    hub_url="http://platform/hub/subscribe",
+    topic_url=TOPICS[1],
+    callback_url="http://127.0.0.1/websub/",
+    lease_seconds=432_000,
+    max_subscriptions=1_000,
+    requests_per_second=2.0,
+    timeout_seconds=30.0,
+)
 
 
 class Played(Run):
@@ -44,10 +64,51 @@ class Played(Run):
         self.met: Counter[str] = Counter()
 
     @asynccontextmanager
-    async def playing(self, faults: Faults | None = None) -> AsyncIterator[Played]:
+    async def playing_with_push(self) -> AsyncIterator[Played]:
+        """Also the hub, the callback and the stage that keeps the subscriptions."""
+        callback = QuartTrio("callback", static_folder=None)
+        hub_client = httpx2.AsyncClient(transport=InProcess(callback))
+        async with self.playing(hub_client=hub_client):
+            env, journal, stop = self.flow.env, Journal(self.flow.env, lambda _: None), trio.Event()
+            self.pushes = Counter[str]()
+            nobody = Suppression.open(self._folder / "callback-suppression")
+            services = HubServices(
+                env=env,
+                journal=journal,
+                covers=nobody.covers,
+                now=self.now,
+                observe=lambda outcome: self.pushes.update([outcome]),
+            )
+            hub.register(callback, services)
+            async with (
+                httpx2.AsyncClient(transport=InProcess(self.platform), base_url="http://platform") as client,
+                self.platform.test_app(),
+                trio.open_nursery() as nursery,
+            ):
+                subscriber = Subscriber(
+                    client,
+                    HUB,
+                    env=env,
+                    journal=journal,
+                    now=self.now,
+                    jitter=random.Random(1),
+                    stop=stop,
+                    meter=Meter(),
+                )
+                nursery.start_soon(subscriber.run)
+                yield self
+                stop.set()
+            nobody.close()
+
+    @asynccontextmanager
+    async def playing(
+        self, faults: Faults | None = None, hub_client: httpx2.AsyncClient | None = None
+    ) -> AsyncIterator[Played]:
         await self.load()
         self._began = self._clock.current_time()
-        self.platform = self._platform(LIMITS, self._calls, faults or Faults(), living=True, tokens=self._tokens)
+        self.platform = self._platform(
+            LIMITS, self._calls, faults or Faults(), living=True, tokens=self._tokens, hub_client=hub_client
+        )
         await self._spread_visits()
         async with self._flow(self.platform, LIMITS, self._calls, self._tokens) as self.flow:
             yield self

@@ -11,6 +11,7 @@ import trio.testing
 from actors.cadence import TOUCH_SECONDS
 from proto.ids import Platform
 from proto.records import AccountStatus, Activity, CreatorAccount, Job, JobKind, Priority
+from stores.subscriptions import State, Subscriptions
 from tests.flow.played import DAY_SECONDS, HOUR_SECONDS, POLICY, Played, channel_key, profile_key, small_world
 
 ACCOUNTS = 60
@@ -154,3 +155,46 @@ async def test_an_unknown_id_costs_the_others_of_its_pack_nothing(
         assert play.met["nosuchvideo"] == 0
         assert await play.flow.schedule.get(Platform.YOUTUBE, JobKind.CONTENT, "nosuchvideo") is None
         assert (await play.told())["dead_letter"] == 0
+
+
+async def test_a_push_tells_of_a_post_within_the_hour(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """The free feed would have told within a day; what is pushed and what is polled meet in one item."""
+    async with played(tmp_path, autojump_clock).playing_with_push() as play:
+        await trio.sleep(HOUR_SECONDS)
+        assert play.pushes["verified"] >= 5
+        found = await Subscriptions(play.flow.env).counts()
+        assert found.subscribed == play.pushes["verified"]
+        told = [one for one in await play.accounts(Platform.YOUTUBE) if await subscribed(play, one)][:5]
+        posts = [(await play.happen("post", account=one.platform_user_id))["posted"][0] for one in told]
+        await trio.sleep(HOUR_SECONDS)
+        assert [post for post in posts if not play.met[post]] == []
+        await trio.sleep(2 * DAY_SECONDS)
+        for account, post in zip(told, posts, strict=True):
+            assert [item.content_id for item in await play.items(account.key)].count(post) == 1
+
+
+@pytest.mark.long
+async def test_a_hub_that_dies_silently_is_noticed_and_polling_finds_what_it_does_not_tell(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with played(tmp_path, autojump_clock, accounts=200).playing_with_push() as play:
+        await trio.sleep(3 * DAY_SECONDS)
+        assert (await Subscriptions(play.flow.env).counts()).trusted
+        assert (await play.told())["hub_trusted"] == 1
+        await play.happen("kill_hub")
+        await trio.sleep(2 * DAY_SECONDS + HOUR_SECONDS)
+        told = await play.told()
+        assert told["hub_silent"] + told["hub_distrusted"] >= 1
+        assert not (await Subscriptions(play.flow.env).counts()).trusted
+        lively = [one for one in await play.accounts(Platform.YOUTUBE) if await subscribed(play, one)]
+        post = (await play.happen("post", account=lively[0].platform_user_id))["posted"][0]
+        await trio.sleep(DAY_SECONDS + HOUR_SECONDS)
+        assert play.met[post]
+        await play.happen("revive_hub")
+        await trio.sleep(6 * DAY_SECONDS)
+        assert (await Subscriptions(play.flow.env).counts()).trusted
+
+
+async def subscribed(play: Played, account: CreatorAccount) -> bool:
+    found = await Subscriptions(play.flow.env).get(account.platform_user_id)
+    return found is not None and found.state is State.ACTIVE
