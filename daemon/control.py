@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,12 +17,13 @@ from daemon.forgetting import Forgetting, Report
 from daemon.importing import Verdict, import_accounts, import_rows
 from daemon.logs import set_level
 from daemon.metrics import Metrics
-from daemon.pipeline import Pipeline, Stores
+from daemon.pipeline import Pipeline, Stores, visit_policies
 from daemon.readiness import Readiness, ready_answer
+from daemon.visiting import schedule_of
 from daemon.web.views import instant
-from proto.api import AdminStatus, BudgetStatus, ReadyAnswer
+from proto.api import AdminStatus, BudgetStatus, CreatorSchedule, ReadyAnswer
 from proto.errors import ConfigError, Unavailable
-from proto.ids import AccountKey
+from proto.ids import AccountKey, CreatorId
 from proto.records import DEFAULT_TENANT, AuditEvent
 from stores.ledger import Standing
 from stores.ranking import Weights
@@ -117,6 +119,14 @@ class Control:
         if self.forgetting is None:
             raise Unavailable("the indexes are still being opened; try again once /readyz answers 200")
         return await self.forgetting.forget(references)
+
+    async def schedule_of(self, creator_id: CreatorId) -> CreatorSchedule | None:
+        """What is planned for a creator; None for an unknown one."""
+        rules = visit_policies(self.config)
+        adapters, now = self._pipeline.adapters, self._now()
+        return await self._stores.env.read(
+            partial(schedule_of, creator_id=creator_id, adapters=adapters, policies=rules, now=now)
+        )
 
     def searchable(self) -> int:
         """Creators that search can return now."""

@@ -103,6 +103,7 @@ def _public_services(
         search=searcher.search,
         creators=stores.catalog.creators_with_accounts,
         recent_content=stores.catalog.recent_content,
+        schedule=control.schedule_of,
         ready=control.ready,
         audit=note,
         now=now,

@@ -175,6 +175,11 @@ class Pipeline:
             board[name] = StageEntry(name, lambda: 0)
         return board
 
+    @property
+    def adapters(self) -> Mapping[Platform, PlatformAdapter]:
+        """Of the platforms that are on."""
+        return self._adapters
+
     def alive(self) -> bool:
         """Whether every stage that was started still runs; a stage being restarted counts as alive."""
         return all(entry.state != "stopped" for entry in self.board.values())

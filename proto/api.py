@@ -83,6 +83,44 @@ class CreatorDetail(Body):
     recent_content: list[ContentView]
 
 
+class PlannedCall(Body):
+    """A job in the schedule. ``units``: its share of a full call, of the platform's budget; null while that is off."""
+
+    kind: str
+    entity: str
+    due_at: str
+    priority: str
+    attempts: int
+    last_error: str
+    units: float | None
+
+
+class AccountSchedule(Body):
+    """How an account is kept fresh. A touch looks for news by the cheapest means; a fetch reads the whole profile."""
+
+    platform: str
+    platform_user_id: str
+    handle: str
+    activity: str
+    importance: float
+    posts_per_day: float
+    """Estimated, drawn towards a common rate while little is known."""
+    touched_at: str | None
+    fetched_at: str | None
+    next_touch_at: str | None
+    next_fetch_at: str | None
+    fresh_until: str | None
+    """The end of the window within which it is promised to be touched."""
+    why: str
+    units_per_day: float | None
+    planned: list[PlannedCall]
+
+
+class CreatorSchedule(Body):
+    creator_id: str
+    accounts: list[AccountSchedule]
+
+
 class Contribution(Body):
     """One addend of a hit's score."""
 

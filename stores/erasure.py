@@ -44,7 +44,7 @@ from stores.codec import decode, encode, pack_id, unpack_id
 from stores.content import ITEMS, Months, _block, _key, months_of, remove_items
 from stores.env import DATABASES, Environment, Txn
 from stores.raw import drop_raw
-from stores.schedule import find_job, plan_job, put_job, settle_job
+from stores.schedule import find_job, jobs_of, plan_job, put_job, settle_job
 from stores.subscriptions import forget_subscription
 from stores.work import ROWS, enqueue
 
@@ -399,15 +399,9 @@ def _remove_jobs(txn: Txn, key: AccountKey, erased: Erased, limit: int) -> None:
 def _jobs(txn: Txn, key: AccountKey, limit: int) -> list[Job]:
     """The account's jobs, leased ones included: those of its index, and those of its id that have none."""
     platform, user_id = split_account_key(key)
-    prefix = key.encode() + b"\0"
-    kinds = list(JobKind)
-    indexed = [
-        (kinds[entry[len(prefix)]], entry[len(prefix) + 1 :].decode())
-        for entry in _keys(txn, "schedule_by_account", prefix, limit)
-    ]
-    wanted = dict.fromkeys(indexed + ([(kind, user_id) for kind in JobKind] if user_id else []))
-    found = (find_job(txn, platform, kind, entity) for kind, entity in wanted)
-    return [job for job in found if job is not None]
+    unnamed = [find_job(txn, platform, kind, user_id) for kind in JobKind] if user_id else []
+    found = [*jobs_of(txn, key, limit), *(job for job in unnamed if job is not None)]
+    return list({(job.kind, job.entity): job for job in found}.values())
 
 
 def _remove_content(txn: Txn, key: AccountKey, erased: Erased, limit: int) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import msgspec
 
-from proto.ids import AccountKey, Platform
+from proto.ids import AccountKey, Platform, split_account_key
 from proto.records import Job, JobKind, Priority
 from stores.codec import decode, encode, pack_id, unpack_id
 from stores.env import Environment, Txn
@@ -184,6 +185,15 @@ def settle_job(txn: Txn, job: Job, following: Job | None) -> None:
 def find_job(txn: Txn, platform: Platform, kind: JobKind, entity: str) -> Job | None:
     stored = txn.get("schedule", _state_key(platform, kind, entity))
     return decode(Job, stored) if stored else None
+
+
+def jobs_of(txn: Txn, account: AccountKey, limit: int) -> list[Job]:
+    """An account's jobs, leased ones included, by kind; at most ``limit``."""
+    platform, _ = split_account_key(account)
+    prefix = account.encode() + b"\0"
+    entries = (key for key, _ in txn.scan("schedule_by_account", prefix))
+    named = [(_KINDS[entry[len(prefix)]], entry[len(prefix) + 1 :].decode()) for entry in islice(entries, limit)]
+    return [job for kind, entity in named if (job := find_job(txn, platform, kind, entity)) is not None]
 
 
 def content_pending(txn: Txn, account: AccountKey) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from proto.api import CreatorDetail, Problem, ReadyAnswer, SearchAnswer
+from proto.api import CreatorDetail, CreatorSchedule, Problem, ReadyAnswer, SearchAnswer
 
 QUERY = {"type": "string", "maxLength": 512}
 ROUTES: dict[str, dict[str, Any]] = {
@@ -24,6 +24,12 @@ ROUTES: dict[str, dict[str, Any]] = {
     "/v1/creators/{creator_id}": {
         "summary": "One creator with accounts, labels and recent content.",
         "type": CreatorDetail,
+        "path": {"creator_id": ({"type": "string", "pattern": "^[0-9]{1,19}$"}, "The creator's id.")},
+        "problems": (400, 404),
+    },
+    "/v1/creators/{creator_id}/schedule": {
+        "summary": "When the creator's accounts are looked at next, why, and what that costs.",
+        "type": CreatorSchedule,
         "path": {"creator_id": ({"type": "string", "pattern": "^[0-9]{1,19}$"}, "The creator's id.")},
         "problems": (400, 404),
     },

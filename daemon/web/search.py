@@ -1,4 +1,4 @@
-"""`/v1/search` and `/v1/creators/{id}`."""
+"""`/v1/search`, `/v1/creators/{id}` and its schedule."""
 
 from __future__ import annotations
 
@@ -40,6 +40,15 @@ def register(app: QuartTrio, services: PublicServices) -> None:
     async def creator(creator_id: str) -> Response:
         only_known(request.args.to_dict(), ())
         return json_response(await detail(services, creator_id))
+
+    @app.get("/v1/creators/<creator_id>/schedule")
+    async def schedule(creator_id: str) -> Response:
+        """Raises NotFound for an unknown creator."""
+        only_known(request.args.to_dict(), ())
+        found = await services.schedule(parse_creator_id(creator_id))
+        if found is None:
+            raise NotFound(f"no creator {creator_id}")
+        return json_response(found)
 
 
 async def answer(services: PublicServices, text: str, limit: int, offset: int, *, explain: bool) -> SearchAnswer:

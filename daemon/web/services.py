@@ -8,7 +8,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from daemon.web.hub import HubServices
-from proto.api import AdminStatus, ReadyAnswer
+from proto.api import AdminStatus, CreatorSchedule, ReadyAnswer
 from proto.ids import CreatorId
 from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount
 from stores.ports import SearchPage, SearchQuery
@@ -22,6 +22,7 @@ class PublicServices(msgspec.Struct, kw_only=True, frozen=True):
     search: Callable[[SearchQuery], Awaitable[SearchPage]]
     creators: Callable[[Sequence[CreatorId]], Awaitable[list[CreatorWithAccounts | None]]]
     recent_content: Callable[[CreatorId, int], Awaitable[list[ContentItem]]]
+    schedule: Callable[[CreatorId], Awaitable[CreatorSchedule | None]]
     ready: Callable[[], Awaitable[ReadyAnswer]]
     audit: Callable[[AuditEvent], None]
     now: Callable[[], float]

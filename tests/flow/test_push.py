@@ -13,7 +13,9 @@ import httpx2
 from tests.flow.processes import Daemon, Simulator, environment, import_world, run_cli, simulator
 from tests.flow.test_forgetting import drop_lists, files_holding
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
+CONTENT = 50
+"""Items from which on every lively channel of the world is known to be one."""
 
 
 def free_port() -> int:
@@ -68,7 +70,7 @@ def test_a_push_reaches_the_daemon_and_the_forgotten_stay_away(tmp_path: Path) -
         ids = import_world(sim, data, env)
         drop_lists(tmp_path)
         with Daemon(data, env) as daemon:
-            daemon.wait_until_done()
+            wait_for(lambda: daemon.wait_until_done()["counts"]["content_items"] > CONTENT, "the channels' content")
             assert daemon.terminate() == 0
         with Daemon(data, env, "--port", str(port)) as daemon:
             wait_for(lambda: subscriptions(sim), "a subscription")

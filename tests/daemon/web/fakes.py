@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from daemon.forgetting import Report
 from daemon.importing import Verdict
 from daemon.web.services import AdminServices, CreatorWithAccounts, PublicServices
-from proto.api import AdminStatus, Counts, DependencyStatus, ReadyAnswer, StageStatus
+from proto.api import AdminStatus, Counts, CreatorSchedule, DependencyStatus, ReadyAnswer, StageStatus
 from proto.errors import Malformed
 from proto.ids import AccountKey, CreatorId, Platform, Row
 from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount, Enrichment
@@ -112,6 +112,9 @@ class World:
     async def recent_content(self, creator_id: CreatorId, limit: int) -> list[ContentItem]:
         return self.content[:limit] if creator_id in self.pairs else []
 
+    async def schedule(self, creator_id: CreatorId) -> CreatorSchedule | None:
+        return CreatorSchedule(creator_id=str(creator_id), accounts=[]) if creator_id in self.pairs else None
+
     async def ready(self) -> ReadyAnswer:
         return ready_answer(self.ready_status)
 
@@ -120,6 +123,7 @@ class World:
             search=self.search,
             creators=self.creators,
             recent_content=self.recent_content,
+            schedule=self.schedule,
             ready=self.ready,
             audit=self.audited.append,
             now=lambda: NOW,

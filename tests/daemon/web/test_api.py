@@ -119,6 +119,15 @@ async def test_a_creator_has_accounts_and_content(connect: Connect) -> None:
     assert body["recent_content"][0]["published_at"] == "2026-09-21T13:13:20Z"
 
 
+async def test_a_schedule_is_of_a_known_creator(connect: Connect) -> None:
+    http = await connect(create_app(world().services()))
+    assert (await http.get(f"/v1/creators/{BIG_ID}/schedule")).json() == {"creator_id": str(BIG_ID), "accounts": []}
+    missing = await http.get("/v1/creators/77777/schedule")
+    assert (missing.status_code, problem(missing)["code"]) == (404, "not_found")
+    odd = await http.get("/v1/creators/abc/schedule")
+    assert (odd.status_code, problem(odd)["pointer"]) == (400, "creator_id")
+
+
 async def test_unknown_and_malformed_creators_are_told_apart(connect: Connect) -> None:
     http = await connect(create_app(world().services()))
     missing = await http.get("/v1/creators/77777")
