@@ -8,8 +8,10 @@ import msgspec
 
 from actors import Inbox, Meter, Outbox, current_batches
 from actors.cadence import KEPT_ITEMS, VisitPolicy, activity_at, visits
+from actors.discovery import DiscoveryBudgets, discover
 from actors.follow_ups import follow_ups
 from actors.platforms.adapter import PlatformAdapter
+from actors.reading import with_extracted
 from proto.errors import Malformed, NotFound
 from proto.ids import AccountKey, Platform, split_account_key
 from proto.messages import AccountUpserted, AnyWork, RawStored
@@ -43,6 +45,7 @@ class Normaliser:
         suppression: Suppression,
         visits_of: Mapping[Platform, VisitPolicy],
         backfill_items: Mapping[Platform, int],
+        discovery: DiscoveryBudgets,
         batch: int,
         meter: Meter,
     ) -> None:
@@ -50,7 +53,7 @@ class Normaliser:
         self._env, self._raw, self._work, self._adapters = env, raw, work, adapters
         self._visits, self._backfill_items, self._suppression = visits_of, backfill_items, suppression
         self._now, self._batch, self._meter = now, batch, meter
-        self._listening_since = int(now())
+        self._discovery, self._listening_since = discovery, int(now())
 
     async def run(self) -> None:
         async for messages in current_batches(self._inbox, self._batch, self._work):
@@ -86,7 +89,7 @@ class Normaliser:
         page: RawPage | None = None
         try:
             page = await self._raw.get(message.raw_id)
-            return page, self._adapters[message.platform].normalise(page)
+            return page, with_extracted(self._adapters[message.platform].normalise(page))
         except (Malformed, NotFound) as error:
             return page, str(error)
 
@@ -107,6 +110,7 @@ class Normaliser:
             _note_listing(txn, page)
         recent = recent_items(txn, key, KEPT_ITEMS[Activity.ACTIVE])
         self._plan_visits(txn, key, recent, now)
+        discover(txn, said, budgets=self._discovery, platforms=self._adapters, suppression=self._suppression, now=now)
         for job in self._follow_ups(page, said, before, known, recent, now):
             put_job(txn, job)
         if page.kind is JobKind.FEED and not changed:

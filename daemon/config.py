@@ -19,6 +19,7 @@ from msgspec import Meta
 from proto.errors import ConfigError
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
+NotNegative = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -142,6 +143,9 @@ class SearchConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tru
 class IngestionConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     cadence: str = "adaptive"
     """``adaptive`` or ``buckets``."""
+    discover_from_bios_per_day: NotNegative = 0
+    discover_from_captions_per_day: NotNegative = 0
+    """How many accounts that others name are taken in a day; 0: none."""
 
 
 class PipelineConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):

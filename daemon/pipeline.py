@@ -12,6 +12,7 @@ import trio
 from actors import Meter, Outbox
 from actors.aggregator import Aggregator
 from actors.cadence import VisitPolicy
+from actors.discovery import DiscoveryBudgets
 from actors.embedder import Embedder
 from actors.enricher import Enricher
 from actors.fetcher import Fetcher
@@ -242,6 +243,10 @@ class Pipeline:
                     Platform.YOUTUBE: config.platforms.youtube.backfill_items,
                     Platform.INSTAGRAM: config.platforms.instagram.backfill_items,
                 },
+                discovery=DiscoveryBudgets(
+                    bios=config.ingestion.discover_from_bios_per_day,
+                    captions=config.ingestion.discover_from_captions_per_day,
+                ),
                 meter=meter,
                 **common(),
             )

@@ -13,6 +13,7 @@ import msgspec
 
 from actors.platforms.instagram import InstagramAdapter
 from actors.platforms.youtube import YouTubeAdapter
+from actors.reading import with_extracted
 from daemon.raw_export import read_page
 from daemon.web.views import instant
 from proto.errors import Malformed, NotFound
@@ -225,7 +226,10 @@ async def open_readers(now: Callable[[], float]) -> AsyncIterator[dict[Platform,
     async with httpx2.AsyncClient(trust_env=False) as client:
         youtube = YouTubeAdapter(client, base_url="", feeds_url="", key="", now=now, timeout_seconds=1.0)
         instagram = InstagramAdapter(client, base_url="", tokens={}, now=now, timeout_seconds=1.0)
-        yield {Platform.YOUTUBE: youtube.normalise, Platform.INSTAGRAM: instagram.normalise}
+        yield {
+            Platform.YOUTUBE: lambda page: with_extracted(youtube.normalise(page)),
+            Platform.INSTAGRAM: lambda page: with_extracted(instagram.normalise(page)),
+        }
 
 
 def _index(txn: Txn, prefix: bytes, start: bytes = b"") -> Iterable[_Entry]:

@@ -18,6 +18,10 @@ class AccountView(Body):
     url: str
     profile_image_url: str
     website: str
+    links: list[str]
+    emails: list[str]
+    named_accounts: list[str]
+    """Accounts that the bio names, as ``platform:handle``."""
     followers: int | None
     media_count: int | None
     total_views: int | None

@@ -87,6 +87,8 @@ class CreatorAccount(Record):
     website: str = ""
     links: list[str] = []
     emails: list[str] = []
+    named_accounts: list[str] = []
+    """Accounts that the bio names, as ``platform:handle``; also of platforms that are not ingested."""
     followers: int | None = None
     followers_step: int | None = None
     """Rounding step of ``followers`` (YouTube floors to 3 significant figures); a change below it is noise."""

@@ -25,6 +25,7 @@ from quart_trio import QuartTrio
 
 from actors import Meter, Outbox
 from actors.cadence import KEPT_ITEMS, TOUCH_SECONDS, VisitPolicy, activity_at, visits
+from actors.discovery import DiscoveryBudgets
 from actors.fetcher import Fetcher
 from actors.lane import Lane
 from actors.limiter import Limiter
@@ -430,6 +431,7 @@ class Flow:
             suppression=self._suppression,
             visits_of=policies_of(self._policy),
             backfill_items={Platform.YOUTUBE: 50, Platform.INSTAGRAM: 25},
+            discovery=DiscoveryBudgets(),
             batch=64,
             meter=Meter(),
         )

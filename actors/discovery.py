@@ -1,0 +1,123 @@
+"""Accounts that known accounts name, scheduled within a budget of so many a day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from actors.extraction import mentions
+from proto.ids import AccountKey, Platform, account_key
+from proto.records import CreatorAccount, Job, JobKind, Normalised, Priority
+from stores.catalog import find_by_handle, get_account
+from stores.env import Txn
+from stores.schedule import find_job, put_job
+from stores.suppression import Suppression
+
+DAY_SECONDS = 86_400
+BIOS, CAPTIONS = "bios", "captions"
+"""Where accounts are named; each has a budget of its own."""
+
+
+class DiscoveryBudgets(msgspec.Struct, frozen=True, kw_only=True):
+    """New accounts a day, by where they were named; 0: none are taken from there."""
+
+    bios: int = 0
+    captions: int = 0
+
+
+def discover(
+    txn: Txn,
+    said: Normalised,
+    *,
+    budgets: DiscoveryBudgets,
+    platforms: Iterable[Platform],
+    suppression: Suppression,
+    now: int,
+) -> int:
+    """Schedules a look at accounts that this page names and that are on no list of ours yet; returns how many."""
+    wanted = set(platforms)
+    count = 0
+    for source, budget, named in (
+        (BIOS, budgets.bios, _in_bio(said.account)),
+        (CAPTIONS, budgets.captions, _in_captions(said)),
+    ):
+        left = budget - _spent(txn, source, now) if budget else 0
+        taken = 0
+        for platform, name in named:
+            if taken >= left:
+                break
+            if platform in wanted and _is_new(txn, platform, name) and not suppression.contains(platform, _bare(name)):
+                put_job(txn, _job(platform, name, now))
+                taken += 1
+        if taken:
+            _spend(txn, source, taken, now)
+        count += taken
+    return count
+
+
+def _in_bio(account: CreatorAccount | None) -> list[tuple[Platform, str]]:
+    found = [one.partition(":") for one in account.named_accounts] if account else []
+    return [(Platform(platform), name) for platform, _, name in found if platform in set(Platform)]
+
+
+def _in_captions(said: Normalised) -> list[tuple[Platform, str]]:
+    """Who is mentioned in a caption is on the same platform; on YouTube only handles of the new form are."""
+    platform = Platform(said.account_key.partition(":")[0])
+    if platform is not Platform.INSTAGRAM:
+        return []
+    names = (name for item in said.items for name in mentions(item.title_or_caption))
+    return [(platform, name) for name in dict.fromkeys(names)]
+
+
+def _is_new(txn: Txn, platform: Platform, name: str) -> bool:
+    if is_channel_id(name):
+        key = account_key(platform, name)
+        return get_account(txn, key) is None and find_job(txn, platform, JobKind.PROFILE, name) is None
+    if find_by_handle(txn, platform, _bare(name)) is not None:
+        return False
+    return find_job(txn, platform, JobKind.LOOKUP, _entity(platform, name)) is None
+
+
+def is_channel_id(name: str) -> bool:
+    return len(name) == 24 and name.startswith("UC")
+
+
+def _bare(name: str) -> str:
+    """A handle, or legacy name, without what marks it as one."""
+    return name.removeprefix("user/").removeprefix("c/").removeprefix("@")
+
+
+def _entity(platform: Platform, name: str) -> str:
+    """As imports write it: YouTube's handles with ``@``, which its custom names of old became."""
+    if platform is not Platform.YOUTUBE or name.startswith("user/"):
+        return name
+    return "@" + name.removeprefix("c/").removeprefix("@")
+
+
+def _job(platform: Platform, name: str, now: int) -> Job:
+    by_id = platform is Platform.YOUTUBE and is_channel_id(name)
+    key: AccountKey | None = account_key(platform, name) if by_id else None
+    return Job(
+        platform=platform,
+        kind=JobKind.PROFILE if by_id else JobKind.LOOKUP,
+        entity=name if by_id else _entity(platform, name),
+        account_key=key,
+        priority=Priority.DISCOVERY,
+        due_at=now,
+    )
+
+
+def _spent(txn: Txn, source: str, now: int) -> int:
+    stored = txn.get("meta", _key(source))
+    day, count = msgspec.msgpack.decode(stored, type=tuple[int, int]) if stored else (0, 0)
+    return count if day == now // DAY_SECONDS else 0
+
+
+def _spend(txn: Txn, source: str, taken: int, now: int) -> None:
+    day, count = now // DAY_SECONDS, _spent(txn, source, now) + taken
+    txn.put("meta", _key(source), msgspec.msgpack.encode((day, count)))
+
+
+def _key(source: str) -> bytes:
+    return f"discovered:{source}".encode()

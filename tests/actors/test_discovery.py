@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actors.discovery import DAY_SECONDS, DiscoveryBudgets, discover
+from proto.ids import Platform, account_key
+from proto.records import ContentItem, CreatorAccount, Job, JobKind, Normalised
+from stores.catalog import put_account
+from stores.env import Environment
+from stores.schedule import find_job
+from stores.suppression import Suppression
+
+NOW = 1_790_000_000
+KEY = account_key(Platform.INSTAGRAM, "7")
+CHANNEL = "UC" + "a" * 21 + "A"
+BOTH = DiscoveryBudgets(bios=10, captions=10)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Environment]:
+    opened = Environment(tmp_path / "data", map_size_bytes=1 << 28)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def suppression(tmp_path: Path) -> Iterator[Suppression]:
+    opened = Suppression.open(tmp_path / "suppression")
+    yield opened
+    opened.close()
+
+
+def saying(*named: str, caption: str = "") -> Normalised:
+    account = CreatorAccount(platform=Platform.INSTAGRAM, platform_user_id="7", named_accounts=list(named))
+    items = [ContentItem(content_id="a", account_key=KEY, title_or_caption=caption)] if caption else []
+    return Normalised(account_key=KEY, account=account, items=items)
+
+
+def taken(
+    store: Environment,
+    suppression: Suppression,
+    said: Normalised,
+    budgets: DiscoveryBudgets = BOTH,
+    *,
+    now: int = NOW,
+    platforms: tuple[Platform, ...] = (Platform.YOUTUBE, Platform.INSTAGRAM),
+) -> int:
+    return store.write_now(
+        lambda txn: discover(txn, said, budgets=budgets, platforms=platforms, suppression=suppression, now=now)
+    )
+
+
+def job(store: Environment, platform: Platform, kind: JobKind, entity: str) -> Job | None:
+    with store.snapshot() as txn:
+        return find_job(txn, platform, kind, entity)
+
+
+def test_named_accounts_are_scheduled_in_the_form_in_which_they_are_found(
+    store: Environment, suppression: Suppression
+) -> None:
+    named = ("instagram:bo", "youtube:@cy", "youtube:c/dee", "youtube:user/Old", f"youtube:{CHANNEL}", "tiktok:ann")
+    assert taken(store, suppression, saying(*named)) == 5
+    assert job(store, Platform.INSTAGRAM, JobKind.LOOKUP, "bo") is not None
+    for entity in ("@cy", "@dee", "user/Old"):
+        assert job(store, Platform.YOUTUBE, JobKind.LOOKUP, entity) is not None, entity
+    found = job(store, Platform.YOUTUBE, JobKind.PROFILE, CHANNEL)
+    assert found is not None
+    assert found.account_key == account_key(Platform.YOUTUBE, CHANNEL)
+
+
+def test_nobody_is_taken_where_the_budget_is_nothing(store: Environment, suppression: Suppression) -> None:
+    assert taken(store, suppression, saying("instagram:bo", caption="with @cy"), DiscoveryBudgets()) == 0
+    assert taken(store, suppression, saying("instagram:bo", caption="with @cy"), DiscoveryBudgets(captions=5)) == 1
+    assert job(store, Platform.INSTAGRAM, JobKind.LOOKUP, "bo") is None
+
+
+def test_the_budget_of_a_day_is_kept_and_comes_back_with_the_next(store: Environment, suppression: Suppression) -> None:
+    budgets = DiscoveryBudgets(bios=3, captions=1)
+    assert taken(store, suppression, saying("instagram:a", "instagram:b"), budgets) == 2
+    assert taken(store, suppression, saying("instagram:c", "instagram:d", caption="@e @f"), budgets) == 2
+    assert taken(store, suppression, saying("instagram:g"), budgets) == 0
+    assert taken(store, suppression, saying("instagram:g"), budgets, now=NOW + DAY_SECONDS) == 1
+
+
+def test_whom_we_have_or_await_is_not_new(store: Environment, suppression: Suppression) -> None:
+    known = CreatorAccount(platform=Platform.INSTAGRAM, platform_user_id="9", handle="Known", fetched_at=NOW)
+    store.write_now(lambda txn: put_account(txn, known))
+    assert taken(store, suppression, saying("instagram:known", "instagram:new")) == 1
+    assert taken(store, suppression, saying("instagram:known", "instagram:new")) == 0
+
+
+def test_the_forgotten_are_not_discovered(store: Environment, suppression: Suppression) -> None:
+    suppression.add([(Platform.INSTAGRAM, "@bo"), (Platform.YOUTUBE, CHANNEL), (Platform.YOUTUBE, "@cy")])
+    named = ("instagram:bo", f"youtube:{CHANNEL}", "youtube:@cy", "youtube:c/cy", "youtube:user/cy")
+    assert taken(store, suppression, saying(*named, caption="@bo @Bo")) == 0
+
+
+def test_a_platform_that_is_off_gets_no_lookups(store: Environment, suppression: Suppression) -> None:
+    assert taken(store, suppression, saying("youtube:@cy", "instagram:bo"), platforms=(Platform.INSTAGRAM,)) == 1
