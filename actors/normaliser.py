@@ -19,7 +19,7 @@ from proto.records import Activity, ContentItem, CreatorAccount, DeadLetter, Job
 from stores.catalog import get_account, put_normalised, write_account
 from stores.content import known_ids, recent_items
 from stores.env import Environment, Txn
-from stores.raw import RawStore, drop_raw, raw_id_of
+from stores.raw import drop_raw, get_raw, raw_id_of
 from stores.schedule import content_pending, plan_job, put_job
 from stores.subscriptions import count_polled
 from stores.suppression import Suppression
@@ -38,7 +38,6 @@ class Normaliser:
         outbox: Outbox[AnyWork],
         *,
         env: Environment,
-        raw: RawStore,
         work: Work,
         adapters: Mapping[Platform, PlatformAdapter],
         now: Callable[[], float],
@@ -50,7 +49,7 @@ class Normaliser:
         meter: Meter,
     ) -> None:
         self._inbox, self._outbox = inbox, outbox
-        self._env, self._raw, self._work, self._adapters = env, raw, work, adapters
+        self._env, self._work, self._adapters = env, work, adapters
         self._visits, self._backfill_items, self._suppression = visits_of, backfill_items, suppression
         self._now, self._batch, self._meter = now, batch, meter
         self._discovery, self._listening_since = discovery, int(now())
@@ -64,7 +63,8 @@ class Normaliser:
                 await self._outbox.send(message)
 
     async def _handle(self, messages: list[RawStored]) -> list[AnyWork]:
-        read = [(message, *(await self._read(message))) for message in messages]
+        pages = await self._env.read(lambda txn: [self._read(txn, message) for message in messages])
+        read = [(message, *one) for message, one in zip(messages, pages, strict=True)]
 
         def change(txn: Txn) -> list[AnyWork]:
             upserted: dict[AccountKey, None] = {}
@@ -84,11 +84,12 @@ class Normaliser:
 
         return await self._env.write(change)
 
-    async def _read(self, message: RawStored) -> tuple[RawPage | None, Normalised | str]:
-        """The page and what it says, or why it says nothing."""
+    def _read(self, txn: Txn, message: RawStored) -> tuple[RawPage | None, Normalised | str]:
+        """The page and what it says, or why it says nothing. In a thread, many at a time: each hop there costs more
+        than a page does."""
         page: RawPage | None = None
         try:
-            page = await self._raw.get(message.raw_id)
+            page = get_raw(txn, message.raw_id)
             return page, with_extracted(self._adapters[message.platform].normalise(page))
         except (Malformed, NotFound) as error:
             return page, str(error)

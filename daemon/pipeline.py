@@ -235,7 +235,6 @@ class Pipeline:
             return Normaliser(
                 inbox(Stage.NORMALISER),
                 outbox,
-                raw=stores.raw,
                 adapters=self._adapters,
                 suppression=stores.suppression,
                 visits_of=visit_policies(config),

@@ -54,15 +54,14 @@ class Schedule:
         def change(txn: Txn) -> list[tuple[Job, ...]]:
             taken: list[tuple[Job, ...]] = []
             for rule in rules:
-                while len(taken) < packs:
-                    pack = _due(txn, platform, rule, int(now))
-                    if not pack or (len(pack) < rule.size and not (flush and _ripe(pack, rule, now))):
-                        break
+                while len(taken) < packs and (pack := _ready(txn, platform, rule, now, flush=flush)):
                     for job in pack:
                         self._lease(txn, job, int(now))
                     taken.append(tuple(pack))
             return taken
 
+        if not await self._env.read(lambda txn: any(_ready(txn, platform, rule, now, flush=flush) for rule in rules)):
+            return []  # most looks find nothing, and a write would hold up others
         return await self._env.write(change)
 
     async def put(self, jobs: Sequence[Job]) -> None:
@@ -216,6 +215,12 @@ def _due(txn: Txn, platform: Platform, rule: PackRule, now: int) -> list[Job]:
             assert stored is not None, "a due entry without its job"
             found.append(decode(Job, stored))
     return found
+
+
+def _ready(txn: Txn, platform: Platform, rule: PackRule, now: float, *, flush: bool) -> list[Job]:
+    """The next pack, if it is full or may go as it is."""
+    pack = _due(txn, platform, rule, int(now))
+    return pack if len(pack) == rule.size or (flush and _ripe(pack, rule, now)) else []
 
 
 def _ripe(pack: Sequence[Job], rule: PackRule, now: float) -> bool:

@@ -104,7 +104,7 @@ class HnswVectorIndex:
         try:
             checkpoint = index._load_graph(sequence)
         except IndexBroken as broken:
-            index.rebuilt_because = str(broken)
+            index.rebuilt_because, index.changed = str(broken), True  # also an empty one is saved, once
             index._insert(np.flatnonzero(index._present).astype(np.uint32))
         else:
             index._repair(changed_since(checkpoint))

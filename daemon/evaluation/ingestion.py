@@ -53,7 +53,6 @@ from stores.content import recent_items
 from stores.env import Environment, Txn
 from stores.journal import Journal
 from stores.ledger import Budget, Ledger
-from stores.raw import RawStore
 from stores.schedule import Schedule, plan_job
 from stores.suppression import Suppression
 from stores.windows import Window
@@ -424,7 +423,6 @@ class Flow:
             pages_out,
             Outbox(upserted_in, Meter()),
             env=self.env,
-            raw=RawStore(self.env),
             work=self.work,
             adapters=self._adapters,
             now=self._run.now,
