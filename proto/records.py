@@ -87,8 +87,6 @@ class CreatorAccount(Record):
     website: str = ""
     links: list[str] = []
     emails: list[str] = []
-    named_accounts: list[str] = []
-    """Accounts that the bio names, as ``platform:handle``; also of platforms that are not ingested."""
     followers: int | None = None
     followers_step: int | None = None
     """Rounding step of ``followers`` (YouTube floors to 3 significant figures); a change below it is noise."""
@@ -114,6 +112,8 @@ class CreatorAccount(Record):
     """How many times in a row its free feed could not be read."""
     importance: float = 1.0
     """Raises how often the account is read; below `LOW_IMPORTANCE` it counts as long tail however lively."""
+    named_accounts: list[str] = []
+    """Accounts that the bio names, as ``platform:handle``; also of platforms that are not ingested."""
 
     @property
     def key(self) -> AccountKey:
@@ -141,6 +141,8 @@ class ContentItem(Record):
     fetched_at: int = 0
     detailed: bool = False
     """False while only a listing is known; True once the platform's details were read."""
+    counted_at: int = 0
+    """When the counts were read by themselves; 0: with the rest, at ``fetched_at``."""
 
 
 class ContentCounts(Record):
@@ -162,6 +164,7 @@ class MetricSnapshot(Record):
     media_count: int | None = None
     likes: int | None = None
     comments: int | None = None
+    read_at: int = 0
 
 
 class EmbeddingRecord(Record):

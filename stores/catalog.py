@@ -181,6 +181,7 @@ def put_account(txn: Txn, account: CreatorAccount) -> bool:
     old = get_account(txn, account.key)
     if old is not None:
         if old.fetched_at > account.fetched_at:
+            _put_snapshot(txn, account)  # what comes late is news of its own day
             return False
         account = msgspec.structs.replace(
             account,
@@ -325,14 +326,19 @@ def require_creator(creator: Creator | None, creator_id: CreatorId) -> Creator:
 def _put_snapshot(txn: Txn, account: CreatorAccount) -> None:
     """One snapshot a day: the newest of the day stands."""
     day = account.fetched_at // SECONDS_PER_DAY
+    key = account.key.encode() + b"\0" + day.to_bytes(3, "big")
+    stored = txn.get("metrics", key)
+    if stored is not None and decode(MetricSnapshot, stored).read_at > account.fetched_at:
+        return
     snapshot = MetricSnapshot(
         entity=account.key,
         day=day,
         followers=account.followers,
         views=account.total_views,
         media_count=account.media_count,
+        read_at=account.fetched_at,
     )
-    txn.put("metrics", account.key.encode() + b"\0" + day.to_bytes(3, "big"), encode(snapshot))
+    txn.put("metrics", key, encode(snapshot))
 
 
 def _seen(account: CreatorAccount) -> CreatorAccount:

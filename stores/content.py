@@ -73,9 +73,11 @@ def put_counts(txn: Txn, account: AccountKey, counts: Iterable[ContentCounts], f
     for month, block in blocks.items():
         for content_id in block.keys() & newer.keys():
             item, one = block[content_id], newer[content_id]
-            if item.fetched_at > fetched_at:
+            if _counted_at(item) > fetched_at:
                 continue
-            merged = msgspec.structs.replace(item, views=one.views, likes=one.likes, comments=one.comments)
+            merged = msgspec.structs.replace(
+                item, views=one.views, likes=one.likes, comments=one.comments, counted_at=fetched_at
+            )
             if merged != item:
                 block[content_id] = merged
                 touched.add(month)
@@ -122,13 +124,21 @@ def months_of(txn: Txn, account: AccountKey) -> list[int]:
 def _merge(old: ContentItem | None, new: ContentItem) -> ContentItem:
     if old is None:
         return new
-    if (old.detailed, old.fetched_at) > (new.detailed, new.fetched_at):
-        return old
-    return new
+    kept, other = (old, new) if (old.detailed, old.fetched_at) > (new.detailed, new.fetched_at) else (new, old)
+    if other.counted_at <= _counted_at(kept):
+        return kept
+    return msgspec.structs.replace(
+        kept, views=other.views, likes=other.likes, comments=other.comments, counted_at=other.counted_at
+    )
+
+
+def _counted_at(item: ContentItem) -> int:
+    """When its counts were read."""
+    return max(item.counted_at, item.fetched_at)
 
 
 def _seen(item: ContentItem) -> ContentItem:
-    return msgspec.structs.replace(item, fetched_at=0)
+    return msgspec.structs.replace(item, fetched_at=0, counted_at=0)
 
 
 def _load(txn: Txn, account: AccountKey) -> defaultdict[int, dict[str, ContentItem]]:

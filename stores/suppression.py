@@ -56,7 +56,10 @@ class Suppression:
             os.close(handle)
             if isinstance(error, Malformed):
                 raise
-            raise Unavailable(f"{path}: the suppression journal cannot be used: {error.strerror}") from error
+            raise Unavailable(
+                f"{path}: the suppression journal cannot be used: {error.strerror}; "
+                "daemon.suppression_file names another place"
+            ) from error
 
     def add(self, subjects: Iterable[Subject]) -> int:
         """Durable on return; returns how many were new. Raises Unavailable, and then none of them counts."""
@@ -116,7 +119,10 @@ def _open(path: Path) -> int:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, MODE)
     except OSError as error:
-        raise Unavailable(f"{path}: the suppression journal cannot be used: {error.strerror}") from error
+        raise Unavailable(
+            f"{path}: the suppression journal cannot be used: {error.strerror}; "
+            "daemon.suppression_file names another place"
+        ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
