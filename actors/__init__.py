@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
@@ -52,21 +52,43 @@ class Outbox(Generic[T]):
                 self._meter.blocked_seconds += trio.current_time() - started
 
 
-async def batches(inbox: Inbox[T], limit: int) -> AsyncIterator[list[T]]:
-    """What waits in the inbox, at least one and at most ``limit`` messages; ends once every sender has closed."""
-    async for first in inbox:
-        batch = [first]
-        while len(batch) < limit:
+class Batches(Generic[T]):
+    """What waits in the inbox, at least one and at most ``limit`` messages; ends once every sender has closed.
+
+    No generator: one that a cancelled stage leaves in the middle is closed by the garbage collector at some time.
+    """
+
+    def __init__(self, inbox: Inbox[T], limit: int) -> None:
+        self._inbox, self._limit = inbox, limit
+
+    def __aiter__(self) -> Batches[T]:
+        return self
+
+    async def __anext__(self) -> list[T]:
+        try:
+            batch = [await self._inbox.receive()]
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+        while len(batch) < self._limit:
             try:
-                batch.append(inbox.receive_nowait())
+                batch.append(self._inbox.receive_nowait())
             except (trio.WouldBlock, trio.EndOfChannel):
                 break
-        yield batch
+        return batch
 
 
-async def current_batches(inbox: Inbox[AnyWork], limit: int, work: Work) -> AsyncIterator[list[AnyWork]]:
+class CurrentBatches:
     """Batches without what is already done or was enqueued again since: ten changes to one entity are one piece."""
-    async for batch in batches(inbox, limit):
-        current = await work.current(list({(m.entity, m.revision): m for m in batch}.values()))
-        if current:
-            yield current
+
+    def __init__(self, inbox: Inbox[AnyWork], limit: int, work: Work) -> None:
+        self._batches, self._work = Batches(inbox, limit), work
+
+    def __aiter__(self) -> CurrentBatches:
+        return self
+
+    async def __anext__(self) -> list[AnyWork]:
+        while True:
+            batch = await anext(self._batches)
+            current = await self._work.current(list({(m.entity, m.revision): m for m in batch}.values()))
+            if current:
+                return current

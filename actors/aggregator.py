@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from actors import Inbox, Meter, Outbox, current_batches
+from actors import CurrentBatches, Inbox, Meter, Outbox
 from actors.aggregation import aggregate, texts_of, with_labels_of
 from actors.policy import Policy, derivable
 from models.language import language_of
@@ -41,7 +41,7 @@ class Aggregator:
         self._recent_items, self._now, self._batch, self._meter = recent_items, now, batch, meter
 
     async def run(self) -> None:
-        async for messages in current_batches(self._inbox, self._batch, self._work):
+        async for messages in CurrentBatches(self._inbox, self._batch, self._work):
             with self._meter.working():
                 following = await self._handle([m for m in messages if isinstance(m, CreatorResolved)])
             self._meter.handled += len(messages)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 import numpy as np
 
-from actors import Inbox, Meter, Outbox, current_batches
+from actors import CurrentBatches, Inbox, Meter, Outbox
 from actors.policy import Policy
 from models.embedding_model import EmbeddingModel
 from models.packing import bio_text, content_packs, input_hash
@@ -57,7 +57,7 @@ class Embedder:
         self._now, self._batch, self._meter = now, batch, meter
 
     async def run(self) -> None:
-        async for messages in current_batches(self._inbox, self._batch, self._work):
+        async for messages in CurrentBatches(self._inbox, self._batch, self._work):
             with self._meter.working():
                 following = await self._handle([m for m in messages if isinstance(m, AccountUpserted)])
             self._meter.handled += len(messages)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 import numpy as np
 
-from actors import Inbox, Meter, Outbox, current_batches
+from actors import CurrentBatches, Inbox, Meter, Outbox
 from actors.policy import Policy, derivable
 from models.local_classifier import CreatorTexts, Label, LocalClassifier
 from models.summary import CreatorFacts, summary
@@ -51,7 +51,7 @@ class Enricher:
         self._now, self._batch, self._meter = now, batch, meter
 
     async def run(self) -> None:
-        async for messages in current_batches(self._inbox, self._batch, self._work):
+        async for messages in CurrentBatches(self._inbox, self._batch, self._work):
             with self._meter.working():
                 following = await self._handle([m for m in messages if isinstance(m, CreatorAggregated)])
             self._meter.handled += len(messages)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from actors import Inbox, Meter, Outbox, current_batches
+from actors import CurrentBatches, Inbox, Meter, Outbox
 from proto.messages import AccountEmbedded, AnyWork, CreatorResolved
 from stores.catalog import found_creator, get_account
 from stores.env import Environment, Txn
@@ -29,7 +29,7 @@ class IdentityResolver:
         self._env, self._work, self._now, self._batch, self._meter = env, work, now, batch, meter
 
     async def run(self) -> None:
-        async for messages in current_batches(self._inbox, self._batch, self._work):
+        async for messages in CurrentBatches(self._inbox, self._batch, self._work):
             with self._meter.working():
                 following = await self._handle([m for m in messages if isinstance(m, AccountEmbedded)])
             self._meter.handled += len(messages)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import trio
 
-from actors import Inbox, Meter, current_batches
+from actors import CurrentBatches, Inbox, Meter
 from actors.documents import text_document
 from proto.messages import AnyWork, CreatorEnriched
 from proto.records import Creator
@@ -48,7 +48,7 @@ class Indexer:
         self._turn = turn
 
     async def run(self) -> None:
-        async for messages in current_batches(self._inbox, self._batch, self._work):
+        async for messages in CurrentBatches(self._inbox, self._batch, self._work):
             with self._meter.working():
                 async with self._turn:
                     await self._handle([m for m in messages if isinstance(m, CreatorEnriched)])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from actors import Inbox, Meter, Outbox, batches
+from actors import Batches, Inbox, Meter, Outbox
 from actors.lane import Lane
 from actors.platforms.adapter import CallCost, PlatformAdapter
 from proto.messages import FetchPermitted, RefreshDue
@@ -44,7 +44,7 @@ class Limiter:
         self._dry: dict[str, int] = {}
 
     async def run(self) -> None:
-        async for batch in batches(self._inbox, BATCH):
+        async for batch in Batches(self._inbox, BATCH):
             costs = [self._adapter.cost(due.jobs[0].kind) for due in batch]
             with self._meter.working():
                 grants = await self._grants(costs)

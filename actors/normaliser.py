@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from actors import Inbox, Meter, Outbox, current_batches
+from actors import CurrentBatches, Inbox, Meter, Outbox
 from actors.cadence import KEPT_ITEMS, VisitPolicy, activity_at, visits
 from actors.discovery import DiscoveryBudgets, discover
 from actors.follow_ups import follow_ups
@@ -55,7 +55,7 @@ class Normaliser:
         self._discovery, self._listening_since = discovery, int(now())
 
     async def run(self) -> None:
-        async for messages in current_batches(self._inbox, self._batch, self._work):
+        async for messages in CurrentBatches(self._inbox, self._batch, self._work):
             with self._meter.working():
                 following = await self._handle([m for m in messages if isinstance(m, RawStored)])
             self._meter.handled += len(messages)
