@@ -25,7 +25,7 @@ from daemon.clock import make_clock
 from daemon.config import Config, InstagramToken, Loaded, YouTubeConfig, instagram_tokens, model_folder
 from daemon.control import Control, weights_of
 from daemon.forgetting import Forgetting, OpenIndexes, compact_store
-from daemon.housekeeping import reembed_all, save_now_and_then, write_audit
+from daemon.housekeeping import reembed_all, save_now_and_then, warn_of_expiry, write_audit
 from daemon.indexing import FIELD_NAMES, IndexKeeper, index_folder
 from daemon.listeners import open_listeners
 from daemon.metrics import Metrics
@@ -177,6 +177,14 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
     await forgetting.resume()
     control.forgetting = forgetting
     parts.pipeline.start(nursery, learned, indexes, stop)
+    nursery.start_soon(
+        warn_of_expiry,
+        instagram_tokens(parts.config),
+        parts.config.platforms.instagram.expiry_warning_days,
+        parts.stores.journal,
+        parts.now,
+        stop,
+    )
     nursery.start_soon(
         save_now_and_then,
         parts.keeper,

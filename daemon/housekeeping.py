@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 
 import structlog
 import trio
 
 from actors.policy import Policy
+from daemon.config import InstagramToken
 from daemon.indexing import COMPACT_EVERY, IndexKeeper
 from daemon.pipeline import Stores
 from proto.ids import AccountKey, Platform
 from proto.messages import AccountUpserted
-from proto.records import AuditEvent
+from proto.records import AuditEvent, Event
 from stores.env import Txn
 from stores.journal import Journal
 from stores.schedule import Schedule
@@ -26,6 +28,7 @@ EMBEDDED_WITH = "embedded_with"
 
 REEMBED_PAGE = 1_000
 AUDIT_BATCH = 500
+DAY_SECONDS = 86_400
 IDLE_SECONDS = 0.5
 """How often it is looked whether the daemon is idle."""
 
@@ -80,6 +83,37 @@ async def save_now_and_then(
 
 async def _idle(work: Work, schedule: Schedule) -> bool:
     return await work.pending() == 0 and await schedule.pending() == 0
+
+
+async def warn_of_expiry(
+    tokens: Sequence[InstagramToken], warning_days: int, journal: Journal, now: Callable[[], float], stop: trio.Event
+) -> None:
+    """An event a day for each token that ends within ``warning_days``, or has ended; who can renew it is a person."""
+    while not stop.is_set():
+        for token in tokens:
+            text = expiry_words(token, warning_days, now())
+            if text:
+                event = Event(
+                    at=int(now()),
+                    kind="token_expires",
+                    severity="warning",
+                    subject=f"instagram/{token.name}",
+                    detail=text,
+                )
+                await journal.event(event)
+        with trio.move_on_after(DAY_SECONDS):
+            await stop.wait()
+
+
+def expiry_words(token: InstagramToken, warning_days: int, now: float) -> str:
+    """Empty while there is time enough, or where the token states no end."""
+    if not token.expires_at:
+        return ""
+    days = (datetime.fromisoformat(token.expires_at).timestamp() - now) / DAY_SECONDS
+    if days > warning_days:
+        return ""
+    when = f"ends in {days:.1f} days" if days > 0 else f"ended {-days:.1f} days ago"
+    return f"the token {when}; renew it and restart"
 
 
 async def write_audit(entries: trio.MemoryReceiveChannel[AuditEvent], journal: Journal) -> None:
