@@ -57,10 +57,9 @@ def world(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Iterat
     with simulator("--world", str(shared_data)) as sim:
         env = environment(sim)
         import_world(sim, folder / "data", env)
-        daemon = Daemon(folder / "data", env)
-        daemon.wait_until_done()
-        yield daemon, Expected(shared_data), folder / "data"
-        daemon.close()
+        with Daemon(folder / "data", env) as daemon:
+            daemon.wait_until_done(patience_seconds=900)
+            yield daemon, Expected(shared_data), folder / "data"
 
 
 def test_every_channel_is_one_creator_and_found_by_its_title(world: tuple[Daemon, Expected, Path]) -> None:
