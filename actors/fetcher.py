@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
+import lmdb
 import msgspec
 import trio
 
@@ -98,6 +99,8 @@ class Fetcher:
             await self._try_later(permit.jobs, error)
         except Unavailable as error:
             await self._unanswered(permit.jobs, error)
+        except (ValueError, ArithmeticError, lmdb.BadValsizeError) as error:  # an absurd reply
+            await self._try_later(permit.jobs, Malformed(f"{type(error).__name__}: {error}"[:300]))
         return []
 
     def _resting(self, jobs: Sequence[Job]) -> bool:
@@ -247,6 +250,7 @@ class Fetcher:
             put_dead_letter(txn, letter)
             back = msgspec.structs.replace(job, first=False, attempts=0, due_at=now + COME_BACK_SECONDS)
             settle_job(txn, job, back if job.kind is JobKind.PROFILE else None)
+            _release_silent(txn, [job], now)  # the Sweeper sends it
 
         await self._env.write(change)
         await self._event("dead_letter", "error", job.entity, f"{reason}: {detail}")
@@ -327,7 +331,7 @@ def _release_silent(txn: Txn, missing: Sequence[Job], now: int) -> list[AnyWork]
     accounts: set[AccountKey] = {
         job.account_key
         for job in missing
-        if job.kind in (JobKind.CONTENT, JobKind.REVISIT) and job.account_key is not None
+        if job.kind in (JobKind.CONTENT, JobKind.UPLOADS, JobKind.REVISIT) and job.account_key is not None
     }
     return [
         enqueue(txn, AccountUpserted(account_key=key), now)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import lmdb
 import msgspec
 
 from actors import CurrentBatches, Inbox, Meter, Outbox
@@ -25,6 +26,12 @@ from stores.subscriptions import count_polled
 from stores.suppression import Suppression
 from stores.work import Work, bury, complete, enqueue, put_dead_letter
 
+UNREADABLE = (ValueError, ArithmeticError, TypeError, lmdb.BadValsizeError)
+"""What absurd values of a page end in: numbers too great, bytes that are no text, names too long for a key."""
+
+Read = tuple[RawStored, RawPage | None, Normalised | str]
+"""A message, its page, and what that says or why it says nothing."""
+
 
 class Normaliser:
     """Several may run: a write keeps the newer ``fetched_at``, so the order of pages does not matter.
@@ -45,6 +52,7 @@ class Normaliser:
         visits_of: Mapping[Platform, VisitPolicy],
         backfill_items: Mapping[Platform, int],
         discovery: DiscoveryBudgets,
+        discovered_on: Iterable[Platform],
         batch: int,
         meter: Meter,
     ) -> None:
@@ -52,7 +60,8 @@ class Normaliser:
         self._env, self._work, self._adapters = env, work, adapters
         self._visits, self._backfill_items, self._suppression = visits_of, backfill_items, suppression
         self._now, self._batch, self._meter = now, batch, meter
-        self._discovery, self._listening_since = discovery, int(now())
+        self._discovery, self._discovered_on = discovery, frozenset(discovered_on)
+        self._listening_since = int(now())
 
     async def run(self) -> None:
         async for messages in CurrentBatches(self._inbox, self._batch, self._work):
@@ -65,7 +74,20 @@ class Normaliser:
     async def _handle(self, messages: list[RawStored]) -> list[AnyWork]:
         pages = await self._env.read(lambda txn: [self._read(txn, message) for message in messages])
         read = [(message, *one) for message, one in zip(messages, pages, strict=True)]
+        try:
+            return await self._store(read)
+        except UNREADABLE:
+            return [following for one in read for following in await self._store_alone(one)]
 
+    async def _store_alone(self, one: Read) -> list[AnyWork]:
+        """Of a batch that cannot be stored only the guilty page is given up."""
+        message, page, _ = one
+        try:
+            return await self._store([one])
+        except UNREADABLE as error:
+            return await self._store([(message, page, f"{type(error).__name__}: {error}"[:500])])
+
+    async def _store(self, read: Sequence[Read]) -> list[AnyWork]:
         def change(txn: Txn) -> list[AnyWork]:
             upserted: dict[AccountKey, None] = {}
             for message, page, said in read:
@@ -93,6 +115,8 @@ class Normaliser:
             return page, with_extracted(self._adapters[message.platform].normalise(page))
         except (Malformed, NotFound) as error:
             return page, str(error)
+        except UNREADABLE as error:
+            return page, f"{type(error).__name__}: {error}"[:500]
 
     def _forbidden(self, page: RawPage, said: Normalised | str) -> bool:
         account = None if isinstance(said, str) else said.account
@@ -111,7 +135,9 @@ class Normaliser:
             _note_listing(txn, page)
         recent = recent_items(txn, key, KEPT_ITEMS[Activity.ACTIVE])
         self._plan_visits(txn, key, recent, now)
-        discover(txn, said, budgets=self._discovery, platforms=self._adapters, suppression=self._suppression, now=now)
+        discover(
+            txn, said, budgets=self._discovery, platforms=self._discovered_on, suppression=self._suppression, now=now
+        )
         for job in self._follow_ups(page, said, before, known, recent, now):
             put_job(txn, job)
         if page.kind is JobKind.FEED and not changed:

@@ -17,6 +17,9 @@ POLL_SECONDS = 0.2
 QUIET_ROUNDS = 2
 """Rounds without a full pack before part-filled ones go out: company may be on its way."""
 
+FLUSH_ROUNDS = 20
+"""So many rounds are the longest that a pack which may go as it is waits for a quiet moment."""
+
 
 class Scheduler:
     """The source of its lane; returns when asked to stop."""
@@ -41,9 +44,10 @@ class Scheduler:
         self._schedule, self._lane, self._now, self._stop, self._meter = schedule, lane, now, stop, meter
 
     async def run(self) -> None:
-        quiet = 0
+        quiet, rounds = 0, 0
         while not self._stop.is_set():
-            taken = await self._round(flush=quiet >= QUIET_ROUNDS)
+            rounds += 1  # a steady stream of one kind must not keep part-filled packs of another waiting
+            taken = await self._round(flush=quiet >= QUIET_ROUNDS or rounds % FLUSH_ROUNDS == 0)
             if taken:
                 quiet = 0
                 continue

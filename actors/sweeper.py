@@ -15,6 +15,9 @@ from stores.work import Work
 PAGE = 256
 SWEEP_SECONDS = 5.0
 
+LEFTOVER_ATTEMPTS = 100
+"""At a start most rows were never tried: only what survived so many starts is given up then."""
+
 
 class Sweeper:
     """At start everything stored is a leftover of the process before; later only what has waited too long."""
@@ -63,14 +66,14 @@ class Sweeper:
                     stale.append(key)
                     since = trio.current_time()
                 seen[key] = (item.revision, since)
-            await self._send_again(stale)
+            await self._send_again(stale, self._max_attempts if patience_seconds else LEFTOVER_ATTEMPTS)
         self._seen = seen
 
-    async def _send_again(self, keys: list[bytes]) -> None:
+    async def _send_again(self, keys: list[bytes], max_attempts: int) -> None:
         if not keys:
             return
         with self._meter.working():
-            messages, dead = await self._work.begin_attempt(keys, self._now(), self._max_attempts)
+            messages, dead = await self._work.begin_attempt(keys, self._now(), max_attempts)
         if dead:
             await self._tell(dead)
         for message in messages:

@@ -300,6 +300,7 @@ def make_parts(
         config,
         stores=stores,
         adapters=adapters,
+        readers=page_readers(client, now) | dict(adapters),
         lanes=lanes,
         now=now,
         seed=int(now()),
@@ -317,6 +318,14 @@ def make_parts(
         blocking=blocking,
         now=now,
     )
+
+
+def page_readers(client: httpx2.AsyncClient, now: Callable[[], float]) -> dict[Platform, PlatformAdapter]:
+    """Adapters that can read pages, and make no calls."""
+    return {
+        Platform.YOUTUBE: YouTubeAdapter(client, base_url="", feeds_url="", key="", now=now, timeout_seconds=1),
+        Platform.INSTAGRAM: InstagramAdapter(client, base_url="", tokens={}, now=now, timeout_seconds=1),
+    }
 
 
 def subscriber_maker(

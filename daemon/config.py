@@ -580,6 +580,8 @@ def _near(name: str, names: Mapping[str, Any]) -> str:
 
 def _place(origin: str, key: str, path: Path | None) -> str:
     """Where a value came from, in words that lead there."""
+    if origin == "default" and path is not None:
+        return str(path)  # where it is missing
     return {"file": str(path), "environment": f"environment {variable_of(key)}"}.get(origin, origin)
 
 

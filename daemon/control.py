@@ -49,6 +49,7 @@ class Control:
         now: Callable[[], float],
     ) -> None:
         self._loaded, self._reload, self._data_dir = loaded, reload, data_dir
+        self._began_with = loaded.config
         self._stores, self._searcher, self._pipeline = stores, searcher, pipeline
         self._readiness, self._metrics, self._now = readiness, metrics, now
         self._started = time.monotonic()
@@ -62,6 +63,8 @@ class Control:
 
     async def ready(self) -> ReadyAnswer:
         stores = self._stores
+        for platform, down in self._pipeline.unanswered().items():
+            self._readiness.set_answering(platform.value, answering=not down)
         return await ready_answer(self._readiness, self._pipeline.board, stores.catalog, stores.work, stores.schedule)
 
     async def status(self) -> AdminStatus:
@@ -98,7 +101,8 @@ class Control:
         except ConfigError as error:
             log.error("reload refused, settings stay as they are", reason=str(error))
             raise
-        applied, needs_restart = reloadable(self._loaded.config, fresh.config)
+        applied, _ = reloadable(self._loaded.config, fresh.config)
+        _, needs_restart = reloadable(self._began_with, fresh.config)
         self._loaded = fresh
         set_level(fresh.config.log.level)
         self._searcher.weights = weights_of(fresh.config)

@@ -210,10 +210,10 @@ class DemoProgress:
         return outer
 
 
-def farewell(console: Console, url: str, admin_url: str, seconds: float, folders: Sequence[Path]) -> None:
+def farewell(console: Console, url: str, admin_url: str, folder: Path, seconds: float, folders: Sequence[Path]) -> None:
     """What a newcomer does next."""
     console.print(f"\n[bold]ready[/bold] after {seconds:.0f} s: [bold]{url}[/bold]", highlight=False)
-    console.print(f"for operators: {admin_url}/metrics", highlight=False)
+    console.print(f"for operators: {admin_url}/metrics, pokedexd ctl status --data-dir {folder}", highlight=False)
     if not folders:
         for example in EXAMPLES:
             console.print(f"  {url}/?q={example.replace(' ', '+')}", highlight=False)
@@ -336,7 +336,7 @@ async def _serve(
             await schedule_world(running, simulated.url)
             await _show_until_done(running, simulated.accounts, console, stop)
             if not stop.is_set():
-                farewell(console, running.url, running.admin_url, time.monotonic() - started, world.folders)
+                farewell(console, running.url, running.admin_url, folder, time.monotonic() - started, world.folders)
             await stop.wait()
             console.print("stopping …")
         beside.cancel_scope.cancel("stopped")

@@ -27,7 +27,19 @@ HANDLE = re.compile(r"@?[\w.\-·]{3,60}", re.UNICODE)
 USERNAME = re.compile(r"[a-z0-9._]{1,30}")
 NO_PROFILES = ("p", "reel", "reels", "explore", "stories", "tv", "accounts", "direct")
 """First steps of Instagram paths that lead to no profile."""
-COLUMNS = ("account", "channel_id", "id", "url", "handle", "username", "channel")
+COLUMNS = (
+    "account",
+    "channel_id",
+    "id",
+    "url",
+    "channel_url",
+    "profile_url",
+    "account_url",
+    "link",
+    "handle",
+    "username",
+    "channel",
+)
 """Columns and keys that may name an account, the first that is filled counts."""
 
 MAX_ROW_CHARS = 2_000
@@ -257,10 +269,19 @@ def _csv_rows(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
             if any(cell in COLUMNS for cell in header):
                 continue
             header = []
+            if len(cells) > 1 and not any(_is_plain(cell) for cell in cells):
+                yield number, ", ".join(cells)  # a heading of names that we do not know is no account
+                continue
         if header:
             yield number, _named(dict(zip(header, cells, strict=False)))
         else:
-            yield number, cells[0]
+            yield number, next((cell for cell in cells if _is_plain(cell)), cells[0])
+
+
+def _is_plain(cell: str) -> bool:
+    """Whether this is an account beyond doubt: an id, a URL, a handle with its mark, a key."""
+    known = cell.startswith("@") or CHANNEL_ID.fullmatch(cell) or cell.partition(":")[0] in set(Platform)
+    return bool(known) or "youtube.com/" in cell.lower() or "instagram.com/" in cell.lower()
 
 
 def _records(lines: Sequence[str]) -> Iterator[tuple[int, list[str]]]:

@@ -147,13 +147,16 @@ class Pipeline:
         *,
         stores: Stores,
         adapters: Mapping[Platform, PlatformAdapter],
+        readers: Mapping[Platform, PlatformAdapter],
         lanes: Mapping[Platform, Lane],
         now: Callable[[], float],
         seed: int,
         make_subscriber: Callable[[Meter, trio.Event], Actor] | None = None,
     ) -> None:
-        """``make_subscriber``: of the stage that keeps a hub's subscriptions, where there is a hub."""
+        """``adapters``: of the platforms that are on; ``readers``: of all, since pages of one that was switched off may
+        still wait to be read. ``make_subscriber``: of the stage that keeps a hub's subscriptions, where there is a hub."""
         self._config, self._stores, self._adapters, self._lanes = config, stores, adapters, lanes
+        self._readers = readers
         self._now, self._seed, self._make_subscriber = now, seed, make_subscriber
         capacity = config.pipeline.channel_capacity
         self._due = {platform: Channel[RefreshDue](capacity) for platform in adapters}
@@ -180,6 +183,10 @@ class Pipeline:
     def adapters(self) -> Mapping[Platform, PlatformAdapter]:
         """Of the platforms that are on."""
         return self._adapters
+
+    def unanswered(self) -> dict[Platform, bool]:
+        """Of each platform that is on, whether it is left alone because no call gets an answer."""
+        return {platform: lane.circuit.open for platform, lane in self._lanes.items()}
 
     def alive(self) -> bool:
         """Whether every stage that was started still runs; a stage being restarted counts as alive."""
@@ -235,7 +242,8 @@ class Pipeline:
             return Normaliser(
                 inbox(Stage.NORMALISER),
                 outbox,
-                adapters=self._adapters,
+                adapters=self._readers,
+                discovered_on=self._adapters,
                 suppression=stores.suppression,
                 visits_of=visit_policies(config),
                 backfill_items={

@@ -25,6 +25,14 @@ class Readiness:
     def set(self, name: str, state: str, *, detail: str = "", loaded: float = 1.0) -> None:
         self.dependencies[name] = DependencyStatus(state=state, detail=detail, loaded=round(loaded, 3))
 
+    def set_answering(self, name: str, *, answering: bool) -> None:
+        """A platform that answers nothing degrades the daemon until it does."""
+        state = self.dependencies[name].state
+        if answering and state == "down":
+            self.set(name, "ok")
+        elif not answering and state == "ok":
+            self.set(name, "down", detail="no call is answered; it is asked again now and then")
+
     @property
     def serving(self) -> bool:
         return self.dependencies[KEYWORD_SEARCH].state == "ok"

@@ -286,7 +286,10 @@ def _says_daily(error: ErrorBody) -> bool:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    return float(retry_after) if retry_after and retry_after.isdecimal() else None
+    """At most a day, after which every budget begins anew; None for what is no number."""
+    if not retry_after or not (retry_after.isascii() and retry_after.isdecimal()):
+        return None
+    return float(min(int(retry_after[:9]), 86_400))
 
 
 def _normalise_channel(page: RawPage) -> Normalised:

@@ -430,6 +430,7 @@ class Flow:
             visits_of=policies_of(self._policy),
             backfill_items={Platform.YOUTUBE: 50, Platform.INSTAGRAM: 25},
             discovery=DiscoveryBudgets(),
+            discovered_on=(),
             batch=64,
             meter=Meter(),
         )

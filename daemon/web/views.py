@@ -121,7 +121,7 @@ def hit_view(
             Contribution(name=part.name, value=part.value, weight=part.weight, contribution=part.contribution)
             for part in hit.addends
         ],
-        matched_words=list(words),
+        matched_words=list(words) if any(part.name == "keyword" and part.value > 0 for part in hit.addends) else [],
         exact=hit.exact,
     )
     return Hit(creator=creator_view(creator, accounts), score=hit.score, explanation=explanation if explain else None)

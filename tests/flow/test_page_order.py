@@ -77,6 +77,7 @@ async def state_after(pages: list[RawPage], folder: Path, threads: VirtualThread
             visits_of=policies_of(POLICY),
             backfill_items={Platform.YOUTUBE: 50, Platform.INSTAGRAM: 25},
             discovery=DiscoveryBudgets(),
+            discovered_on=(),
             batch=8,
             meter=Meter(),
         )
