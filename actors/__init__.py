@@ -22,17 +22,14 @@ class Meter:
         self.handled = 0
         self.busy_seconds = 0.0
         self.blocked_seconds = 0.0
-        self.last_sign_of_life = 0.0
 
     @contextmanager
     def working(self) -> Iterator[None]:
         started = trio.current_time()
-        self.last_sign_of_life = started
         try:
             yield
         finally:
-            self.last_sign_of_life = trio.current_time()
-            self.busy_seconds += self.last_sign_of_life - started
+            self.busy_seconds += trio.current_time() - started
 
 
 class Outbox(Generic[T]):

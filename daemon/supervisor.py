@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -103,12 +103,3 @@ async def _runs_to_its_end(
             ) from error
         return False
     return True
-
-
-async def beat(every_seconds: float, tick: Callable[[], Awaitable[None]], stop: trio.Event) -> None:
-    """Calls ``tick`` at an interval until ``stop``."""
-    while not stop.is_set():
-        with trio.move_on_after(every_seconds):
-            await stop.wait()
-            return
-        await tick()

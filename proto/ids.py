@@ -28,7 +28,6 @@ RawId = NewType("RawId", str)
 Row = NewType("Row", int)
 """Dense local uint32 that stands for a creator in indexes and columns."""
 
-BUCKETS = 64
 """Jobs and work carry ``hash(id) % 64``, so that several processes may share one queue later."""
 
 
@@ -46,8 +45,3 @@ def creator_id_of(founder: AccountKey) -> CreatorId:
     """The id of a creator founded by this account: 63 bits of BLAKE2b, so order of arrival is irrelevant."""
     digest = hashlib.blake2b(founder.encode(), digest_size=8).digest()
     return CreatorId(int.from_bytes(digest, "big") >> 1)
-
-
-def bucket_of(entity: str) -> int:
-    """0..63, stable across processes and releases."""
-    return hashlib.blake2b(entity.encode(), digest_size=1).digest()[0] % BUCKETS

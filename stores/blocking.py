@@ -29,8 +29,3 @@ class Blocking:
         """``function(*args)`` in a thread. Not abandoned on cancel: a write that began is finished."""
         result: T = await self._run_sync(function, *args, limiter=self._limiter, thread_name=self._name)
         return result
-
-    @property
-    def busy(self) -> int:
-        """Threads in use now."""
-        return self._limiter.borrowed_tokens

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from proto.errors import NotFound
 from proto.ids import AccountKey, CreatorId, Platform, Row, creator_id_of
 from proto.records import (
     ContentItem,
@@ -314,13 +313,6 @@ def log_indexed(txn: Txn, creator_id: CreatorId) -> int:
     txn.put("index_log", pack_id(sequence), key)
     txn.put("index_sequence", key, pack_id(sequence))
     return sequence
-
-
-def require_creator(creator: Creator | None, creator_id: CreatorId) -> Creator:
-    """Raises NotFound."""
-    if creator is None:
-        raise NotFound(f"no creator {creator_id}")
-    return creator
 
 
 def _put_snapshot(txn: Txn, account: CreatorAccount) -> None:

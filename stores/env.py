@@ -89,11 +89,6 @@ class Txn:
                     return
                 yield key, value
 
-    def last(self, database: str) -> tuple[bytes, bytes] | None:
-        """The pair with the greatest key."""
-        with self._txn.cursor(db=self._databases[database]) as cursor:
-            return cursor.item() if cursor.last() else None
-
     def entries(self, database: str) -> int:
         """How many pairs a database holds; kept by LMDB, no scan."""
         count: int = self._txn.stat(db=self._databases[database])["entries"]
@@ -222,13 +217,21 @@ class Environment:
         except Exception:
             for change in batch:  # one of them failed: each alone, so that only the guilty one is told
                 self._run_alone(change)
-        if any(change.synced for change in batch):
-            self._env.sync(True)
+        failed = self._sync() if any(change.synced for change in batch) else None
         for change in batch:
+            change.error = change.error or failed
             change.done = True
         self.commits += 1
         self.changes += len(batch)
         self.writer_busy_seconds += time.perf_counter() - started
+
+    def _sync(self) -> Unavailable | None:
+        """What the disk refused, if it did: then nobody of the batch may believe that it is stored."""
+        try:
+            self._env.sync(True)
+        except lmdb.Error as error:
+            return Unavailable(f"the store cannot be written to the disk: {error}")
+        return None
 
     def _run_together(self, batch: list[_Change[Any]]) -> None:
         with self._env.begin(write=True) as raw:

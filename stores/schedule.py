@@ -147,7 +147,10 @@ def put_job(txn: Txn, job: Job) -> bool:
 
 
 def plan_job(txn: Txn, job: Job) -> bool:
-    """Sets a job's due time and priority, later ones included; a leased job stays as it is."""
+    """Sets a job's due time and priority, later ones included.
+
+    A leased job stays as it is, and one that somebody asked for and that was not answered yet is not put off.
+    """
     state_key = _state_key(job.platform, job.kind, job.entity)
     stored = txn.get("schedule", state_key)
     if stored is None:
@@ -156,6 +159,10 @@ def plan_job(txn: Txn, job: Job) -> bool:
     if txn.get("leases", state_key) is not None:
         return False
     old = decode(Job, stored)
+    if old.first:
+        job = msgspec.structs.replace(
+            job, due_at=min(old.due_at, job.due_at), priority=min(old.priority, job.priority, key=int)
+        )
     merged = msgspec.structs.replace(
         old, due_at=job.due_at, priority=job.priority, account_key=job.account_key, handle=job.handle
     )

@@ -46,7 +46,11 @@ MAX_MATCHES = 10_000
 FOOTER_MAGIC = 1337
 """Tantivy closes each file by {"crc": …}, its length and this number (tantivy's directory/footer.rs)."""
 
-SCHEMA_VERSION = 2
+HANDLE_MARK = "@"
+HANDLE_MARKS = ("@", "\uff20")
+"""How a handle is marked: as it is, and in full width."""
+
+SCHEMA_VERSION = 3
 
 
 class Checkpoint(msgspec.Struct):
@@ -244,10 +248,15 @@ def needed_words(words: int, need: int) -> int:
 
 
 def _exact_rows(searcher: Any, schema: Any, text: str) -> Any:
+    """Creators of exactly this name or handle; "@jess" means the handle, of which there is one, while many are named so."""
     key = exact_key(text[:512])
     if not key:
         return np.array([], np.uint32)
-    hits = searcher.search(tantivy.Query.term_query(schema, "key", key), limit=1_000, count=False).hits
+    marked = text.lstrip().startswith(HANDLE_MARKS)
+    for wanted in (HANDLE_MARK + key, key) if marked else (key,):
+        hits = searcher.search(tantivy.Query.term_query(schema, "key", wanted), limit=1_000, count=False).hits
+        if hits:
+            break
     return np.array(searcher.fast_field_values("row", [address for _, address in hits]), np.uint32)
 
 
@@ -280,12 +289,12 @@ def _word_query(searcher: Any, schema: Any, word: str, boosts: Mapping[str, floa
 
 
 def _fields(document: TextDocument) -> dict[str, Any]:
-    names = (document.name, *document.names, *document.handles)
-    keys = {exact_key(name) for name in names}
+    names = {exact_key(name) for name in (document.name, *document.names)} - {""}
+    handles = {exact_key(handle) for handle in document.handles} - {""}
     return {
         "row": int(document.row),
         "id": str(document.row),
-        "key": sorted(key for key in keys if key),
+        "key": sorted({*names, *handles, *(HANDLE_MARK + key for key in handles)}),
         "name": index_text(" ".join(dict.fromkeys((document.name, *document.names)))),
         "handle": index_text(" ".join(document.handles)),
         "niche": index_text(document.niche),

@@ -64,7 +64,8 @@ def check(names: list[str], posts: Counter[str], folder: Path, shared_data: Path
 
 
 def first_handles(daemon: Daemon, name: str) -> list[str]:
-    hits = daemon.get("/v1/search", q=name, limit=1).json()["hits"]
+    """With its mark, since three other accounts of the files are named "Jess", and one has that handle."""
+    hits = daemon.get("/v1/search", q=f"@{name}", limit=1).json()["hits"]
     return [account["handle"] for hit in hits for account in hit["creator"]["accounts"]]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from proto.ids import Platform, account_key
 from proto.records import Job, JobKind, Priority
 from stores.env import Environment, Txn
-from stores.schedule import PENDING, PackRule, Schedule, content_pending, put_job, settle_job
+from stores.schedule import PENDING, PackRule, Schedule, content_pending, find_job, plan_job, put_job, settle_job
 from tests.stores.conformance.schedule import NOW, ScheduleConformance, job
 
 
@@ -27,6 +28,23 @@ async def test_a_restart_voids_every_lease(env: Environment) -> None:
     assert schedule.release_all() == 2
     (pack,) = await schedule.lease(Platform.YOUTUBE, [rule], NOW, packs=1, flush=True)
     assert {one.entity for one in pack} == {"a", "b"}
+
+
+async def test_what_was_asked_for_is_not_put_off(env: Environment) -> None:
+    asked = job("a", priority=Priority.ON_DEMAND, due_at=NOW)
+    visit = job("a", priority=Priority.LONG_TAIL, due_at=NOW + 1_000, first=False)
+
+    def change(txn: Txn) -> tuple[Job | None, Job | None]:
+        put_job(txn, asked)
+        plan_job(txn, visit)
+        waiting = find_job(txn, Platform.YOUTUBE, JobKind.PROFILE, "a")
+        settle_job(txn, asked, msgspec.structs.replace(asked, first=False))
+        plan_job(txn, visit)
+        return waiting, find_job(txn, Platform.YOUTUBE, JobKind.PROFILE, "a")
+
+    waiting, answered = await env.write(change)
+    assert waiting == asked
+    assert answered == visit
 
 
 async def test_content_pending_sees_listings_and_details_but_not_visits(env: Environment) -> None:

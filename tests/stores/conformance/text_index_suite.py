@@ -61,6 +61,17 @@ class TextIndexConformance:
             hits = await text_index.query(text, 10)
             assert (hits.rows.tolist(), hits.exact.tolist(), hits.scores.tolist()) == ([3], [True], [1.0]), text
 
+    async def test_a_marked_handle_is_nobodys_name(self, text_index: TextIndex) -> None:
+        await taken_in(
+            text_index, [document(0, "Jess"), document(1, "Jess", handles=("jesslaw",)), document(2, handles=("jess",))]
+        )
+        plain, marked, wide = [await text_index.query(text, 10) for text in ("Jess", "@Jess", " \uff20jess")]
+        assert plain.exact.tolist() == [True, True, True]
+        assert marked.rows[marked.exact].tolist() == wide.rows[wide.exact].tolist() == [2]
+        assert marked.rows[0] == 2
+        only_a_name = await text_index.query("@creator2", 10)
+        assert only_a_name.rows[only_a_name.exact].tolist() == [2]
+
     async def test_an_exact_name_leads_and_scores_fall_from_there(self, text_index: TextIndex) -> None:
         often = document(0, "Nova Games Nova", bio="nova " * 20, niche="nova", summary="nova nova")
         await taken_in(text_index, [often, document(1, "Nova"), document(2, "Else", bio="a nova once")])
