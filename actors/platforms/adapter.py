@@ -74,7 +74,7 @@ def read_each(
     for number, raw in enumerate(raws):
         try:
             result = read(msgspec.json.decode(raw, type=kind))
-        except (msgspec.DecodeError, Malformed, RecursionError) as error:
+        except (ValueError, ArithmeticError, Malformed, RecursionError) as error:
             refused.append((f"item {number}", f"{error or type(error).__name__}: {bytes(raw)[:200]!r}"))
             continue
         if result is not None:

@@ -182,7 +182,7 @@ def _checked(reply: httpx2.Response) -> bytes:
         raise Malformed(f"instagram: a reply of {len(body)} bytes")
     try:
         error = msgspec.json.decode(body, type=ErrorReply).error
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         if reply.status_code == 200:
             return body
         error = ErrorBody(message=body[:200].decode(errors="replace"))
@@ -219,7 +219,7 @@ def _usage(headers: Mapping[str, str]) -> float | None:
         if text := headers.get("x-business-use-case-usage"):
             for entries in msgspec.json.decode(text, type=dict[str, list[BusinessUsage]]).values():
                 shares += [1.0 if one.estimated_time_to_regain_access else _share(one) for one in entries]
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return max(shares, default=None)
     return max(shares, default=None)
 
@@ -231,7 +231,7 @@ def _share(usage: AppUsage) -> float:
 def _decode(body: bytes) -> DiscoveryReply:
     try:
         return msgspec.json.decode(body, type=DiscoveryReply)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise Malformed(f"instagram: {error or type(error).__name__}") from error
 
 
@@ -255,6 +255,8 @@ def _content(media: Media, page: RawPage) -> ContentItem | None:
     """None for stories and advertisements, which are no content of the profile."""
     if media.media_product_type in _NO_CONTENT:
         return None
+    if not PLATFORM_ID.fullmatch(media.id):
+        raise Malformed(f"instagram: {media.id[:60]!r} is no media id")
     kind = _TYPES.get(media.media_type, ContentType.POST)
     return ContentItem(
         content_id=media.id,

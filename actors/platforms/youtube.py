@@ -15,6 +15,7 @@ from actors.platforms.adapter import CallCost, Fetched, read_each
 from actors.platforms.feed_health import FeedHealth, FeedNews
 from actors.platforms.youtube_feed import FeedEntry, parse_feed
 from actors.platforms.youtube_wire import (
+    PLATFORM_ID,
     Channel,
     ChannelReply,
     ErrorBody,
@@ -67,7 +68,7 @@ _AUTH = {
     "authError",
 }
 _HIDDEN_TITLES = {"Private video", "Deleted video"}
-_DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
+_DURATION = re.compile(r"P(?:(\d{1,9})D)?(?:T(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9})S)?)?", re.ASCII)
 _TERM = re.compile(r'"([^"]*)"|(\S+)')
 
 Reply = TypeVar("Reply")
@@ -225,6 +226,10 @@ def _split(kind: JobKind, jobs: Sequence[Job], body: bytes, request: str, fetche
 def _split_channels(
     kind: JobKind, jobs: Sequence[Job], items: list[dict[str, Any]], request: str, fetched_at: int
 ) -> Fetched:
+    asked = {job.entity for job in jobs}
+    items = [
+        item for item in items if (kind is JobKind.LOOKUP or item["id"] in asked) and PLATFORM_ID.fullmatch(item["id"])
+    ]
     keys = {item["id"]: account_key(Platform.YOUTUBE, item["id"]) for item in items}
     masked = request if kind is JobKind.LOOKUP else f"GET /channels?part={_PARTS[kind]}&id=(pack of {len(jobs)})"
     pages = [
@@ -263,7 +268,7 @@ def _failure(path: str, bucket: str, status: int, body: bytes, retry_after: str 
     """The kind of failure, by reason, then details, then HTTP status (platform-apis 1.10)."""
     try:
         error = msgspec.json.decode(body, type=ErrorReply).error
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         error = ErrorBody(code=status, message=body[:200].decode(errors="replace"))
     reasons = [entry.reason for entry in error.errors if entry.reason]
     reasons += [detail.reason for detail in error.details if detail.reason]
@@ -356,7 +361,7 @@ def _listed(entry: PlaylistItem, page: RawPage) -> ContentItem | None:
     if not video_id or not published:
         return None
     return ContentItem(
-        content_id=video_id,
+        content_id=_video_id(video_id),
         account_key=page.account_key,
         title_or_caption=entry.snippet.title,
         description=entry.snippet.description,
@@ -409,7 +414,7 @@ def _normalise_stats(page: RawPage) -> Normalised:
 def _counts(video: VideoStats) -> ContentCounts:
     statistics = video.statistics
     return ContentCounts(
-        content_id=video.id,
+        content_id=_video_id(video.id),
         views=_count(statistics.view_count, "viewCount"),
         likes=_count(statistics.like_count, "likeCount"),
         comments=_count(statistics.comment_count, "commentCount"),
@@ -420,7 +425,7 @@ def _content(video: Video, page: RawPage) -> ContentItem:
     snippet, statistics = video.snippet, video.statistics
     seconds = duration_seconds(video.content_details.duration)
     return ContentItem(
-        content_id=video.id,
+        content_id=_video_id(video.id),
         account_key=page.account_key,
         content_type=_content_type(video, seconds),
         title_or_caption=snippet.title,
@@ -453,8 +458,14 @@ def _content_type(video: Video, seconds: int | None) -> ContentType:
 def _decode(kind: type[Reply], body: bytes, what: str) -> Reply:
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise Malformed(f"youtube {what}: {error or type(error).__name__}") from error
+
+
+def _video_id(text: str) -> str:
+    if not PLATFORM_ID.fullmatch(text):
+        raise Malformed(f"youtube: not an id of a video: {text[:80]!r}")
+    return text
 
 
 def _count(text: str | None, field: str) -> int | None:

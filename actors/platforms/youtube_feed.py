@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from actors.platforms.youtube_wire import PLATFORM_ID
 from proto.errors import Malformed
 
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -73,7 +74,7 @@ def parse_feed(body: bytes) -> Feed:
 def _entry(element: ET.Element) -> FeedEntry | None:
     video_id, channel_id = _text(element, f"{YT}videoId"), _text(element, f"{YT}channelId")
     published_at = _instant(_text(element, f"{ATOM}published"))
-    if not video_id or published_at is None:
+    if not PLATFORM_ID.fullmatch(video_id) or published_at is None:
         return None
     group = element.find(f"{MEDIA}group")
     community = None if group is None else group.find(f"{MEDIA}community")

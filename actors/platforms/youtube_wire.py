@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
+
+PLATFORM_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
+"""Ids of channels and videos, which become parts of keys and URLs."""
 
 
 class Wire(msgspec.Struct, rename="camel"):

@@ -18,6 +18,12 @@ from typing import Any
 
 import pytest
 
+from proto.ids import Platform, account_key
+from proto.messages import RawStored
+from proto.records import JobKind, RawPage
+from stores.env import Environment, Txn
+from stores.raw import put_raw, seal
+from stores.work import enqueue
 from tests.flow.processes import (
     COMMAND,
     ROOT,
@@ -183,6 +189,33 @@ def test_without_a_model_keyword_search_serves_and_the_remedy_is_named(sim: Simu
         ]
         assert "yt_bio" in parts
         assert daemon.terminate() == 0
+
+
+def test_pages_of_a_platform_that_was_switched_off_are_still_read(sim: Simulator, tmp_path: Path) -> None:
+    """What was fetched and paid for is not lost, and nothing new is asked of the platform."""
+    data, channel = tmp_path / "data", "UC" + "q" * 22
+    page = RawPage(
+        platform=Platform.YOUTUBE,
+        kind=JobKind.PROFILE,
+        account_key=account_key(Platform.YOUTUBE, channel),
+        fetched_at=sim.now,
+        request="",
+        body=json.dumps({"items": [{"id": channel, "snippet": {"title": "Quill Quokka"}}]}).encode(),
+    )
+    raw_id, body = seal(page)
+
+    def arrive(txn: Txn) -> None:
+        put_raw(txn, page, raw_id, body)
+        enqueue(txn, RawStored(raw_id=raw_id, platform=page.platform), sim.now)
+
+    env = Environment(data, map_size_bytes=1 << 30)
+    env.write_now(arrive)
+    env.close()
+    before = sim.get("/_simulator/accounting")["calls"]
+    with Daemon(data, environment(sim, PLATFORMS__YOUTUBE__ENABLED="false")) as daemon:
+        wait_for(lambda: "Quill Quokka" in daemon.get("/v1/search", q="quokka").text)
+        assert daemon.terminate() == 0
+    assert sim.get("/_simulator/accounting")["calls"] == before
 
 
 MALFORMED = (

@@ -86,6 +86,34 @@ async def test_missing_items_mean_nothing_was_found() -> None:
     assert len(fetched.missing) == 1
 
 
+async def test_channels_that_nobody_asked_for_are_left_out() -> None:
+    other, absurd = {"id": UCA[:-1] + "Z", "snippet": {}}, {"id": "x" * 600, "snippet": {}}
+    body = {"items": [{"id": UCA, "snippet": {}}, other, absurd]}
+    fetched = await adapter(replying(200, body)).perform([job(JobKind.PROFILE, UCA)], "general")
+    assert [page.account_key for page in fetched.pages] == [account_key(Platform.YOUTUBE, UCA)]
+    found = await adapter(replying(200, {"items": [absurd]})).perform([job(JobKind.LOOKUP, "@a")], "general")
+    assert (found.pages, [one.entity for one in found.missing]) == ([], ["@a"])
+
+
+async def test_an_error_that_is_no_text_is_told_by_its_status() -> None:
+    with pytest.raises(Rejected, match="http 400"):
+        await adapter(replying(400, b'{"error": {"message": "\xff"}}')).perform([job(JobKind.PROFILE, UCA)], "general")
+
+
+async def test_an_absurd_pause_ends_within_a_day() -> None:
+    for said, seconds in (("9" * 400, 86_400.0), ("120", 120.0), ("\u0663", None), ("soon", None), ("-1", None)):
+        busy = error(429, "rateLimitExceeded")
+        reply = await busy(httpx2.Request("GET", "http://127.0.0.1/"))
+
+        async def handler(_: httpx2.Request, reply: Any = reply, said: str = said) -> httpx2.Response:
+            headers = [(b"retry-after", said.encode())]
+            return httpx2.Response(429, content=reply.content, headers=headers)
+
+        with pytest.raises(Throttled) as raised:
+            await adapter(handler).perform([job(JobKind.PROFILE, UCA)], "general")
+        assert raised.value.retry_after_seconds == seconds, said
+
+
 async def test_videos_are_given_to_the_account_that_asked() -> None:
     reply = {"items": [{"id": "v2"}, {"id": "v1"}, {"id": "stray"}]}
     jobs = [job(JobKind.CONTENT, "v1", UCA), job(JobKind.CONTENT, "v2", UCB), job(JobKind.CONTENT, "v3", UCB)]
@@ -196,6 +224,18 @@ def test_hidden_likes_and_closed_comments_are_unknown() -> None:
 )
 def test_durations(text: str, seconds: int | None) -> None:
     assert duration_seconds(text) == seconds
+
+
+def test_an_absurd_item_is_refused_by_itself() -> None:
+    listed = {"contentDetails": {"videoId": "v1", "videoPublishedAt": "2026-01-01T00:00:00Z"}}
+    long = {"contentDetails": {"videoId": "v" * 600, "videoPublishedAt": "2026-01-01T00:00:00Z"}}
+    said = adapter().normalise(page(JobKind.UPLOADS, {"items": [listed, long]}))
+    assert [item.content_id for item in said.items] == ["v1"]
+    assert [place for place, _ in said.refused] == ["item 1"]
+    assert duration_seconds("P" + "9" * 5_000 + "D") is None
+    body = b'{"items": [{"contentDetails": {"videoId": "v2", "videoPublishedAt": "2026-01-01T00:00:00Z"},'
+    said = adapter().normalise(page(JobKind.UPLOADS, body + b' "snippet": {"title": "\xff"}}]}'))
+    assert (said.items, len(said.refused)) == ([], 1)
 
 
 def test_rounding_steps() -> None:

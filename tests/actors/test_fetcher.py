@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import httpx2
+import pytest
+import trio
+
+from actors import Meter, Outbox
+from actors.fetcher import MAX_TRIES, Fetcher
+from actors.lane import Lane
+from actors.platforms.adapter import Fetched
+from actors.platforms.youtube import YouTubeAdapter
+from proto.errors import Malformed
+from proto.ids import Platform, account_key
+from proto.messages import AccountUpserted, FetchPermitted, RawStored
+from proto.records import CreatorAccount, Event, Job, JobKind, Priority
+from stores.catalog import put_account
+from stores.env import Environment
+from stores.journal import Journal
+from stores.ledger import Ledger
+from stores.schedule import Schedule, put_job
+from stores.work import Work, decode_message
+
+NOW = 1_790_000_000
+CHANNEL = "UC" + "a" * 22
+ANNA = account_key(Platform.YOUTUBE, CHANNEL)
+
+
+class Failing(YouTubeAdapter):
+    """Every reply is one that our reading of it did not foresee."""
+
+    error: Exception
+
+    async def perform(self, jobs: Sequence[Job], bucket: str) -> Fetched:
+        assert jobs
+        assert bucket
+        raise self.error
+
+
+def job(kind: JobKind, entity: str, attempts: int = 0) -> Job:
+    return Job(
+        platform=Platform.YOUTUBE,
+        kind=kind,
+        entity=entity,
+        account_key=ANNA,
+        priority=Priority.BACKFILL,
+        due_at=NOW,
+        attempts=attempts,
+    )
+
+
+async def fetched(env: Environment, one: Job, error: Exception) -> list[Event]:
+    """What is told when this job's call fails so."""
+    told = list[Event]()
+    await env.write(lambda txn: put_job(txn, one))
+    permits, inbox = trio.open_memory_channel[FetchPermitted](1)
+    pages, _pages = trio.open_memory_channel[RawStored](1)
+    silent, _silent = trio.open_memory_channel[AccountUpserted](1)
+    async with httpx2.AsyncClient() as client, permits:
+        adapter = Failing(client, base_url="", feeds_url="", key="", now=lambda: float(NOW), timeout_seconds=1)
+        adapter.error = error
+        await permits.send(FetchPermitted(platform=Platform.YOUTUBE, jobs=(one,), bucket="general", units=1, window=""))
+        await permits.aclose()
+        await Fetcher(
+            inbox,
+            Outbox(pages, Meter()),
+            Outbox(silent, Meter()),
+            adapter=adapter,
+            env=env,
+            schedule=Schedule(env),
+            ledger=Ledger(env, []),
+            journal=Journal(env, told.append),
+            lane=Lane({}),
+            now=lambda: float(NOW),
+            jitter=random.Random(1),
+            stop=trio.Event(),
+            meter=Meter(),
+        ).run()
+    return told
+
+
+@pytest.mark.parametrize("error", [ValueError("year 60000"), OverflowError("int too large"), Malformed("no list")])
+async def test_an_absurd_reply_is_tried_again_later(env: Environment, error: Exception) -> None:
+    asked = job(JobKind.PROFILE, CHANNEL)
+    (told,) = await fetched(env, asked, error)
+    assert (told.kind, told.subject) == ("fetch_failed", CHANNEL)
+    assert str(error) in told.detail
+    again = await Schedule(env).get(Platform.YOUTUBE, JobKind.PROFILE, CHANNEL)
+    assert again is not None
+    assert (again.attempts, again.due_at > NOW, str(error) in again.last_error) == (1, True, True)
+
+
+@pytest.mark.parametrize("kind", [JobKind.CONTENT, JobKind.UPLOADS])
+async def test_content_that_is_given_up_does_not_hold_its_account(env: Environment, kind: JobKind) -> None:
+    """An account travels on once nothing more is awaited of it, be it that the last piece never comes."""
+    account = CreatorAccount(platform=Platform.YOUTUBE, platform_user_id=CHANNEL, fetched_at=NOW - 5)
+    await env.write(lambda txn: put_account(txn, account))
+    entity = CHANNEL if kind is JobKind.UPLOADS else "v1"
+    await fetched(env, job(kind, entity, MAX_TRIES - 1), ValueError("absurd"))
+    ((_, item),) = await Work(env).after(b"", 10)
+    waiting = decode_message(item.message)
+    assert isinstance(waiting, AccountUpserted)
+    assert waiting.account_key == ANNA
+    assert await Work(env).dead_letter_count() == 1
