@@ -42,11 +42,13 @@ class Simulator:
         said = json.loads(self._process.stdout.readline())
         self.url: str = said["url"]
         self.now: int = said["now"]
+        self._client = httpx2.Client(base_url=self.url, trust_env=False, timeout=30)
 
     def get(self, path: str) -> Any:
-        return httpx2.get(f"{self.url}{path}", trust_env=False, timeout=30).json()
+        return self._client.get(path).json()
 
     def close(self) -> None:
+        self._client.close()
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.terminate()
@@ -93,6 +95,7 @@ class Daemon:
 
     def __init__(self, data_dir: Path, env: dict[str, str], *arguments: str) -> None:
         self.data_dir = data_dir
+        self._client = httpx2.Client(trust_env=False, timeout=30)
         self._log = (data_dir.parent / f"{data_dir.name}.log").open("ab")
         self.process = subprocess.Popen(
             [*COMMAND, "serve", "--data-dir", str(data_dir), "--port", "0", *arguments],
@@ -112,7 +115,8 @@ class Daemon:
         return Path(self._log.name).read_text(errors="replace")
 
     def get(self, path: str, **params: Any) -> httpx2.Response:
-        return httpx2.get(f"{self.url}{path}", params=params, trust_env=False, timeout=30)
+        """Over one connection: to make a client costs more than most answers do."""
+        return self._client.get(f"{self.url}{path}", params=params)
 
     def search(self, text: str, limit: int = 10) -> list[tuple[str, float]]:
         answer = self.get("/v1/search", q=text, limit=limit).json()
@@ -156,6 +160,7 @@ class Daemon:
             self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
+        self._client.close()
         self._log.close()
 
 
