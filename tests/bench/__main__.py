@@ -6,11 +6,14 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import trio
 from rich.console import Console
+from rich.table import Table
 
 from daemon.config import Config, model_folder
 from tests.bench.embedding import bench_embedding
-from tests.bench.pipeline import bench_pipeline
+from tests.bench.normalising import bench_normalising
+from tests.bench.pipeline import bench_pipeline, one_core
 from tests.bench.search import bench_search
 from tests.flow.processes import Daemon, environment, import_world, simulator
 
@@ -38,6 +41,21 @@ def main() -> None:
                 console.print(bench_search(daemon, model, given.queries, given.seed))
                 assert daemon.terminate() == 0
         console.print(bench_embedding(data, model, given.texts))
+        console.print(trio.run(bench_normalising, data, Path(folder) / "anew"))
+        console.print(on_one_core(Path(folder) / "one-core", max(given.creators // 5, 1), given.seed))
+
+
+def on_one_core(data: Path, creators: int, seed: int) -> Table:
+    """The daemon has one core to itself; the platforms and this process keep the others."""
+    with simulator("--creators", str(creators), "--seed", str(seed)) as sim:
+        env = environment(sim)
+        import_world(sim, data, env)
+        with one_core():
+            daemon = Daemon(data, env)
+        with daemon:
+            table = bench_pipeline(daemon, creators, "on one core")
+            assert daemon.terminate() == 0
+    return table
 
 
 if __name__ == "__main__":

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from rich.table import Table
 
 from tests.flow.processes import Daemon
@@ -13,28 +17,31 @@ from tests.flow.processes import Daemon
 POLL_SECONDS = 0.2
 
 
-def bench_pipeline(daemon: Daemon, creators: int) -> Table:
+def bench_pipeline(daemon: Daemon, creators: int, title: str = "pipeline") -> Table:
     """Waits until the daemon is done. The clock starts at the first account, so loading the model is left out."""
-    started = cpu_at_start = 0.0
+    started = cpu_at_start = written_at_start = 0.0
     while True:
         ready = daemon.get("/readyz").json()
         counts = ready["counts"]
         if not started and counts["accounts"]:
             started, cpu_at_start = time.perf_counter(), cpu_seconds(daemon.process.pid)
+            written_at_start = writer_busy_seconds(daemon)
         if counts["accounts"] >= creators and counts["work_pending"] == 0:
             break
         time.sleep(POLL_SECONDS)
     seconds = time.perf_counter() - started
     cpu = cpu_seconds(daemon.process.pid) - cpu_at_start
-    return _table(ready, seconds, cpu, peak_mib(daemon.process.pid))
+    writer = writer_busy_seconds(daemon) - written_at_start
+    return _table(ready, seconds, cpu, writer, peak_mib(daemon.process.pid), title)
 
 
-def _table(ready: dict[str, Any], seconds: float, cpu: float, peak: float) -> Table:
+def _table(ready: dict[str, Any], seconds: float, cpu: float, writer: float, peak: float, title: str) -> Table:
     counts = ready["counts"]
     accounts, items = counts["accounts"] / seconds, counts["content_items"] / seconds
     table = Table(
-        title=f"pipeline: {counts['accounts']:,} accounts with {counts['content_items']:,} items in {seconds:.1f} s = "
-        f"{accounts:.0f} accounts/s, {items:.0f} items/s; {cpu / seconds:.2f} cores busy; peak memory {peak:.0f} MiB",
+        title=f"{title}: {counts['accounts']:,} accounts with {counts['content_items']:,} items in {seconds:.1f} s = "
+        f"{accounts:.0f} accounts/s, {items:.0f} items/s; {cpu / seconds:.2f} cores busy, the store's writer thread "
+        f"{writer / seconds:.0%} of the time; peak memory {peak:.0f} MiB",
         caption=f"bottleneck: {bottleneck(ready['stages'], seconds)}",
         title_justify="left",
         caption_justify="left",
@@ -61,6 +68,24 @@ def bottleneck(stages: list[dict[str, Any]], seconds: float) -> str:
 
     worst = max(stages, key=share)
     return f"{worst['name']}, busy {share(worst):.0%} of the time"
+
+
+def writer_busy_seconds(daemon: Daemon) -> float:
+    transport = httpx2.HTTPTransport(uds=str(daemon.data_dir / "admin.sock"))
+    with httpx2.Client(transport=transport, base_url="http://admin") as client:
+        lines = client.get("/metrics").text.splitlines()
+    return float(next(line for line in lines if line.startswith("pokedexd_writer_busy_seconds ")).split()[1])
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """What is started within keeps to one core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def peak_mib(pid: int) -> float:
