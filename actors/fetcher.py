@@ -36,6 +36,10 @@ COME_BACK_SECONDS = 7 * 86_400
 """When a job that became a dead letter is tried again by itself."""
 
 
+_SEVERITIES = {"key_disabled": "error"}
+"""Of what an adapter notes; the rest are warnings."""
+
+
 class _NoBudget(PokedexError):
     """A call that would be repeated finds nothing to pay it before ``until``."""
 
@@ -135,7 +139,7 @@ class Fetcher:
             raise
         await self._note_answer(jobs)
         for kind, detail in fetched.notes:
-            await self._event(kind, "warning", self._adapter.platform.value, detail)
+            await self._event(kind, _SEVERITIES.get(kind, "warning"), self._adapter.platform.value, detail)
         if fetched.usage is not None:
             await self._ledger.note_usage(self._adapter.platform, bucket, fetched.usage, self._now())
         return fetched

@@ -22,7 +22,7 @@ from actors.policy import policies
 from actors.subscriber import HubSettings, Subscriber
 from actors.token_bucket import TokenBucket
 from daemon.clock import make_clock
-from daemon.config import Config, InstagramToken, Loaded, YouTubeConfig, instagram_tokens, model_folder
+from daemon.config import Config, InstagramToken, Loaded, YouTubeConfig, instagram_tokens, model_folder, youtube_keys
 from daemon.control import Control, weights_of
 from daemon.forgetting import Forgetting, OpenIndexes, compact_store
 from daemon.housekeeping import reembed_all, save_now_and_then, warn_of_expiry, write_audit
@@ -323,7 +323,7 @@ def make_parts(
 def page_readers(client: httpx2.AsyncClient, now: Callable[[], float]) -> dict[Platform, PlatformAdapter]:
     """Adapters that can read pages, and make no calls."""
     return {
-        Platform.YOUTUBE: YouTubeAdapter(client, base_url="", feeds_url="", key="", now=now, timeout_seconds=1),
+        Platform.YOUTUBE: YouTubeAdapter(client, base_url="", feeds_url="", keys=(), now=now, timeout_seconds=1),
         Platform.INSTAGRAM: InstagramAdapter(client, base_url="", tokens={}, now=now, timeout_seconds=1),
     }
 
@@ -454,13 +454,14 @@ def _youtube_adapter(
     """The adapter, or why there is none."""
     if not youtube.enabled:
         return "disabled in the settings"
-    if not youtube.key:
+    keys = youtube_keys(youtube)
+    if not keys:
         return "no key: set platforms.youtube.key_file"
     return YouTubeAdapter(
         client,
         base_url=youtube.base_url,
         feeds_url=youtube.feeds_url,
-        key=youtube.key,
+        keys=keys,
         now=now,
         timeout_seconds=youtube.call_timeout_seconds,
     )

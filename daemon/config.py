@@ -61,7 +61,7 @@ class YouTubeConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     base_url: str = "https://www.googleapis.com/youtube/v3"
     project: str = "default"
     key: str = ""
-    """Never in the file: environment ``POKEDEXD_PLATFORMS__YOUTUBE__KEY`` or a credential."""
+    """One key, or several of the one project, by commas or lines; ``PROJECT:KEY`` says whose it is. Never in the file: environment ``POKEDEXD_PLATFORMS__YOUTUBE__KEY`` or a credential."""
     key_file: str = ""
     derived_data: str = ""
     """``granted`` or ``denied``; a live configuration must state it."""
@@ -204,6 +204,7 @@ SECRET_FILES = {"admin.key_file": "admin-key"}
 LEVELS = ("debug", "info", "warning", "error")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TOKEN_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_KEY_BREAK = re.compile(r"[,\s]+")
 HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:]+")
 RELOADABLE = (
     "log.",
@@ -346,9 +347,27 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             "platforms.youtube.derived_data",
             "must be stated for a live platform: 'granted' when YouTube's grant is held, else 'denied'",
         ),
+        (
+            len(youtube_projects(youtube)) > 1,
+            "platforms.youtube.key",
+            f"holds keys of the projects {', '.join(sorted(youtube_projects(youtube)))}; YouTube allows one project to one "
+            "client (III.D.1.c of its developer policies), and its keys share the quota: keep those of one project, and "
+            "ask YouTube for more quota if it does not do",
+        ),
         *_push_checks(config),
     )
     return [(key, text) for wrong, key, text in checks if wrong]
+
+
+def youtube_keys(youtube: YouTubeConfig) -> list[str]:
+    """The keys, each once, without the project before it."""
+    return list(dict.fromkeys(entry.rpartition(":")[2] for entry in _KEY_BREAK.split(youtube.key) if entry))
+
+
+def youtube_projects(youtube: YouTubeConfig) -> set[str]:
+    """Every project that is named; a key that names none is of the project that is set."""
+    named = {entry.partition(":")[0] for entry in _KEY_BREAK.split(youtube.key) if ":" in entry}
+    return named | ({youtube.project} - {"default"})
 
 
 def _push_checks(config: Config) -> list[tuple[bool, str, str]]:

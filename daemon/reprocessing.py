@@ -224,7 +224,7 @@ class Reprocessing:
 async def open_readers(now: Callable[[], float]) -> AsyncIterator[dict[Platform, Reader]]:
     """Every adapter's way of reading pages. Nobody is called, so no key is needed."""
     async with httpx2.AsyncClient(trust_env=False) as client:
-        youtube = YouTubeAdapter(client, base_url="", feeds_url="", key="", now=now, timeout_seconds=1.0)
+        youtube = YouTubeAdapter(client, base_url="", feeds_url="", keys=(), now=now, timeout_seconds=1.0)
         instagram = InstagramAdapter(client, base_url="", tokens={}, now=now, timeout_seconds=1.0)
         yield {
             Platform.YOUTUBE: lambda page: with_extracted(youtube.normalise(page)),

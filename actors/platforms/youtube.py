@@ -81,7 +81,10 @@ _NEWS = {
 
 
 class YouTubeAdapter:
-    """One API project. The key travels in a header, so that no URL in a log or a stored request holds it."""
+    """One API project, be it with several keys: they share its quota (platform-apis 5, III.D.1.c).
+
+    A key travels in a header, so that no URL in a log or a stored request holds it.
+    """
 
     platform = Platform.YOUTUBE
 
@@ -91,11 +94,13 @@ class YouTubeAdapter:
         *,
         base_url: str,
         feeds_url: str,
-        key: str,
+        keys: Sequence[str],
         now: Callable[[], float],
         timeout_seconds: float,
     ) -> None:
-        self._client, self._base_url, self._key = client, base_url.rstrip("/"), key
+        self._client, self._base_url = client, base_url.rstrip("/")
+        self._keys = {f"key {number} of {len(keys)}": key for number, key in enumerate(keys, 1)}
+        self._calls, self._notes = 0, list[tuple[str, str]]()
         self._feeds_url, self._now, self._timeout_seconds = feeds_url, now, timeout_seconds
         self._feed_health = FeedHealth()
 
@@ -122,7 +127,9 @@ class YouTubeAdapter:
             if kind is JobKind.LOOKUP and error.reason in ("channelNotFound", "invalidCriteria"):
                 return Fetched(pages=[], missing=list(jobs))
             raise
-        return _split(kind, jobs, body, request, int(self._now()))
+        fetched = _split(kind, jobs, body, request, int(self._now()))
+        fetched.notes, self._notes = self._notes, []
+        return fetched
 
     def normalise(self, page: RawPage) -> Normalised:
         if page.kind in (JobKind.PROFILE, JobKind.LOOKUP):
@@ -162,12 +169,27 @@ class YouTubeAdapter:
         return (reply.content, "") if reply.status_code == 200 else (b"", f"status {reply.status_code}")
 
     async def _get(self, path: str, params: dict[str, str], bucket: str) -> bytes:
+        """By the keys in turn; one that is refused is left out from then on. Raises AuthFailed once none is left."""
+        while len(self._keys) > 1:
+            name = self._next_key()
+            try:
+                return await self._get_by(self._keys[name], path, params, bucket)
+            except AuthFailed as error:
+                self._keys.pop(name, None)
+                self._notes.append(("key_disabled", f"{name}: {error}; the others go on"))
+        return await self._get_by(next(iter(self._keys.values()), ""), path, params, bucket)
+
+    def _next_key(self) -> str:
+        self._calls += 1
+        return list(self._keys)[self._calls % len(self._keys)]
+
+    async def _get_by(self, key: str, path: str, params: dict[str, str], bucket: str) -> bytes:
         try:
             with trio.fail_after(self._timeout_seconds):
                 reply = await self._client.get(
                     f"{self._base_url}/{path}",
                     params=params,
-                    headers={"X-goog-api-key": self._key, "User-Agent": "pokedexd (gzip)"},
+                    headers={"X-goog-api-key": key, "User-Agent": "pokedexd (gzip)"},
                 )
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise Unavailable(f"youtube {path}: {type(error).__name__}: {error}") from error

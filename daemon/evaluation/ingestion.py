@@ -74,7 +74,8 @@ TOKEN_SHARE = 0.6
 """How full the tokens are on average; a busy hour needs room."""
 LIMITS = {"general": 10_000, "search": 100, "stats": 10_000}
 UNLIMITED = dict.fromkeys(LIMITS, 1_000_000_000)
-KEY = "demo"
+KEYS = ("one", "another")
+"""Of one project."""
 SINK_BATCH = 500
 
 FAULTS = Faults(unavailable_share=0.01, throttle_share=0.001, malformed_share=0.001)
@@ -294,7 +295,7 @@ class Run:
             clock=self.now if living else lambda: float(self._world.now),
             faults=faults,
             limits=dict(limits),
-            key=KEY,
+            key=",".join(KEYS),
             tokens=made_tokens(tokens, calls),
             posting=Posting(self._seed) if living else None,
             events=scheduled_events(self._world, self._seed) if living else (),
@@ -513,7 +514,7 @@ class WatchedYouTube(YouTubeAdapter):
             client,
             base_url="http://platform/youtube/v3",
             feeds_url="http://platform/feeds/videos.xml",
-            key=KEY,
+            keys=KEYS,
             now=run.now,
             timeout_seconds=3_600,
         )

@@ -59,7 +59,7 @@ async def fetched(env: Environment, one: Job, error: Exception) -> list[Event]:
     pages, _pages = trio.open_memory_channel[RawStored](1)
     silent, _silent = trio.open_memory_channel[AccountUpserted](1)
     async with httpx2.AsyncClient() as client, permits:
-        adapter = Failing(client, base_url="", feeds_url="", key="", now=lambda: float(NOW), timeout_seconds=1)
+        adapter = Failing(client, base_url="", feeds_url="", keys=(), now=lambda: float(NOW), timeout_seconds=1)
         adapter.error = error
         await permits.send(FetchPermitted(platform=Platform.YOUTUBE, jobs=(one,), bucket="general", units=1, window=""))
         await permits.aclose()

@@ -55,7 +55,7 @@ async def taken_in(
         await into.send(await env.write(partial(arrive, page=one)))
     into.close()
     async with httpx2.AsyncClient() as client, out:
-        reader = adapter(client, base_url="", feeds_url="", key="", now=lambda: float(NOW), timeout_seconds=1)
+        reader = adapter(client, base_url="", feeds_url="", keys=(), now=lambda: float(NOW), timeout_seconds=1)
         await Normaliser(
             inbox,
             Outbox(out, Meter()),

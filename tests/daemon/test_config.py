@@ -18,6 +18,7 @@ from daemon.config import (
     Loaded,
     LogConfig,
     SearchConfig,
+    YouTubeConfig,
     admin_socket_path,
     data_dir,
     dump,
@@ -25,6 +26,7 @@ from daemon.config import (
     load,
     reloadable,
     variable_of,
+    youtube_keys,
 )
 from proto.errors import ConfigError
 
@@ -87,6 +89,30 @@ def test_the_environment_can_set_every_kind_of_value() -> None:
     assert config.http.allowed_hosts == ["a.lan", "b.lan"]
     assert config.search.field_weights == {"yt_bio": 2.0}
     assert config.platforms.youtube.project == "[brackets]"
+
+
+def keyed(key: str, project: str = "default") -> YouTubeConfig:
+    environ = {
+        "POKEDEXD_PLATFORMS__YOUTUBE__KEY": key,
+        "POKEDEXD_PLATFORMS__YOUTUBE__PROJECT": project,
+        "POKEDEXD_PLATFORMS__YOUTUBE__DERIVED_DATA": "denied",
+    }
+    return load(None, environ, {}).config.platforms.youtube
+
+
+def test_several_keys_of_one_project() -> None:
+    assert youtube_keys(keyed("AIza1")) == ["AIza1"]
+    assert youtube_keys(keyed("AIza1, AIza2\nAIza1\n")) == ["AIza1", "AIza2"]
+    assert youtube_keys(keyed("mine:AIza1 mine:AIza2", "mine")) == ["AIza1", "AIza2"]
+    assert youtube_keys(keyed("mine:AIza1 AIza2", "mine")) == ["AIza1", "AIza2"]
+    assert youtube_keys(keyed("")) == []
+
+
+@pytest.mark.parametrize(("key", "project"), [("a:AIza1,b:AIza2", "default"), ("b:AIza1 AIza2", "mine")])
+def test_a_second_project_is_refused_with_the_reason(key: str, project: str) -> None:
+    with pytest.raises(ConfigError, match=r"platforms.youtube.key: holds keys of the projects .*one project") as raised:
+        keyed(key, project)
+    assert "AIza" not in str(raised.value)
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:

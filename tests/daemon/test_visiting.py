@@ -23,7 +23,7 @@ DAY = 86_400
 POLICIES = {Platform.YOUTUBE: VisitPolicy(feeds=True), Platform.INSTAGRAM: VisitPolicy()}
 ADAPTERS: dict[Platform, PlatformAdapter] = {
     Platform.YOUTUBE: YouTubeAdapter(
-        httpx2.AsyncClient(), base_url="http://x", feeds_url="http://x", key="k", now=lambda: NOW, timeout_seconds=1
+        httpx2.AsyncClient(), base_url="http://x", feeds_url="http://x", keys=["k"], now=lambda: NOW, timeout_seconds=1
     ),
     Platform.INSTAGRAM: InstagramAdapter(
         httpx2.AsyncClient(),

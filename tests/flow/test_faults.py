@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from actors.cadence import TOUCH_SECONDS
+from daemon.evaluation.ingestion import KEYS
 from proto.ids import Platform
 from proto.records import AccountStatus, Activity, CreatorAccount, Job, JobKind, Priority
 from stores.subscriptions import State, Subscriptions
@@ -43,6 +44,30 @@ async def test_one_of_two_tokens_is_revoked(tmp_path: Path, autojump_clock: trio
         assert books["tokens"]["demo-2"]["charged"] > before["demo-2"]["charged"]
         assert books["calls_over_limit"] == {}
         assert all(inside(account, play.now()) for account in await play.accounts(Platform.INSTAGRAM))
+
+
+async def test_one_of_two_keys_is_revoked_and_then_the_other(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Keys of one project share its quota: the other goes on within the same limit, and the operator is told of each."""
+    async with played(tmp_path, autojump_clock).playing() as play:
+        await trio.sleep(DAY_SECONDS)
+        await play.happen("revoke_token", name=KEYS[0])
+        await trio.sleep(3 * DAY_SECONDS)
+        (disabled,) = [event for event in await play.events() if event.kind == "key_disabled"]
+        assert disabled.severity == "error"
+        assert "key 1 of 2" in disabled.detail
+        assert KEYS[0] not in disabled.detail
+        assert all(inside(account, play.now()) for account in await play.accounts(Platform.YOUTUBE))
+        assert (await play.books())["calls_over_limit"] == {}
+        assert (await play.told())["dead_letter"] == 0
+        await play.happen("revoke_token", name=KEYS[1])
+        await trio.sleep(2 * DAY_SECONDS)
+        subjects = {event.subject for event in await play.events() if event.kind == "key_disabled"}
+        assert subjects & {"youtube/general", "youtube/stats"}
+        calls = (await play.books())["calls"]["channels"]
+        await trio.sleep(DAY_SECONDS)
+        assert (await play.books())["calls"]["channels"] == calls
 
 
 async def test_the_last_token_is_revoked_and_the_other_platform_goes_on(

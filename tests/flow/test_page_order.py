@@ -66,7 +66,7 @@ async def state_after(pages: list[RawPage], folder: Path, threads: VirtualThread
             work=Work(env),
             adapters={
                 Platform.YOUTUBE: YouTubeAdapter(
-                    client, base_url="", feeds_url="", key="", now=lambda: now, timeout_seconds=1
+                    client, base_url="", feeds_url="", keys=(), now=lambda: now, timeout_seconds=1
                 ),
                 Platform.INSTAGRAM: InstagramAdapter(
                     client, base_url="", tokens={}, now=lambda: now, timeout_seconds=1

@@ -23,7 +23,7 @@ def adapter(handler: Any = None, timeout_seconds: float = 5) -> YouTubeAdapter:
         client,
         base_url="http://127.0.0.1/youtube/v3/",
         feeds_url="http://127.0.0.1/feeds/videos.xml",
-        key="secret",
+        keys=["secret"],
         now=lambda: 1_000.0,
         timeout_seconds=timeout_seconds,
     )
@@ -165,6 +165,35 @@ async def test_failures_are_told_apart_by_reason(
     assert type(caught.value) is kind
     for name, value in fields.items():
         assert getattr(caught.value, name) == value
+
+
+async def test_keys_take_turns_and_a_refused_one_is_left_out() -> None:
+    asked = list[str]()
+
+    async def handler(request: httpx2.Request) -> httpx2.Response:
+        key = request.headers["X-goog-api-key"]
+        asked.append(key)
+        if key == "bad":
+            return httpx2.Response(
+                400, json={"error": {"message": "API key not valid", "errors": [{"reason": "keyInvalid"}]}}
+            )
+        return httpx2.Response(200, json={"items": []})
+
+    client = httpx2.AsyncClient(transport=httpx2.MockTransport(handler))
+    youtube = YouTubeAdapter(
+        client,
+        base_url="http://127.0.0.1",
+        feeds_url="",
+        keys=["good", "bad", "fine"],
+        now=lambda: 1.0,
+        timeout_seconds=5,
+    )
+    fetched = [await youtube.perform([job(JobKind.PROFILE, UCA)], "general") for _ in range(6)]
+    assert asked.count("bad") == 1
+    assert (asked.count("good"), asked.count("fine")) in ((3, 3), (2, 4), (4, 2))
+    notes = [note for one in fetched for note in one.notes]
+    assert [kind for kind, _ in notes] == ["key_disabled"]
+    assert "key 2 of 3" in notes[0][1]
 
 
 async def test_a_dead_network_is_a_passing_fault() -> None:
