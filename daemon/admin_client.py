@@ -11,6 +11,7 @@ import httpx2
 import msgspec
 
 from daemon.forgetting import Report
+from daemon.importance import Weighed
 from daemon.importing import Verdict
 from proto.api import AdminStatus, DeadLetterPage, DeadLetterView, Problem
 from proto.errors import Malformed, Unavailable
@@ -50,6 +51,10 @@ class AdminClient:
     def forget(self, references: Sequence[str]) -> list[Report]:
         body = msgspec.json.encode(references)
         return msgspec.json.decode(self._call("POST", "/v1/forget", body, FORGET_SECONDS), type=list[Report])
+
+    def set_importance(self, references: Sequence[str], importance: float) -> list[Weighed]:
+        body = msgspec.json.encode({"accounts": references, "importance": importance})
+        return msgspec.json.decode(self._call("POST", "/v1/importance", body), type=list[Weighed])
 
     def dead_letters(self, reason: str = "") -> list[DeadLetterView]:
         """Of a reason; empty: all."""

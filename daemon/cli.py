@@ -315,6 +315,22 @@ def ctl_reload(config: ConfigOption = None, data: DataDirOption = None) -> None:
         out.print(f"after a restart: {', '.join(answer['needs_restart'])}", highlight=False)
 
 
+@ctl_app.command("importance")
+def ctl_importance(
+    importance: Annotated[float, typer.Argument(help="1 is everybody's; more is read more often, below 0.5 weekly.")],
+    accounts: Annotated[list[str], typer.Argument(help="Keys, ids, @handles or URLs.", show_default=False)],
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+) -> None:
+    """Say how much accounts matter: how often they are read follows from it."""
+    client = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config)
+    weighed = client.set_importance(accounts, importance)
+    for one in weighed:
+        _line(f"{one.account}  {one.detail or f'{one.before:g} → {one.importance:g}'}")
+    if any(one.importance is None for one in weighed):
+        raise typer.Exit(1)
+
+
 @ctl_app.command("dead-letters")
 def ctl_dead_letters(
     reason: Annotated[str, typer.Option(help="Of this reason only.", show_default=False)] = "",

@@ -14,6 +14,7 @@ import structlog
 from daemon.config import Config, Loaded, reloadable
 from daemon.dead_letters import DeadLetters
 from daemon.forgetting import Forgetting, Report
+from daemon.importance import Weighed, set_importance
 from daemon.importing import Verdict, import_accounts, import_rows
 from daemon.logs import set_level
 from daemon.metrics import Metrics
@@ -123,6 +124,12 @@ class Control:
         if self.forgetting is None:
             raise Unavailable("the indexes are still being opened; try again once /readyz answers 200")
         return await self.forgetting.forget(references)
+
+    async def set_importance(self, references: Sequence[str], importance: float) -> list[Weighed]:
+        weighed = await set_importance(self._stores.env, references, importance, self._now())
+        done = sum(one.importance is not None for one in weighed)
+        await self._audit("importance", f"{done} accounts: {importance:g}")
+        return weighed
 
     async def schedule_of(self, creator_id: CreatorId) -> CreatorSchedule | None:
         """What is planned for a creator; None for an unknown one."""

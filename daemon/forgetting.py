@@ -172,7 +172,7 @@ class Forgetting:
         return len(marks)
 
     async def _subject(self, text: str) -> Subject:
-        account = await self._env.read(lambda txn: _find(txn, text))
+        account = await self._env.read(lambda txn: find_account(txn, text))
         if account is not None:
             platform, user_id, handle = account.platform, account.platform_user_id, account.handle
         else:
@@ -286,7 +286,7 @@ def _replace_store(env: Environment, store: Path, copy: Path, map_size_bytes: in
     sync_folder(store)
 
 
-def _find(txn: Txn, text: str) -> CreatorAccount | None:
+def find_account(txn: Txn, text: str) -> CreatorAccount | None:
     """By its key, or by what an import would take."""
     if text.partition(":")[0] in set(Platform):
         account = get_account(txn, AccountKey(text))

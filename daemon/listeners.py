@@ -134,6 +134,7 @@ def _admin_services(config: Config, control: Control, metrics: Metrics) -> Admin
         reload=control.reload,
         import_rows=control.import_rows,
         forget=control.forget,
+        set_importance=control.set_importance,
         allowed_hosts=lambda: control.config.http.allowed_hosts,
         key=_admin_key(config),
         max_body_bytes=config.http.max_body_bytes,

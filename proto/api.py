@@ -9,6 +9,15 @@ class Body(msgspec.Struct, kw_only=True):
     """Base of every response body."""
 
 
+class Provenance(Body):
+    """Where a group of fields comes from."""
+
+    source: str
+    """``api``: as the platform said it. ``derived``: computed here. ``operator``: set by whoever runs this."""
+    fetched_at: str | None
+    """When the platform said it, or what it was computed from; null when nothing was yet."""
+
+
 class AccountView(Body):
     platform: str
     platform_user_id: str
@@ -30,6 +39,9 @@ class AccountView(Body):
     status: str
     fetched_at: str | None
     next_due_at: str | None
+    provenance: dict[str, Provenance]
+    """By group of fields: ``statistics`` (followers, media_count, total_views), ``extracted`` (links, emails,
+    named_accounts), ``profile`` (the rest)."""
 
 
 class EnrichmentView(Body):
@@ -66,6 +78,9 @@ class CreatorView(Body):
     identity_confidence: float
     enrichment: EnrichmentView | None
     updated_at: str | None
+    provenance: dict[str, Provenance]
+    """By group of fields: ``names`` (name, canonical_handle, profile_image_url, country), ``labels`` (primary_niche to
+    llm_summary), ``identity`` (accounts, identity_confidence), ``figures`` (the rest)."""
 
 
 class ContentView(Body):
@@ -80,6 +95,8 @@ class ContentView(Body):
     comments: int | None
     duration_seconds: int | None
     permalink: str
+    provenance: dict[str, Provenance]
+    """By group of fields: ``counts`` (views, likes, comments), ``details`` (the rest)."""
 
 
 class CreatorDetail(Body):
@@ -107,6 +124,8 @@ class AccountSchedule(Body):
     handle: str
     activity: str
     importance: float
+    importance_source: str
+    """``operator``, or ``derived`` while nobody set it."""
     posts_per_day: float
     """Estimated, drawn towards a common rate while little is known."""
     touched_at: str | None

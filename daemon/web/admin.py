@@ -26,6 +26,13 @@ class Reloaded(msgspec.Struct):
     needs_restart: list[str]
 
 
+class Importance(msgspec.Struct, forbid_unknown_fields=True):
+    """How much these accounts matter."""
+
+    accounts: list[str]
+    importance: float
+
+
 def json_response_of(found: object) -> Response:
     return Response(msgspec.json.encode(found), content_type="application/json")
 
@@ -88,6 +95,15 @@ def create_admin(services: AdminServices, *, trusted: bool, letters: DeadLetters
         except msgspec.DecodeError as error:
             raise Malformed(f"the body is not a list of accounts: {error}") from error
         return json_response_of(await services.forget(references))
+
+    @app.post("/v1/importance")
+    async def importance() -> Response:
+        """Body: accounts (keys, ids, handles or URLs) and how much they matter; answer: what became of each."""
+        try:
+            asked = msgspec.json.decode(await request.get_data(), type=Importance)
+        except msgspec.DecodeError as error:
+            raise Malformed(f'the body is not {{"accounts": […], "importance": 2}}: {error}') from error
+        return json_response_of(await services.set_importance(asked.accounts, asked.importance))
 
     if letters is not None:
         _add_dead_letters(app, letters)

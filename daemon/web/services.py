@@ -44,6 +44,7 @@ class AdminServices(msgspec.Struct, kw_only=True, frozen=True):
     reload: Callable[[], Awaitable[tuple[list[str], list[str]]]]
     import_rows: Callable[[Sequence[tuple[int, str]]], Awaitable[Sequence[msgspec.Struct]]]
     forget: Callable[[Sequence[str]], Awaitable[Sequence[msgspec.Struct]]]
+    set_importance: Callable[[Sequence[str], float], Awaitable[Sequence[msgspec.Struct]]]
     allowed_hosts: Callable[[], list[str]]
     key: str
     """Bearer key of the TCP listener; empty: only reading is allowed there."""

@@ -6,10 +6,20 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-from proto.api import AccountView, ContentView, Contribution, CreatorView, EnrichmentView, Explanation, Hit
+from proto.api import AccountView, ContentView, Contribution, CreatorView, EnrichmentView, Explanation, Hit, Provenance
 from proto.ids import Platform
 from proto.records import ContentItem, Creator, CreatorAccount, Enrichment
 from stores.ports import RankedHit
+
+
+def api(fetched_at: int | None) -> Provenance:
+    """As the platform said it then."""
+    return Provenance(source="api", fetched_at=instant(fetched_at or None))
+
+
+def derived(fetched_at: int | None) -> Provenance:
+    """Computed here from what was said then."""
+    return Provenance(source="derived", fetched_at=instant(fetched_at or None))
 
 
 def instant(seconds: float | None) -> str | None:
@@ -52,6 +62,11 @@ def account_view(account: CreatorAccount) -> AccountView:
         status=account.status.value,
         fetched_at=instant(account.fetched_at),
         next_due_at=instant(account.next_due_at),
+        provenance={
+            "profile": api(account.fetched_at),
+            "statistics": api(account.fetched_at),
+            "extracted": derived(account.fetched_at),
+        },
     )
 
 
@@ -79,6 +94,12 @@ def creator_view(creator: Creator, accounts: Sequence[CreatorAccount]) -> Creato
         identity_confidence=creator.identity_confidence,
         enrichment=enrichment_view(creator.enrichment),
         updated_at=instant(creator.updated_at),
+        provenance={
+            "names": api(creator.updated_at),
+            "figures": derived(creator.updated_at),
+            "labels": derived(creator.enrichment.at if creator.enrichment else None),
+            "identity": derived(creator.updated_at),
+        },
     )
 
 
@@ -110,6 +131,7 @@ def content_view(item: ContentItem) -> ContentView:
         comments=item.comments,
         duration_seconds=item.duration_seconds,
         permalink=item.permalink,
+        provenance={"details": api(item.fetched_at), "counts": api(max(item.counted_at, item.fetched_at))},
     )
 
 

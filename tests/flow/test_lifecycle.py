@@ -313,6 +313,30 @@ def test_import_gives_a_verdict_for_every_row(sim: Simulator, data: Path, tmp_pa
         assert daemon.terminate() == 0
 
 
+def test_an_operator_says_what_matters(sim: Simulator, data: Path) -> None:
+    env = environment(sim)
+    with Daemon(data, env) as daemon:
+        daemon.wait_until_done()
+        (hit,) = daemon.get("/v1/search", q="", limit=1).json()["hits"]
+        creator, key = hit["creator"]["creator_id"], f"youtube:{hit['creator']['accounts'][0]['platform_user_id']}"
+
+        def schedule() -> dict[str, Any]:
+            found: dict[str, Any] = daemon.get(f"/v1/creators/{creator}/schedule").json()["accounts"][0]
+            return found
+
+        before = schedule()
+        assert (before["importance"], before["importance_source"]) == (1.0, "derived")
+        said = run_cli("ctl", "importance", "0.2", key, "--data-dir", str(data), env=env)
+        assert (said.returncode, said.stdout.strip()) == (0, f"{key}  1 → 0.2")
+        after = schedule()
+        assert (after["importance"], after["importance_source"], after["activity"]) == (0.2, "operator", "long_tail")
+        refused = run_cli("ctl", "importance", "2", "@nobody.at.all", "--data-dir", str(data), env=env)
+        assert (refused.returncode, "not known: import it first" in refused.stdout) == (1, True)
+        absurd = run_cli("ctl", "importance", "1e9", key, "--data-dir", str(data), env=env)
+        assert (absurd.returncode, "expected 0.01 to 100" in absurd.stderr) == (1, True)
+        assert daemon.terminate() == 0
+
+
 def test_the_demo_shows_progress_and_stops_at_sigterm(tmp_path: Path) -> None:
     demo = subprocess.Popen(
         [*COMMAND, "demo", "--creators", "40", "--port", "0", "--data-dir", str(tmp_path / "demo")],

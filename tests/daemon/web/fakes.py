@@ -9,6 +9,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, Gauge
 
 from daemon.forgetting import Report
+from daemon.importance import Weighed
 from daemon.importing import Verdict
 from daemon.web.services import AdminServices, CreatorWithAccounts, PublicServices
 from proto.api import AdminStatus, Counts, CreatorSchedule, DependencyStatus, ReadyAnswer, StageStatus
@@ -171,6 +172,9 @@ class Steering:
         self.imported += rows
         return [Verdict(line=line, value=text, verdict="added") for line, text in rows]
 
+    async def set_importance(self, references: Sequence[str], importance: float) -> list[Weighed]:
+        return [Weighed(account=one, before=1.0, importance=importance) for one in references]
+
     async def forget(self, references: Sequence[str]) -> list[Report]:
         if "nonsense!" in references:
             raise Malformed("'nonsense!' names no account")
@@ -184,6 +188,7 @@ class Steering:
             reload=self.reload,
             import_rows=self.import_rows,
             forget=self.forget,
+            set_importance=self.set_importance,
             allowed_hosts=list,
             key=key,
             max_body_bytes=10_000,

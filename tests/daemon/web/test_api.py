@@ -119,6 +119,26 @@ async def test_a_creator_has_accounts_and_content(connect: Connect) -> None:
     assert body["recent_content"][0]["published_at"] == "2026-09-21T13:13:20Z"
 
 
+async def test_every_group_of_fields_says_where_it_comes_from(connect: Connect) -> None:
+    http = await connect(create_app(world().services()))
+    body = (await http.get(f"/v1/creators/{BIG_ID}")).json()
+    (account,), (item,) = body["creator"]["accounts"], body["recent_content"][:1]
+    read = account["fetched_at"]
+    assert account["provenance"] == {
+        "profile": {"source": "api", "fetched_at": read},
+        "statistics": {"source": "api", "fetched_at": read},
+        "extracted": {"source": "derived", "fetched_at": read},
+    }
+    assert {name: one["source"] for name, one in body["creator"]["provenance"].items()} == {
+        "names": "api",
+        "figures": "derived",
+        "labels": "derived",
+        "identity": "derived",
+    }
+    assert body["creator"]["provenance"]["labels"]["fetched_at"] == body["creator"]["enrichment"]["at"]
+    assert {name: one["source"] for name, one in item["provenance"].items()} == {"details": "api", "counts": "api"}
+
+
 async def test_a_schedule_is_of_a_known_creator(connect: Connect) -> None:
     http = await connect(create_app(world().services()))
     assert (await http.get(f"/v1/creators/{BIG_ID}/schedule")).json() == {"creator_id": str(BIG_ID), "accounts": []}
