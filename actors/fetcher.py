@@ -154,7 +154,8 @@ class Fetcher:
         cost = self._adapter.cost(jobs[0].kind)
         if not cost.buckets:
             return ""
-        (grant,) = await self._ledger.reserve(self._adapter.platform, [(cost.buckets, cost.units)], self._now())
+        asked = (cost.buckets, cost.units, all(job.bulk for job in jobs))
+        (grant,) = await self._ledger.reserve(self._adapter.platform, [asked], self._now())
         if not grant.granted:
             raise _NoBudget(grant.closed_until)
         return grant.bucket

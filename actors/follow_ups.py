@@ -34,7 +34,10 @@ def follow_ups(
     if page.kind is JobKind.PROFILE:  # a platform that sends the newest content along
         return _next_listing(page, said, before, known, now, backfill_items)
     if page.kind is JobKind.UPLOADS:
-        return _details_of(said, before, known, now) + _next_listing(page, said, before, known, now, backfill_items)
+        kind = JobKind.BACKFILL_CONTENT if page.listed_before else JobKind.CONTENT
+        return _details_of(said, before, known, now, kind) + _next_listing(
+            page, said, before, known, now, backfill_items
+        )
     if page.kind is JobKind.FEED:
         return _details_of(said, before, known, now) + _listing_of_gap(said, before, known, now)
     return _looks_again(said, recent or {}, now)
@@ -93,12 +96,19 @@ def _looks_again(said: Normalised, recent: Mapping[str, ContentItem], now: int) 
     return jobs
 
 
-def _details_of(said: Normalised, before: CreatorAccount | None, known: Mapping[str, bool], now: int) -> list[Job]:
+def _details_of(
+    said: Normalised,
+    before: CreatorAccount | None,
+    known: Mapping[str, bool],
+    now: int,
+    kind: JobKind = JobKind.CONTENT,
+) -> list[Job]:
     """What is new of a known account is news; the rest is history."""
     listed = before is not None and before.content_fetched_at is not None
-    priority = Priority.ACTIVE if listed else Priority.BACKFILL
+    news = listed and kind is JobKind.CONTENT
+    priority = Priority.ACTIVE if news else Priority.BACKFILL
     fresh = [item.content_id for item in said.items if not (item.detailed or known.get(item.content_id, False))]
-    return [_job(said, JobKind.CONTENT, content_id, priority, now) for content_id in dict.fromkeys(fresh)]
+    return [_job(said, kind, content_id, priority, now) for content_id in dict.fromkeys(fresh)]
 
 
 def _next_listing(
@@ -115,7 +125,7 @@ def _next_listing(
     if not said.next_page_token or all_known or (backfill_items and listed >= backfill_items):
         return []
     _, user_id = split_account_key(said.account_key)
-    job = _job(said, JobKind.UPLOADS, user_id, Priority.BACKFILL, now)
+    job = _job(said, JobKind.BACKFILL, user_id, Priority.BACKFILL, now)
     job.page_token, job.listed_before = said.next_page_token, listed
     if before is not None and not job.handle:
         job.handle = before.handle

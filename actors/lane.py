@@ -15,12 +15,19 @@ class Lane:
         self.paces = paces
         self.closed_because = ""
         self.circuit = Circuit()
+        self.bulk_paused = False
+        """Whether backfill and new accounts wait because known ones are looked at too late."""
         self._held: dict[str, float] = {}
+        self._bulk_held: dict[str, float] = {}
 
-    def hold(self, buckets: Sequence[str], until: float) -> None:
-        """The ledger grants nothing from these before then, so nothing that needs them is worth a lease."""
+    def hold(self, buckets: Sequence[str], until: float, *, bulk: bool = False) -> None:
+        """The ledger grants nothing (of their share for bulk) before then, so what needs them is not worth a lease."""
         for bucket in buckets:
-            self._held[bucket] = until
+            (self._bulk_held if bulk else self._held)[bucket] = until
+
+    def bulk_held(self, buckets: Sequence[str], now: float) -> bool:
+        """Whether bulk has no share left of any bucket that could pay."""
+        return bool(buckets) and all(self._bulk_held.get(bucket, 0.0) > now for bucket in buckets)
 
     def held(self, buckets: Sequence[str], now: float) -> bool:
         """Whether every bucket that could pay rests, or the platform does; what costs nothing is never held."""

@@ -19,7 +19,7 @@ BATCH = 32
 """Reservations folded into one transaction."""
 SAME_SECONDS = 3_600
 """Closings that end this close together are one."""
-FREE = Grant(granted=True, bucket="", slot="")
+FREE = Grant(granted=True, bucket="")
 
 
 class Limiter:
@@ -47,19 +47,21 @@ class Limiter:
         async for batch in Batches(self._inbox, BATCH):
             costs = [self._adapter.cost(due.jobs[0].kind) for due in batch]
             with self._meter.working():
-                grants = await self._grants(costs)
+                grants = await self._grants(costs, [all(job.bulk for job in due.jobs) for due in batch])
             for due, cost, grant in zip(batch, costs, grants, strict=True):
                 await self._pass_on(due, cost, grant)
 
-    async def _grants(self, costs: Sequence[CallCost]) -> list[Grant]:
+    async def _grants(self, costs: Sequence[CallCost], bulk: Sequence[bool]) -> list[Grant]:
         """What costs nothing is granted without asking."""
-        paid = [(cost.buckets, cost.units) for cost in costs if cost.buckets]
+        paid = [
+            (cost.buckets, cost.units, all_bulk) for cost, all_bulk in zip(costs, bulk, strict=True) if cost.buckets
+        ]
         answers = iter(await self._ledger.reserve(self._adapter.platform, paid, self._now()) if paid else [])
         return [next(answers) if cost.buckets else FREE for cost in costs]
 
     async def _pass_on(self, due: RefreshDue, cost: CallCost, grant: Grant) -> None:
         if not grant.granted:
-            self._lane.hold(cost.buckets, grant.closed_until)
+            self._lane.hold(cost.buckets, grant.closed_until, bulk=grant.bulk_spent)
             await self._schedule.release(due.jobs, grant.closed_until)
             if grant.spent:
                 await self._tell_once(grant)
@@ -68,11 +70,7 @@ class Limiter:
         if wait_seconds > 0:
             await trio.sleep(wait_seconds)
         self._meter.handled += 1
-        await self._outbox.send(
-            FetchPermitted(
-                platform=due.platform, jobs=due.jobs, bucket=grant.bucket, units=cost.units, window=grant.slot
-            )
-        )
+        await self._outbox.send(FetchPermitted(platform=due.platform, jobs=due.jobs, bucket=grant.bucket))
 
     async def _tell_once(self, grant: Grant) -> None:
         """Once for each time a bucket runs dry."""

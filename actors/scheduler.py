@@ -20,6 +20,9 @@ QUIET_ROUNDS = 2
 FLUSH_ROUNDS = 20
 """So many rounds are the longest that a pack which may go as it is waits for a quiet moment."""
 
+LATE_SECONDS = 1_800.0
+"""A visit to an active account falls due so long before its window ends (actors/cadence.py)."""
+
 
 class Scheduler:
     """The source of its lane; returns when asked to stop."""
@@ -61,8 +64,19 @@ class Scheduler:
         now = self._now()
         rules = [rule for rule in self._rules if not self._lane.held(self._buckets_of(rule.kind), now)]
         with self._meter.working():
-            packs = await self._schedule.lease(self._platform, rules, now, packs=self._packs, flush=flush)
+            packs = await self._schedule.lease(
+                self._platform, rules, now, packs=self._packs, flush=flush, no_bulk_of=await self._without_bulk(now)
+            )
         for jobs in packs:
             await self._outbox.send(RefreshDue(platform=self._platform, jobs=jobs))
             self._meter.handled += len(jobs)
         return len(packs)
+
+    async def _without_bulk(self, now: float) -> list[JobKind]:
+        """Kinds of which bulk has to wait: its share is spent, or known accounts are looked at too late."""
+        self._lane.bulk_paused = await self._schedule.late(self._platform, now - LATE_SECONDS)
+        return [
+            rule.kind
+            for rule in self._rules
+            if self._lane.bulk_paused or self._lane.bulk_held(self._buckets_of(rule.kind), now)
+        ]

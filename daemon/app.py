@@ -398,13 +398,23 @@ def budgets_of(config: Config) -> list[Budget]:
         ("search", youtube.search_calls_per_day),
         ("stats", youtube.stats_units_per_day),
     )
-    budgets = [Budget(platform=Platform.YOUTUBE, bucket=bucket, units=units) for bucket, units in daily]
+    share = config.ingestion.backfill_share
+    budgets = [
+        Budget(
+            platform=Platform.YOUTUBE,
+            bucket=bucket,
+            units=units,
+            bulk_share=1.0 if bucket == "search" else share,  # searches only find new accounts
+        )
+        for bucket, units in daily
+    ]
     return budgets + [
         Budget(
             platform=Platform.INSTAGRAM,
             bucket=token_bucket(token),
             units=instagram.calls_per_hour,
             window=Window.ROLLING_HOUR,
+            bulk_share=share,
         )
         for token in instagram_tokens(config)
     ]

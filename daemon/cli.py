@@ -297,9 +297,20 @@ def ctl_status(
     out.print(_table("dependency", ["state", "loaded", "detail"], [
         [name, part.state, f"{part.loaded:.0%}", part.detail] for name, part in ready.dependencies.items()
     ]))  # fmt: skip
-    out.print(_table("budget", ["used", "limit", "state", "dry at", "resets at"], [
-        [f"{one.platform}/{one.bucket}", one.used, one.limit, one.state, one.dry_at or "lasts", one.resets_at] for one in status.budgets
+    out.print(_table("budget", ["used", "limit", "of it backfill", "state", "dry at", "resets at"], [
+        [
+            f"{one.platform}/{one.bucket}",
+            one.used,
+            one.limit,
+            "" if one.backfill_limit is None else f"{one.backfill_used} of {one.backfill_limit}",
+            one.state,
+            one.dry_at or "lasts",
+            one.resets_at,
+        ]
+        for one in status.budgets
     ]))  # fmt: skip
+    for platform in status.backfill_paused:
+        _line(f"{platform}: history and new accounts wait, since known accounts are looked at too late")
     for event in status.events[:5]:
         out.print(
             f"{event['at']}  {event['kind']}  {event['subject']}  {event['detail']}", highlight=False, markup=False

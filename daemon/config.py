@@ -143,6 +143,8 @@ class SearchConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tru
 class IngestionConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     cadence: str = "adaptive"
     """``adaptive`` or ``buckets``."""
+    backfill_share: Share = 0.2
+    """Of each budget, for history and new accounts."""
     discover_from_bios_per_day: NotNegative = 0
     discover_from_captions_per_day: NotNegative = 0
     """How many accounts that others name are taken in a day; 0: none."""

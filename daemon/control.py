@@ -84,6 +84,7 @@ class Control:
                 for event in await stores.journal.recent_events()
             ],
             index={"sequence": str(await stores.catalog.index_sequence())},
+            backfill_paused=[one.value for one, paused in self._pipeline.backfill_paused().items() if paused],
         )
 
     async def refresh_metrics(self) -> None:
@@ -93,6 +94,7 @@ class Control:
             await stores.ledger.standings(self._now()),
             await stores.work.dead_letter_count(),
             stores.env,
+            self._pipeline.backfill_paused(),
         )
 
     async def reload(self) -> tuple[list[str], list[str]]:
@@ -171,6 +173,8 @@ def _budget(standing: Standing) -> BudgetStatus:
         state=_state(standing),
         resets_at=instant(max(standing.resets_at, standing.closed_until)),
         dry_at=instant(standing.dry_at),
+        backfill_used=standing.bulk_used,
+        backfill_limit=budget.bulk.units if budget.bulk_share < 1 else None,
     )
 
 

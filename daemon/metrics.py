@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from proto.api import ReadyAnswer
+from proto.ids import Platform
 from proto.records import Event
 from stores.env import Environment
 from stores.ledger import Standing
@@ -36,6 +37,15 @@ class Metrics:
         self._quota_limit = Gauge(
             "pokedexd_quota_limit", "Units a day.", ["platform", "bucket"], registry=self.registry
         )
+        self._backfill_used = Gauge(
+            "pokedexd_backfill_used",
+            "Units spent on history and new accounts.",
+            ["platform", "bucket"],
+            registry=self.registry,
+        )
+        self._backfill_paused = Gauge(
+            "pokedexd_backfill_paused", "1 while they wait for late visits.", ["platform"], registry=self.registry
+        )
         self._dead_letters = Gauge("pokedexd_dead_letters", "Dead letters kept.", registry=self.registry)
         self._disk = Gauge("pokedexd_store_bytes", "Bytes of the store in use.", registry=self.registry)
         self._writer = Gauge("pokedexd_writer_busy_seconds", "Time the store's writer worked.", registry=self.registry)
@@ -52,7 +62,14 @@ class Metrics:
     def count_event(self, event: Event) -> None:
         self.events.labels(event.kind, event.severity).inc()
 
-    def refresh(self, ready: ReadyAnswer, standings: Sequence[Standing], dead_letters: int, env: Environment) -> None:
+    def refresh(
+        self,
+        ready: ReadyAnswer,
+        standings: Sequence[Standing],
+        dead_letters: int,
+        env: Environment,
+        backfill_paused: Mapping[Platform, bool],
+    ) -> None:
         for kind in ("creators", "accounts", "content_items"):
             self._records.labels(kind).set(getattr(ready.counts, kind))
         self._pending.set(ready.counts.work_pending)
@@ -66,6 +83,9 @@ class Metrics:
             budget = standing.budget
             self._quota_used.labels(budget.platform.value, budget.bucket).set(standing.used)
             self._quota_limit.labels(budget.platform.value, budget.bucket).set(budget.units)
+            self._backfill_used.labels(budget.platform.value, budget.bucket).set(standing.bulk_used)
+        for platform, paused in backfill_paused.items():
+            self._backfill_paused.labels(platform.value).set(paused)
         self._dead_letters.set(dead_letters)
         self._disk.set(env.disk_bytes())
         self._writer.set(env.writer_busy_seconds)

@@ -64,6 +64,8 @@ LANE_ORDER = (
     JobKind.UPLOADS,
     JobKind.CONTENT,
     JobKind.STATS,
+    JobKind.BACKFILL,
+    JobKind.BACKFILL_CONTENT,
 )
 """Kinds in the order in which a lane looks for due jobs of equal rank."""
 
@@ -72,6 +74,7 @@ PACK_WAIT_SECONDS = {
     JobKind.CONTENT: 900.0,
     JobKind.STATS: 3_600.0,
     JobKind.REVISIT: 6 * 3_600.0,
+    JobKind.BACKFILL_CONTENT: 900.0,
 }
 """Profiles fall due half an hour before their window ends (actors/cadence.py); the others have days."""
 
@@ -187,6 +190,10 @@ class Pipeline:
     def unanswered(self) -> dict[Platform, bool]:
         """Of each platform that is on, whether it is left alone because no call gets an answer."""
         return {platform: lane.circuit.open for platform, lane in self._lanes.items()}
+
+    def backfill_paused(self) -> dict[Platform, bool]:
+        """Of each platform that is on, whether history and new accounts wait for late visits to known ones."""
+        return {platform: lane.bulk_paused for platform, lane in self._lanes.items()}
 
     def alive(self) -> bool:
         """Whether every stage that was started still runs; a stage being restarted counts as alive."""

@@ -229,6 +229,9 @@ class BudgetStatus(Body):
     resets_at: str | None
     dry_at: str | None = None
     """When it will be spent at the rate so far; None when it lasts."""
+    backfill_used: int = 0
+    backfill_limit: int | None = None
+    """Of ``limit``, what history and new accounts may take; null where they have no share of their own."""
 
 
 class AdminStatus(Body):
@@ -244,6 +247,8 @@ class AdminStatus(Body):
     dead_letters: int
     events: list[dict[str, str]]
     index: dict[str, str]
+    backfill_paused: list[str]
+    """Platforms on which history and new accounts wait, since known accounts are looked at too late."""
 
 
 class DeadLetterView(Body):

@@ -45,8 +45,6 @@ class FetchPermitted(Message, frozen=True, kw_only=True, tag=True):
     platform: Platform
     jobs: tuple[Job, ...]
     bucket: str
-    units: int
-    window: str
 
 
 class WorkMessage(Message, frozen=True, kw_only=True, tag=True):

@@ -72,6 +72,10 @@ class JobKind(enum.StrEnum):
     """Entity: a content id whose counts are wanted again."""
     REVISIT = "revisit"
     """Entity: a content id whose details must be read again before they may be kept no longer."""
+    BACKFILL = "backfill"
+    """Entity: the platform's user id; a further page of its content list, from ``page_token``. Runs once."""
+    BACKFILL_CONTENT = "backfill_content"
+    """Entity: a content id of such a page whose details are wanted. Runs once; nothing waits for it."""
 
 
 class CreatorAccount(Record):
@@ -269,6 +273,11 @@ class Job(Record):
     last_error: str = ""
     handle: str = ""
     """The account's handle, for platforms that are asked by name."""
+
+    @property
+    def bulk(self) -> bool:
+        """Whether it is no part of keeping known accounts fresh, and has a share of the budget only."""
+        return self.priority >= Priority.BACKFILL
 
 
 class DeadLetter(Record):

@@ -27,6 +27,13 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     bucket: str
     units: int
     window: Window = Window.PACIFIC_DAY
+    bulk_share: float = 1.0
+    """How much of it may go to what is no part of keeping known accounts fresh."""
+
+    @property
+    def bulk(self) -> Budget:
+        """The share, booked as a budget of its own beside the whole."""
+        return msgspec.structs.replace(self, bucket=self.bucket + "+bulk", units=int(self.units * self.bulk_share))
 
     @property
     def spendable(self) -> int:
@@ -42,10 +49,11 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
     granted: bool
     bucket: str
-    slot: str
     closed_until: int = 0
     spent: bool = False
     """Refused because the budget is gone, not merely spread out or disabled."""
+    bulk_spent: bool = False
+    """Refused because the share for bulk is gone; what keeps accounts fresh may still be granted."""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +67,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     dry_at: int | None
     """When it runs dry at the rate of this window so far; None when it does not before it comes back."""
     resets_at: int
+    bulk_used: int = 0
 
 
 class Ledger:
@@ -73,14 +82,16 @@ class Ledger:
     def budgets(self) -> list[Budget]:
         return list(self._budgets.values())
 
-    async def reserve(self, platform: Platform, costs: Sequence[tuple[Sequence[str], int]], now: float) -> list[Grant]:
-        """One grant per (buckets, units), in order; durable before it is returned.
+    async def reserve(
+        self, platform: Platform, costs: Sequence[tuple[Sequence[str], int, bool]], now: float
+    ) -> list[Grant]:
+        """One grant per (buckets, units, whether it is bulk), in order; durable before it is returned.
 
         Any one of the buckets may pay: the least used that is open does.
         """
 
         def change(txn: Txn) -> list[Grant]:
-            return [self._reserve_any(txn, platform, buckets, units, now) for buckets, units in costs]
+            return [self._reserve_any(txn, platform, buckets, units, now, bulk=bulk) for buckets, units, bulk in costs]
 
         return await self._env.write(change)
 
@@ -119,32 +130,38 @@ class Ledger:
     async def standings(self, now: float) -> list[Standing]:
         return await self._env.read(lambda txn: [self._standing(txn, one, now) for one in self._budgets.values()])
 
-    def _reserve_any(self, txn: Txn, platform: Platform, buckets: Sequence[str], units: int, now: float) -> Grant:
-        tried = [self._try(txn, self._budgets[platform, bucket], units, now) for bucket in buckets]
+    def _reserve_any(
+        self, txn: Txn, platform: Platform, buckets: Sequence[str], units: int, now: float, *, bulk: bool
+    ) -> Grant:
+        tried = [self._try(txn, self._budgets[platform, bucket], units, now, bulk=bulk) for bucket in buckets]
         granted = [(used / max(budget.units, 1), budget) for budget, used, grant in tried if grant.granted]
         if not granted:
             return min((grant for _, _, grant in tried), key=lambda grant: grant.closed_until)
         _, budget = min(granted, key=lambda one: (one[0], one[1].bucket))
         _book(txn, budget, units, now)
+        if bulk and budget.bulk_share < 1:
+            _book(txn, budget.bulk, units, now)
         self._spread(txn, budget, now)
-        return Grant(granted=True, bucket=budget.bucket, slot=slot_of(budget.window, now))
+        return Grant(granted=True, bucket=budget.bucket)
 
-    def _try(self, txn: Txn, budget: Budget, units: int, now: float) -> tuple[Budget, int, Grant]:
+    def _try(self, txn: Txn, budget: Budget, units: int, now: float, *, bulk: bool) -> tuple[Budget, int, Grant]:
         used = self._used(txn, budget, now)
-        slot, name = slot_of(budget.window, now), (budget.platform, budget.bucket)
-        refused = Grant(granted=False, bucket=budget.bucket, slot=slot, closed_until=resets_at(budget.window, now))
-        if name in self._disabled:
+        refused = Grant(granted=False, bucket=budget.bucket, closed_until=resets_at(budget.window, now))
+        if (budget.platform, budget.bucket) in self._disabled:
             return budget, used, refused
         closed = self._mark(txn, budget, CLOSED)
         if closed > now:
             return budget, used, msgspec.structs.replace(refused, closed_until=closed, spent=True)
         if used + units > budget.spendable:
-            until = self._returns_at(txn, budget, units, now)
+            until = self._returns_at(txn, budget, units, now, budget.spendable)
             return budget, used, msgspec.structs.replace(refused, closed_until=until, spent=True)
+        if bulk and budget.bulk_share < 1 and self._used(txn, budget.bulk, now) + units > budget.bulk.units:
+            until = self._returns_at(txn, budget.bulk, units, now, budget.bulk.units)
+            return budget, used, msgspec.structs.replace(refused, closed_until=until, bulk_spent=True)
         spread_until = self._mark(txn, budget, SPREAD) / 1_000
         if used >= budget.slow_from and spread_until > now:
             return budget, used, msgspec.structs.replace(refused, closed_until=math.ceil(spread_until))
-        return budget, used, Grant(granted=True, bucket=budget.bucket, slot=slot)
+        return budget, used, Grant(granted=True, bucket=budget.bucket)
 
     def _spread(self, txn: Txn, budget: Budget, now: float) -> None:
         """From the slow share on, the next grant waits for its part of what is left of the window."""
@@ -153,14 +170,14 @@ class Ledger:
             seconds = (resets_at(budget.window, now) - now) / (budget.spendable - used + 1)
             txn.put("ledger", _key(budget, SPREAD), pack_id(math.ceil((now + seconds) * 1_000)))
 
-    def _returns_at(self, txn: Txn, budget: Budget, units: int, now: float) -> int:
-        """When enough has come back for a call of so many units."""
+    def _returns_at(self, txn: Txn, budget: Budget, units: int, now: float, limit: int) -> int:
+        """When enough has come back for a call of so many units, of ``limit`` at once."""
         if budget.window is not Window.ROLLING_HOUR:
             return resets_at(budget.window, now)
         used = self._used(txn, budget, now)
         for slot, spent in _slots(txn, budget, now):
             used -= spent
-            if used + units <= budget.spendable:
+            if used + units <= limit:
                 return slot_returns_at(slot)
         return resets_at(budget.window, now)
 
@@ -180,6 +197,7 @@ class Ledger:
             disabled_because=self._disabled.get((budget.platform, budget.bucket), ""),
             dry_at=forecast(budget, used, now),
             resets_at=resets_at(budget.window, now),
+            bulk_used=self._used(txn, budget.bulk, now) if budget.bulk_share < 1 else 0,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 
 import msgspec
@@ -43,26 +43,50 @@ class Schedule:
         return await scan_tables(self._env, TABLES, cursor, limit)
 
     async def lease(
-        self, platform: Platform, rules: Sequence[PackRule], now: float, *, packs: int, flush: bool
+        self,
+        platform: Platform,
+        rules: Sequence[PackRule],
+        now: float,
+        *,
+        packs: int,
+        flush: bool,
+        no_bulk_of: Collection[JobKind] = (),
     ) -> list[tuple[Job, ...]]:
-        """Takes up to ``packs`` packs of due jobs, highest priority first.
+        """Takes up to ``packs`` packs of due jobs, highest priority first; of ``no_bulk_of`` only such as hold a job that
+        is not bulk.
 
         A pack smaller than its rule's size is only taken with ``flush``, and then only when it holds a first read or
         an order, or has waited ``wait_seconds``.
         """
 
+        def ready(txn: Txn, rule: PackRule) -> list[Job]:
+            return _ready(txn, platform, rule, now, flush=flush, bulk=rule.kind not in no_bulk_of)
+
         def change(txn: Txn) -> list[tuple[Job, ...]]:
             taken: list[tuple[Job, ...]] = []
             for rule in rules:
-                while len(taken) < packs and (pack := _ready(txn, platform, rule, now, flush=flush)):
+                while len(taken) < packs and (pack := ready(txn, rule)):
                     for job in pack:
                         self._lease(txn, job, int(now))
                     taken.append(tuple(pack))
             return taken
 
-        if not await self._env.read(lambda txn: any(_ready(txn, platform, rule, now, flush=flush) for rule in rules)):
+        if not await self._env.read(lambda txn: any(ready(txn, rule) for rule in rules)):
             return []  # most looks find nothing, and a write would hold up others
         return await self._env.write(change)
+
+    async def late(self, platform: Platform, before: float) -> bool:
+        """Whether a visit to a known account has been due since before then."""
+
+        def look(txn: Txn) -> bool:
+            return any(
+                unpack_id(head[0][3:11]) < before
+                for kind in (JobKind.PROFILE, JobKind.FEED)
+                for priority in (Priority.ACTIVE, Priority.SEMI_ACTIVE, Priority.LONG_TAIL)
+                if (head := next(txn.scan("schedule_due", _queue(platform, kind, priority)), None))
+            )
+
+        return await self._env.read(look)
 
     async def put(self, jobs: Sequence[Job]) -> None:
         await self._env.write(lambda txn: [put_job(txn, job) for job in jobs])
@@ -224,9 +248,11 @@ def _due(txn: Txn, platform: Platform, rule: PackRule, now: int) -> list[Job]:
     return found
 
 
-def _ready(txn: Txn, platform: Platform, rule: PackRule, now: float, *, flush: bool) -> list[Job]:
-    """The next pack, if it is full or may go as it is."""
+def _ready(txn: Txn, platform: Platform, rule: PackRule, now: float, *, flush: bool, bulk: bool) -> list[Job]:
+    """The next pack, if it is full or may go as it is. Bulk rides along with what goes anyway."""
     pack = _due(txn, platform, rule, int(now))
+    if not bulk and all(job.bulk for job in pack):
+        return []
     return pack if len(pack) == rule.size or (flush and _ripe(pack, rule, now)) else []
 
 

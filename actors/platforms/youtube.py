@@ -40,19 +40,26 @@ _PATHS = {
     JobKind.LOOKUP: "channels",
     JobKind.PROFILE: "channels",
     JobKind.UPLOADS: "playlistItems",
+    JobKind.BACKFILL: "playlistItems",
     JobKind.CONTENT: "videos",
     JobKind.REVISIT: "videos",
+    JobKind.BACKFILL_CONTENT: "videos",
     JobKind.STATS: "videos:batchGetStats",
 }
-_PACKED = {JobKind.PROFILE, JobKind.CONTENT, JobKind.REVISIT, JobKind.STATS}
-_OF_VIDEOS = {JobKind.CONTENT, JobKind.REVISIT, JobKind.STATS}
+_OF_VIDEOS = {JobKind.CONTENT, JobKind.BACKFILL_CONTENT, JobKind.REVISIT, JobKind.STATS}
+_PACKED = {JobKind.PROFILE, *_OF_VIDEOS}
+_LISTINGS = {JobKind.UPLOADS, JobKind.BACKFILL}
+_PAGE_KINDS = {JobKind.BACKFILL: JobKind.UPLOADS, JobKind.BACKFILL_CONTENT: JobKind.CONTENT}
+"""How a page is read does not depend on why it was asked for."""
 _VIDEO_PARTS = "snippet,contentDetails,statistics,status,liveStreamingDetails,paidProductPlacementDetails"
 _PARTS = {
     JobKind.LOOKUP: "snippet,statistics,brandingSettings,topicDetails",
     JobKind.PROFILE: "snippet,statistics,brandingSettings,topicDetails",
     JobKind.UPLOADS: "snippet,contentDetails,status",
+    JobKind.BACKFILL: "snippet,contentDetails,status",
     JobKind.CONTENT: _VIDEO_PARTS,
     JobKind.REVISIT: _VIDEO_PARTS,
+    JobKind.BACKFILL_CONTENT: _VIDEO_PARTS,
     JobKind.STATS: "id,statistics",
 }
 _DAILY = {"quotaExceeded", "dailyLimitExceeded"}
@@ -122,7 +129,7 @@ class YouTubeAdapter:
         try:
             body = await self._get(_PATHS[kind], params, bucket)
         except Rejected as error:
-            if kind is JobKind.UPLOADS and error.reason in ("playlistNotFound", "playlistItemsNotAccessible"):
+            if kind in _LISTINGS and error.reason in ("playlistNotFound", "playlistItemsNotAccessible"):
                 return Fetched(pages=[], missing=[])  # a channel without public uploads (platform-apis 1.5)
             if kind is JobKind.LOOKUP and error.reason in ("channelNotFound", "invalidCriteria"):
                 return Fetched(pages=[], missing=list(jobs))
@@ -204,7 +211,7 @@ class YouTubeAdapter:
 
 def _params(kind: JobKind, jobs: Sequence[Job]) -> dict[str, str]:
     params = {"part": _PARTS[kind], "maxResults": str(PAGE_SIZE)}
-    if kind is JobKind.UPLOADS:
+    if kind in _LISTINGS:
         params["playlistId"] = "UU" + jobs[0].entity[2:]
         if jobs[0].page_token:
             params["pageToken"] = jobs[0].page_token
@@ -227,7 +234,7 @@ def _lookup_filter(entity: str) -> tuple[str, str]:
 
 def _split(kind: JobKind, jobs: Sequence[Job], body: bytes, request: str, fetched_at: int) -> Fetched:
     """Cuts a reply into one page per account, so that an account's raw data can be kept and erased by itself."""
-    if kind is JobKind.UPLOADS:
+    if kind in _LISTINGS:
         job = jobs[0]
         assert job.account_key is not None
         _decode(PlaylistReply, body, "playlistItems")
@@ -282,7 +289,12 @@ def _split_videos(kind: JobKind, jobs: Sequence[Job], items: list[dict[str, Any]
 
 def _page(kind: JobKind, key: AccountKey, body: bytes, request: str, fetched_at: int) -> RawPage:
     return RawPage(
-        platform=Platform.YOUTUBE, kind=kind, account_key=key, fetched_at=fetched_at, request=request, body=body
+        platform=Platform.YOUTUBE,
+        kind=_PAGE_KINDS.get(kind, kind),
+        account_key=key,
+        fetched_at=fetched_at,
+        request=request,
+        body=body,
     )
 
 

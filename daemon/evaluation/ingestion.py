@@ -74,6 +74,7 @@ TOKEN_SHARE = 0.6
 """How full the tokens are on average; a busy hour needs room."""
 LIMITS = {"general": 10_000, "search": 100, "stats": 10_000}
 UNLIMITED = dict.fromkeys(LIMITS, 1_000_000_000)
+BACKFILL_SHARE = 0.2
 KEYS = ("one", "another")
 """Of one project."""
 SINK_BATCH = 500
@@ -392,7 +393,10 @@ class Flow:
         self.env, self.schedule, self.work = env, Schedule(env), Work(env)
         self._run, self._policy, self._suppression = run, policy, suppression
         self.schedule.release_all()
-        budgets = [Budget(platform=Platform.YOUTUBE, bucket=name, units=units) for name, units in limits.items()]
+        budgets = [
+            Budget(platform=Platform.YOUTUBE, bucket=name, units=units, bulk_share=BACKFILL_SHARE)
+            for name, units in limits.items()
+        ]
         budgets += [
             Budget(
                 platform=Platform.INSTAGRAM,

@@ -61,7 +61,7 @@ async def fetched(env: Environment, one: Job, error: Exception) -> list[Event]:
     async with httpx2.AsyncClient() as client, permits:
         adapter = Failing(client, base_url="", feeds_url="", keys=(), now=lambda: float(NOW), timeout_seconds=1)
         adapter.error = error
-        await permits.send(FetchPermitted(platform=Platform.YOUTUBE, jobs=(one,), bucket="general", units=1, window=""))
+        await permits.send(FetchPermitted(platform=Platform.YOUTUBE, jobs=(one,), bucket="general"))
         await permits.aclose()
         await Fetcher(
             inbox,

@@ -65,7 +65,7 @@ def test_listings_go_back_until_the_bound_or_until_all_is_known() -> None:
 
     def pages_on(known: bool, before: int, bound: int) -> bool:
         jobs = follow_ups(page(JobKind.UPLOADS, before), said, None, {"a": known}, now=NOW, backfill_items=bound)
-        return any(job.kind is JobKind.UPLOADS and job.page_token == "t" for job in jobs)
+        return any(job.kind is JobKind.BACKFILL and job.page_token == "t" for job in jobs)
 
     assert pages_on(known=False, before=0, bound=100)
     assert not pages_on(known=False, before=50, bound=100)

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
+import msgspec
 import trio
 
 from actors import Meter, Outbox
@@ -32,34 +32,59 @@ def job(kind: JobKind, number: int, priority: Priority) -> Job:
     )
 
 
-def free(_: JobKind) -> Sequence[str]:
-    return ()
-
-
-async def test_a_backlog_of_feeds_does_not_keep_an_order_waiting(env: Environment) -> None:
-    """An ordered look goes out soon, although its pack is part-filled and there is no quiet moment."""
-    schedule, stop = Schedule(env), trio.Event()
-    feeds = [job(JobKind.FEED, number, Priority.LONG_TAIL) for number in range(FLUSH_ROUNDS * PACKS * 3)]
-    await schedule.put([*feeds, job(JobKind.PROFILE, 7, Priority.ON_DEMAND)])
+async def sent(env: Environment, jobs: Sequence[Job], rules: Sequence[PackRule], lane: Lane) -> list[Job]:
+    """What goes down the lane until nothing is left, or for two virtual seconds."""
+    schedule, stop, taken = Schedule(env), trio.Event(), list[Job]()
+    await schedule.put(jobs)
     out, due = trio.open_memory_channel[RefreshDue](0)
     scheduler = Scheduler(
         Outbox(out, Meter()),
         platform=Platform.YOUTUBE,
-        rules=RULES,
-        buckets_of=free,
+        rules=rules,
+        buckets_of=lambda kind: () if kind is JobKind.FEED else ("general",),
         packs=PACKS,
         schedule=schedule,
-        lane=Lane({}),
+        lane=lane,
         now=lambda: float(NOW),
         stop=stop,
         meter=Meter(),
     )
-    before = 0
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(scheduler.run))
-        async for message in due:
-            if message.jobs[0].kind is JobKind.PROFILE:
-                break
-            before += 1
+        nursery.start_soon(scheduler.run)
+        with trio.move_on_after(2):
+            async for message in due:
+                taken += message.jobs
+                if len(taken) == len(jobs):
+                    break
         nursery.cancel_scope.cancel()
-    assert before <= FLUSH_ROUNDS * PACKS
+    return taken
+
+
+NEW_ONES = [job(JobKind.LOOKUP, number, Priority.DISCOVERY) for number in range(6)]
+LOOKUPS_FIRST = [PackRule(kind=JobKind.LOOKUP, size=1), *RULES]
+
+
+async def test_new_accounts_wait_while_known_ones_are_looked_at_too_late(env: Environment) -> None:
+    late = [
+        msgspec.structs.replace(job(JobKind.FEED, number, Priority.ACTIVE), due_at=NOW - 2 * 3_600)
+        for number in range(PACKS * 3)
+    ]
+    taken = await sent(env, [*NEW_ONES, *late], LOOKUPS_FIRST, Lane({}))
+    assert [one.kind for one in taken] == [JobKind.FEED] * len(late) + [JobKind.LOOKUP] * len(NEW_ONES)
+
+
+async def test_new_accounts_without_a_share_left_hold_nothing_up(env: Environment) -> None:
+    lane = Lane({})
+    lane.hold(["general"], NOW + 3_600, bulk=True)
+    profile = job(JobKind.PROFILE, 7, Priority.ON_DEMAND)
+    taken = await sent(env, [*NEW_ONES, profile], LOOKUPS_FIRST, lane)
+    assert [one.kind for one in taken] == [JobKind.PROFILE]
+    assert not lane.bulk_paused
+
+
+async def test_a_backlog_of_feeds_does_not_keep_an_order_waiting(env: Environment) -> None:
+    """An ordered look goes out soon, although its pack is part-filled and there is no quiet moment."""
+    feeds = [job(JobKind.FEED, number, Priority.LONG_TAIL) for number in range(FLUSH_ROUNDS * PACKS * 3)]
+    taken = await sent(env, [*feeds, job(JobKind.PROFILE, 7, Priority.ON_DEMAND)], RULES, Lane({}))
+    assert len(taken) == len(feeds) + 1
+    assert [one.kind for one in taken].index(JobKind.PROFILE) <= FLUSH_ROUNDS * PACKS

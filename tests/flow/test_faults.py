@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from actors.cadence import TOUCH_SECONDS
-from daemon.evaluation.ingestion import KEYS
+from daemon.evaluation.ingestion import KEYS, LIMITS
 from proto.ids import Platform
 from proto.records import AccountStatus, Activity, CreatorAccount, Job, JobKind, Priority
 from stores.subscriptions import State, Subscriptions
@@ -223,3 +223,33 @@ async def test_a_hub_that_dies_silently_is_noticed_and_polling_finds_what_it_doe
 async def subscribed(play: Played, account: CreatorAccount) -> bool:
     found = await Subscriptions(play.flow.env).get(account.platform_user_id)
     return found is not None and found.state is State.ACTIVE
+
+
+async def test_new_accounts_take_their_share_and_known_ones_stay_fresh(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list far too long for the day's budget: a fifth of it goes there, day after day, and nothing else waits for it."""
+    monkeypatch.setattr("tests.flow.played.LIMITS", LIMITS | {"general": 500})
+    wanted = [f"@nobody.of.this.world.{number}" for number in range(250)]
+    async with played(tmp_path, autojump_clock, accounts=30).playing() as play:
+        now = int(play.now())
+        jobs = [
+            Job(
+                platform=Platform.YOUTUBE,
+                kind=JobKind.LOOKUP,
+                entity=handle,
+                account_key=None,
+                priority=Priority.DISCOVERY,
+                due_at=now,
+            )
+            for handle in wanted
+        ]
+        await play.flow.schedule.put(jobs)
+        left = list[int]()
+        for _ in range(3):
+            await trio.sleep(DAY_SECONDS)
+            left.append(await play.flow.schedule.pending())
+            assert all(inside(account, play.now()) for account in await play.accounts(Platform.YOUTUBE))
+        assert 250 - 2 * 100 <= left[0] < 250  # at most two days of Los Angeles
+        assert left[-1] == 0
+        assert (await play.books())["calls_over_limit"] == {}

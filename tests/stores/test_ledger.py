@@ -4,6 +4,7 @@ import datetime
 import itertools
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +25,7 @@ def at(text: str) -> float:
 
 async def ask(ledger: Ledger, now: float, *buckets: str, units: int = 1) -> Grant:
     platform = Platform.INSTAGRAM if buckets[0].startswith("token") else Platform.YOUTUBE
-    (grant,) = await ledger.reserve(platform, [(buckets, units)], now)
+    (grant,) = await ledger.reserve(platform, [(buckets, units, False)], now)
     return grant
 
 
@@ -153,3 +154,53 @@ def test_a_window_holds_its_instant_and_names_sort_by_time(window: Window, now: 
         assert slot_of(window, resets_at(window, now)) != slot_of(window, now)
     else:
         assert slot_returns_at(slot_of(window, now)) > now + 3_600 - 60
+
+
+@given(
+    asks=st.lists(st.tuples(st.booleans(), st.integers(1, 5), st.floats(0, 7_200)), max_size=60),
+    share=st.sampled_from([0.0, 0.1, 0.2, 0.5]),
+    window=st.sampled_from([Window.PACIFIC_DAY, Window.ROLLING_HOUR, Window.QUARTER_HOUR]),
+)
+def test_bulk_keeps_to_its_share_and_never_stands_in_the_way(
+    asks: list[tuple[bool, int, float]], share: float, window: Window, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Of any window at most its share goes to bulk; what is fresh is refused only when the whole is spent."""
+    budget = Budget(platform=Platform.YOUTUBE, bucket="general", units=100, window=window, bulk_share=share)
+    env = Environment(tmp_path_factory.mktemp("ledger"), map_size_bytes=1 << 24, durable=False)
+    now, spent = NOW, list[tuple[float, int, bool]]()
+
+    async def run() -> None:
+        nonlocal now
+        for bulk, units, later in asks:
+            now += later
+            (grant,) = await Ledger(env, [budget]).reserve(Platform.YOUTUBE, [(("general",), units, bulk)], now)
+            counted = [one for one in spent if slot_of(window, one[0]) >= oldest_slot(window, now)]
+            used, bulk_used = sum(one[1] for one in counted), sum(one[1] for one in counted if one[2])
+            if grant.granted:
+                spent.append((now, units, bulk))
+                assert not bulk or bulk_used + units <= 100 * share
+            elif grant.bulk_spent:
+                assert bulk
+                assert bulk_used + units > 100 * share
+                assert grant.closed_until > now
+            else:
+                assert used + units > 90 or used >= 75
+
+    trio.run(run)
+    env.close()
+
+
+async def test_the_share_survives_a_restart_and_comes_back_with_the_window(env: Environment) -> None:
+    now = at("2026-06-10T12:00:00-07:00")
+    budget = Budget(platform=Platform.YOUTUBE, bucket="general", units=100, bulk_share=0.2)
+
+    async def ask_bulk(now: float, units: int) -> Grant:
+        (grant,) = await Ledger(env, [budget]).reserve(Platform.YOUTUBE, [(("general",), units, True)], now)
+        return grant
+
+    assert (await ask_bulk(now, 20)).granted
+    refused = await ask_bulk(now + 60, 1)
+    assert (refused.granted, refused.bulk_spent, refused.spent) == (False, True, False)
+    assert refused.closed_until == at("2026-06-11T00:00:00-07:00")
+    assert (await ask(Ledger(env, [budget]), now + 60, "general")).granted
+    assert (await ask_bulk(refused.closed_until, 1)).granted

@@ -166,6 +166,7 @@ class Steering:
             dead_letters=0,
             events=[],
             index={},
+            backfill_paused=[],
         )
 
     async def import_rows(self, rows: Sequence[tuple[int, str]]) -> list[Verdict]:

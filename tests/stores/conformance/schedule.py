@@ -102,3 +102,32 @@ class ScheduleConformance:
         (again,) = await self._lease(schedule, now=NOW + 7)
         assert {one.entity for one in again} == {"a", "b"}
         assert await schedule.pending() == 2
+
+    async def test_bulk_that_has_to_wait_still_fills_packs_that_go_anyway(self, schedule: Schedule) -> None:
+        small = PackRule(kind=JobKind.PROFILE, size=3)
+        bulk = [job(f"new{number}", priority=Priority.BACKFILL) for number in range(4)]
+        await schedule.put(bulk)
+        assert (
+            await schedule.lease(Platform.YOUTUBE, [small], NOW, packs=9, flush=True, no_bulk_of=[JobKind.PROFILE])
+            == []
+        )
+        await schedule.put([job("known", priority=Priority.ACTIVE, first=False)])
+        (pack,) = await schedule.lease(
+            Platform.YOUTUBE, [small], NOW, packs=9, flush=True, no_bulk_of=[JobKind.PROFILE]
+        )
+        assert [one.entity for one in pack] == ["known", "new0", "new1"]
+        assert len(await schedule.lease(Platform.YOUTUBE, [small], NOW, packs=9, flush=True)) == 1
+
+    async def test_late_are_visits_to_known_accounts_only(self, schedule: Schedule) -> None:
+        await schedule.put(
+            [
+                job("new", priority=Priority.DISCOVERY),
+                job("order", priority=Priority.ON_DEMAND),
+                job("listing", kind=JobKind.UPLOADS, priority=Priority.ACTIVE),
+            ]
+        )
+        assert not await schedule.late(Platform.YOUTUBE, NOW + 1)
+        await schedule.put([job("known", priority=Priority.LONG_TAIL, first=False)])
+        assert not await schedule.late(Platform.YOUTUBE, NOW)
+        assert await schedule.late(Platform.YOUTUBE, NOW + 1)
+        assert not await schedule.late(Platform.INSTAGRAM, NOW + 1)
