@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -11,12 +11,14 @@ from proto.ids import AccountKey, Platform, account_key
 from proto.records import CreatorAccount, Job, JobKind, Normalised, Priority
 from stores.catalog import find_by_handle, get_account
 from stores.env import Txn
-from stores.schedule import find_job, put_job
+from stores.schedule import find_job, jobs_of_kind, put_job, settle_job
 from stores.suppression import Suppression
 
 DAY_SECONDS = 86_400
-BIOS, CAPTIONS = "bios", "captions"
+BIOS, CAPTIONS, CHARTS, SEARCHES = "bios", "captions", "charts", "searches"
 """Where accounts are named; each has a budget of its own."""
+SEARCH_AGAIN_SECONDS = 28 * DAY_SECONDS
+"""A search whose pages are all read finds little that is new sooner."""
 
 
 class DiscoveryBudgets(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +26,8 @@ class DiscoveryBudgets(msgspec.Struct, frozen=True, kw_only=True):
 
     bios: int = 0
     captions: int = 0
+    charts: int = 0
+    searches: int = 0
 
 
 def discover(
@@ -54,6 +58,75 @@ def discover(
             _spend(txn, source, taken, now)
         count += taken
     return count
+
+
+def take_in(
+    txn: Txn,
+    job: Job,
+    found: Sequence[AccountKey],
+    *,
+    budgets: DiscoveryBudgets,
+    suppression: Suppression,
+    now: int,
+) -> int:
+    """Schedules what a chart or search found and nobody knows yet, within its budget of the day; returns how many."""
+    source, left = _source(job), left_today(txn, job, budgets, now)
+    names = [key.partition(":")[2] for key in found if not suppression.covers(key)]
+    new = [name for name in names if _is_new(txn, job.platform, name)][:left]
+    for name in new:
+        put_job(txn, _job(job.platform, name, now))
+    if new:
+        _spend(txn, source, len(new), now)
+    return len(new)
+
+
+def left_today(txn: Txn, job: Job, budgets: DiscoveryBudgets, now: int) -> int:
+    """How many more accounts charts, or searches, may bring today."""
+    budget = budgets.charts if job.kind is JobKind.CHART else budgets.searches
+    return max(budget - _spent(txn, _source(job), now), 0)
+
+
+def _source(job: Job) -> str:
+    return CHARTS if job.kind is JobKind.CHART else SEARCHES
+
+
+def look_again(job: Job, next_page_token: str, now: int, *, left: int) -> Job:
+    """A chart is read to its end, and anew every day; a search a page a day to its end, and anew after weeks.
+
+    ``left``: of the day's budget; without any the rest of a chart is not worth its calls.
+    """
+    if job.kind is JobKind.CHART and not left:
+        next_page_token = ""
+    if next_page_token:
+        due_at = now if job.kind is JobKind.CHART else now + DAY_SECONDS
+    else:
+        due_at = now + (DAY_SECONDS if job.kind is JobKind.CHART else SEARCH_AGAIN_SECONDS)
+    return msgspec.structs.replace(
+        job, page_token=next_page_token, due_at=due_at, attempts=0, first=False, last_error=""
+    )
+
+
+def plan_discovery(txn: Txn, regions: Sequence[str], queries: Sequence[str], now: int) -> None:
+    """Has these charts and searches on YouTube read and no others; what is planned already keeps its time."""
+    for kind, wanted in ((JobKind.CHART, regions), (JobKind.SEARCH, queries)):
+        planned = {job.entity: job for job in jobs_of_kind(txn, Platform.YOUTUBE, kind)}
+        for entity in planned.keys() - set(wanted):
+            settle_job(txn, planned[entity], None)
+        for entity in wanted:
+            if entity not in planned:
+                put_job(txn, _look(kind, entity, now))
+
+
+def _look(kind: JobKind, entity: str, now: int) -> Job:
+    return Job(
+        platform=Platform.YOUTUBE,
+        kind=kind,
+        entity=entity,
+        account_key=None,
+        priority=Priority.DISCOVERY,
+        due_at=now,
+        first=False,
+    )
 
 
 def _in_bio(account: CreatorAccount | None) -> list[tuple[Platform, str]]:

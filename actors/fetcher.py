@@ -11,6 +11,7 @@ import trio
 
 from actors import Inbox, Meter, Outbox
 from actors.cadence import MISSES_UNTIL_GONE, not_found_due
+from actors.discovery import DiscoveryBudgets, left_today, look_again, take_in
 from actors.lane import Lane
 from actors.platforms.adapter import Fetched, PlatformAdapter
 from proto.errors import AuthFailed, Malformed, PokedexError, Rejected, Throttled, Unavailable
@@ -24,6 +25,7 @@ from stores.journal import Journal
 from stores.ledger import Ledger
 from stores.raw import put_raw, seal
 from stores.schedule import Schedule, content_pending, put_job, settle_job
+from stores.suppression import Suppression
 from stores.work import enqueue, put_dead_letter
 
 MAX_TRIES = 4
@@ -58,6 +60,8 @@ class Fetcher:
         silent: Outbox[AccountUpserted],
         *,
         adapter: PlatformAdapter,
+        discovery: DiscoveryBudgets,
+        suppression: Suppression,
         env: Environment,
         schedule: Schedule,
         ledger: Ledger,
@@ -71,6 +75,7 @@ class Fetcher:
         self._inbox, self._outbox, self._silent = inbox, outbox, silent
         self._adapter, self._env, self._schedule = adapter, env, schedule
         self._ledger, self._journal, self._lane = ledger, journal, lane
+        self._discovery, self._suppression = discovery, suppression
         self._now, self._jitter, self._stop, self._meter = now, jitter, stop, meter
         self._told: set[str] = set()
 
@@ -90,7 +95,11 @@ class Fetcher:
             await self._schedule.release(permit.jobs)
             return []
         try:
-            return await self._store(permit.jobs, await self._perform(permit.jobs, permit.bucket))
+            fetched = await self._perform(permit.jobs, permit.bucket)
+            if permit.jobs[0].kind in (JobKind.CHART, JobKind.SEARCH):
+                await self._take_in(permit.jobs[0], fetched)
+                return []
+            return await self._store(permit.jobs, fetched)
         except _NoBudget as refused:
             await self._schedule.release(permit.jobs, refused.until)
         except Throttled as error:
@@ -179,6 +188,20 @@ class Fetcher:
             return following
 
         return await self._env.write(change)
+
+    async def _take_in(self, job: Job, fetched: Fetched) -> None:
+        """What a chart or search names: ids of accounts, of which the new ones are scheduled."""
+        now = int(self._now())
+
+        def change(txn: Txn) -> int:
+            budgets = self._discovery
+            taken = take_in(txn, job, fetched.found, budgets=budgets, suppression=self._suppression, now=now)
+            settle_job(txn, job, look_again(job, fetched.next_page_token, now, left=left_today(txn, job, budgets, now)))
+            return taken
+
+        taken = await self._env.write(change)
+        detail = f"{taken} new accounts of {len(fetched.found)} found"
+        await self._event("discovered", "info", f"{job.kind.value} {job.entity}", detail)
 
     async def _throttled(self, jobs: Sequence[Job], error: Throttled) -> None:
         """A bucket that the platform closed may be one of several: the jobs go on as soon as any of them pays."""

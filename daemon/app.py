@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -14,6 +15,7 @@ import structlog
 import trio
 
 from actors import Meter
+from actors.discovery import plan_discovery
 from actors.lane import Lane
 from actors.platforms.adapter import PlatformAdapter
 from actors.platforms.instagram import InstagramAdapter, Token
@@ -40,7 +42,7 @@ from proto.ids import Platform
 from proto.records import Event
 from stores.blocking import Blocking, RunSync
 from stores.catalog import Catalog
-from stores.env import Environment
+from stores.env import Environment, Txn
 from stores.journal import Journal
 from stores.ledger import Budget, Ledger
 from stores.ports import Vector
@@ -103,6 +105,7 @@ async def run_daemon(
     with open_stores(config, data_dir, suppression_file, metrics, run_sync) as stores:
         now = make_clock(config.daemon, stores.env)
         stores.journal.ensure_default_tenant(int(now()))
+        await stores.env.write(partial(plan_looks, config=config, now=int(now())))
         async with open_client() as client:
             adapters = make_adapters(config, client, now, readiness)
             parts = make_parts(config, stores, adapters, client, data_dir, readiness, now, run_sync)
@@ -318,6 +321,14 @@ def make_parts(
         blocking=blocking,
         now=now,
     )
+
+
+def plan_looks(txn: Txn, config: Config, now: int) -> None:
+    """The charts and searches of the settings; those whose budget is 0 are taken off the schedule."""
+    ingestion, youtube = config.ingestion, config.platforms.youtube
+    regions = youtube.chart_regions if ingestion.discover_from_charts_per_day else []
+    queries = youtube.search_queries if ingestion.discover_from_searches_per_day else []
+    plan_discovery(txn, regions, queries, now)
 
 
 def page_readers(client: httpx2.AsyncClient, now: Callable[[], float]) -> dict[Platform, PlatformAdapter]:

@@ -78,6 +78,9 @@ class YouTubeConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     feeds_url: str = "https://www.youtube.com/feeds/videos.xml"
     feeds_per_second: Seconds = 5.0
     """Undocumented limits by address exist; 5 to 10 a second are borne."""
+    chart_regions: list[str] = []
+    """ISO 3166-1 codes of countries whose charts are read."""
+    search_queries: list[str] = []
     push_enabled: bool = False
     push_hub_url: str = "https://pubsubhubbub.appspot.com/subscribe"
     push_callback_url: str = ""
@@ -148,6 +151,9 @@ class IngestionConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=
     discover_from_bios_per_day: NotNegative = 0
     discover_from_captions_per_day: NotNegative = 0
     """How many accounts that others name are taken in a day; 0: none."""
+    discover_from_charts_per_day: NotNegative = 0
+    discover_from_searches_per_day: NotNegative = 0
+    """How many that charts and searches name, likewise; 0: none are read."""
 
 
 class PipelineConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -207,6 +213,8 @@ LEVELS = ("debug", "info", "warning", "error")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TOKEN_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _KEY_BREAK = re.compile(r"[,\s]+")
+REGION = re.compile(r"[A-Z]{2}")
+MAX_SEARCH_CHARS = 100
 HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:]+")
 RELOADABLE = (
     "log.",
@@ -355,6 +363,18 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             f"holds keys of the projects {', '.join(sorted(youtube_projects(youtube)))}; YouTube allows one project to one "
             "client (III.D.1.c of its developer policies), and its keys share the quota: keep those of one project, and "
             "ask YouTube for more quota if it does not do",
+        ),
+        (
+            bool(wrong_regions := [one for one in youtube.chart_regions if not REGION.fullmatch(one)]),
+            "platforms.youtube.chart_regions",
+            f"{wrong_regions} are no countries; expected two capital letters each, such as 'BR'",
+        ),
+        (
+            bool(
+                wrong_queries := [one for one in youtube.search_queries if not 0 < len(one.strip()) <= MAX_SEARCH_CHARS]
+            ),
+            "platforms.youtube.search_queries",
+            f"{[one[:40] for one in wrong_queries]}: expected 1 to {MAX_SEARCH_CHARS} characters each",
         ),
         *_push_checks(config),
     )

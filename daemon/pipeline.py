@@ -66,6 +66,8 @@ LANE_ORDER = (
     JobKind.STATS,
     JobKind.BACKFILL,
     JobKind.BACKFILL_CONTENT,
+    JobKind.CHART,
+    JobKind.SEARCH,
 )
 """Kinds in the order in which a lane looks for due jobs of equal rank."""
 
@@ -121,6 +123,17 @@ def visit_policies(config: Config) -> dict[Platform, VisitPolicy]:
         Platform.YOUTUBE: VisitPolicy(cadence=cadence, feeds=youtube.feeds_enabled),
         Platform.INSTAGRAM: VisitPolicy(cadence=cadence),
     }
+
+
+def discovery_budgets(config: Config) -> DiscoveryBudgets:
+    """How many new accounts a day come from where."""
+    ingestion = config.ingestion
+    return DiscoveryBudgets(
+        bios=ingestion.discover_from_bios_per_day,
+        captions=ingestion.discover_from_captions_per_day,
+        charts=ingestion.discover_from_charts_per_day,
+        searches=ingestion.discover_from_searches_per_day,
+    )
 
 
 def pack_rules(adapter: PlatformAdapter) -> list[PackRule]:
@@ -257,10 +270,7 @@ class Pipeline:
                     Platform.YOUTUBE: config.platforms.youtube.backfill_items,
                     Platform.INSTAGRAM: config.platforms.instagram.backfill_items,
                 },
-                discovery=DiscoveryBudgets(
-                    bios=config.ingestion.discover_from_bios_per_day,
-                    captions=config.ingestion.discover_from_captions_per_day,
-                ),
+                discovery=discovery_budgets(config),
                 meter=meter,
                 **common(),
             )
@@ -367,6 +377,8 @@ class Pipeline:
                 Outbox(pages, entry.meter),
                 Outbox(silent, entry.meter),
                 adapter=self._adapters[platform],
+                discovery=discovery_budgets(self._config),
+                suppression=stores.suppression,
                 env=stores.env,
                 schedule=stores.schedule,
                 ledger=stores.ledger,

@@ -76,6 +76,10 @@ class JobKind(enum.StrEnum):
     """Entity: the platform's user id; a further page of its content list, from ``page_token``. Runs once."""
     BACKFILL_CONTENT = "backfill_content"
     """Entity: a content id of such a page whose details are wanted. Runs once; nothing waits for it."""
+    CHART = "chart"
+    """Entity: a region; whose content is popular there. Comes back every day, page after page."""
+    SEARCH = "search"
+    """Entity: words; which accounts the platform finds for them. A page a day, then again after some weeks."""
 
 
 class CreatorAccount(Record):

@@ -226,6 +226,11 @@ def jobs_of(txn: Txn, account: AccountKey, limit: int) -> list[Job]:
     return [job for kind, entity in named if (job := find_job(txn, platform, kind, entity)) is not None]
 
 
+def jobs_of_kind(txn: Txn, platform: Platform, kind: JobKind) -> list[Job]:
+    """All of them, for kinds of which there are few."""
+    return [decode(Job, stored) for _, stored in txn.scan("schedule", _state_key(platform, kind, ""))]
+
+
 def content_pending(txn: Txn, account: AccountKey) -> bool:
     """Whether a listing or details of this account's content are still to be fetched."""
     return any(

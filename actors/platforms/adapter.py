@@ -26,6 +26,10 @@ class Fetched(msgspec.Struct, kw_only=True):
 
     pages: list[RawPage]
     missing: list[Job]
+    found: list[AccountKey] = []
+    """For searches and charts: the accounts that they name. Nothing else is kept of such a reply."""
+    next_page_token: str = ""
+    """For searches and charts: where they go on; empty at the end."""
     looked_up: dict[str, AccountKey] = {}
     """For look-ups: entity → account found."""
     notes: list[tuple[str, str]] = []

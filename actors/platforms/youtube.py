@@ -20,6 +20,7 @@ from actors.platforms.youtube_wire import (
     ChannelReply,
     ErrorBody,
     ErrorReply,
+    FoundReply,
     PlaylistItem,
     PlaylistReply,
     Thumbnail,
@@ -44,10 +45,14 @@ _PATHS = {
     JobKind.CONTENT: "videos",
     JobKind.REVISIT: "videos",
     JobKind.BACKFILL_CONTENT: "videos",
+    JobKind.CHART: "videos",
+    JobKind.SEARCH: "search",
     JobKind.STATS: "videos:batchGetStats",
 }
 _OF_VIDEOS = {JobKind.CONTENT, JobKind.BACKFILL_CONTENT, JobKind.REVISIT, JobKind.STATS}
 _PACKED = {JobKind.PROFILE, *_OF_VIDEOS}
+_BUCKETS = {JobKind.STATS: "stats", JobKind.SEARCH: "search"}
+_DISCOVERIES = {JobKind.CHART, JobKind.SEARCH}
 _LISTINGS = {JobKind.UPLOADS, JobKind.BACKFILL}
 _PAGE_KINDS = {JobKind.BACKFILL: JobKind.UPLOADS, JobKind.BACKFILL_CONTENT: JobKind.CONTENT}
 """How a page is read does not depend on why it was asked for."""
@@ -60,6 +65,8 @@ _PARTS = {
     JobKind.CONTENT: _VIDEO_PARTS,
     JobKind.REVISIT: _VIDEO_PARTS,
     JobKind.BACKFILL_CONTENT: _VIDEO_PARTS,
+    JobKind.CHART: "snippet",
+    JobKind.SEARCH: "snippet",
     JobKind.STATS: "id,statistics",
 }
 _DAILY = {"quotaExceeded", "dailyLimitExceeded"}
@@ -115,10 +122,10 @@ class YouTubeAdapter:
         return PAGE_SIZE if kind in _PACKED else 1
 
     def cost(self, kind: JobKind) -> CallCost:
-        """A list call costs one unit of the general bucket, batched counts one of their own, a feed nothing."""
+        """A list call costs one unit of the general bucket, batched counts and searches one of theirs, a feed nothing."""
         if kind is JobKind.FEED:
             return CallCost(buckets=(), units=0, pace="feed")
-        return CallCost(buckets=("stats",) if kind is JobKind.STATS else ("general",), units=1)
+        return CallCost(buckets=(_BUCKETS.get(kind, "general"),), units=1)
 
     async def perform(self, jobs: Sequence[Job], bucket: str) -> Fetched:
         kind = jobs[0].kind
@@ -215,6 +222,8 @@ def _params(kind: JobKind, jobs: Sequence[Job]) -> dict[str, str]:
         params["playlistId"] = "UU" + jobs[0].entity[2:]
         if jobs[0].page_token:
             params["pageToken"] = jobs[0].page_token
+    elif kind in _DISCOVERIES:
+        params |= _discovery_filter(jobs[0])
     elif kind is JobKind.LOOKUP:
         name, value = _lookup_filter(jobs[0].entity)
         params[name] = value
@@ -223,6 +232,15 @@ def _params(kind: JobKind, jobs: Sequence[Job]) -> dict[str, str]:
     if kind in _OF_VIDEOS:
         del params["maxResults"]  # not usable together with id (platform-apis 1.6)
     return params
+
+
+def _discovery_filter(job: Job) -> dict[str, str]:
+    wanted = (
+        {"chart": "mostPopular", "regionCode": job.entity}
+        if job.kind is JobKind.CHART
+        else {"type": "channel", "q": job.entity}
+    )
+    return wanted | ({"pageToken": job.page_token} if job.page_token else {})
 
 
 def _lookup_filter(entity: str) -> tuple[str, str]:
@@ -241,6 +259,8 @@ def _split(kind: JobKind, jobs: Sequence[Job], body: bytes, request: str, fetche
         page = _page(kind, job.account_key, body, request, fetched_at)
         page.listed_before = job.listed_before
         return Fetched(pages=[page], missing=[])
+    if kind in _DISCOVERIES:
+        return _found(_decode(FoundReply, body, _PATHS[kind]))
     envelope: dict[str, Any] = _decode(dict[str, Any], body, _PATHS[kind])
     items = envelope.get("items", [])
     if not isinstance(items, list) or not all(
@@ -250,6 +270,13 @@ def _split(kind: JobKind, jobs: Sequence[Job], body: bytes, request: str, fetche
     if kind in _OF_VIDEOS:
         return _split_videos(kind, jobs, items, fetched_at)
     return _split_channels(kind, jobs, items, request, fetched_at)
+
+
+def _found(reply: FoundReply) -> Fetched:
+    """The channels of a search or chart, each once, in its order."""
+    ids = [item.snippet.channel_id for item in reply.items if PLATFORM_ID.fullmatch(item.snippet.channel_id)]
+    keys = [account_key(Platform.YOUTUBE, channel) for channel in dict.fromkeys(ids)]
+    return Fetched(pages=[], missing=[], found=keys, next_page_token=reply.next_page_token)
 
 
 def _split_channels(

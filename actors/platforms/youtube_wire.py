@@ -160,3 +160,18 @@ class ErrorBody(Wire):
 
 class ErrorReply(Wire):
     error: ErrorBody
+
+
+class FoundSnippet(Wire):
+    channel_id: str = ""
+
+
+class FoundItem(Wire):
+    snippet: FoundSnippet = msgspec.field(default_factory=FoundSnippet)
+
+
+class FoundReply(Wire):
+    """Of search.list, and of videos.list for a chart (platform-apis 1.6, 1.8)."""
+
+    items: list[FoundItem] = []
+    next_page_token: str = ""

@@ -486,6 +486,8 @@ class Flow:
                 Outbox[RawStored](pages, Meter()),
                 Outbox[AccountUpserted](upserted, Meter()),
                 adapter=adapter,
+                discovery=DiscoveryBudgets(),
+                suppression=self._suppression,
                 env=self.env,
                 schedule=self.schedule,
                 ledger=self._ledger,

@@ -3,14 +3,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from actors.discovery import DAY_SECONDS, DiscoveryBudgets, discover
+from actors.discovery import (
+    DAY_SECONDS,
+    SEARCH_AGAIN_SECONDS,
+    DiscoveryBudgets,
+    discover,
+    look_again,
+    plan_discovery,
+    take_in,
+)
 from proto.ids import Platform, account_key
-from proto.records import ContentItem, CreatorAccount, Job, JobKind, Normalised
+from proto.records import ContentItem, CreatorAccount, Job, JobKind, Normalised, Priority
 from stores.catalog import put_account
-from stores.env import Environment
-from stores.schedule import find_job
+from stores.env import Environment, Txn
+from stores.schedule import find_job, jobs_of_kind
 from stores.suppression import Suppression
 
 NOW = 1_790_000_000
@@ -100,3 +109,75 @@ def test_the_forgotten_are_not_discovered(store: Environment, suppression: Suppr
 
 def test_a_platform_that_is_off_gets_no_lookups(store: Environment, suppression: Suppression) -> None:
     assert taken(store, suppression, saying("youtube:@cy", "instagram:bo"), platforms=(Platform.INSTAGRAM,)) == 1
+
+
+def found(
+    store: Environment,
+    suppression: Suppression,
+    kind: JobKind,
+    names: list[str],
+    budgets: DiscoveryBudgets,
+    now: int = NOW,
+) -> int:
+    keys = [account_key(Platform.YOUTUBE, name) for name in names]
+    looked = msgspec.structs.replace(CHART, kind=kind)
+    return store.write_now(lambda txn: take_in(txn, looked, keys, budgets=budgets, suppression=suppression, now=now))
+
+
+CHART = Job(
+    platform=Platform.YOUTUBE,
+    kind=JobKind.CHART,
+    entity="US",
+    account_key=None,
+    priority=Priority.DISCOVERY,
+    due_at=NOW,
+    first=False,
+)
+CHANNELS = [f"UC{number:022}" for number in range(8)]
+
+
+def test_charts_and_searches_have_a_budget_each(store: Environment, suppression: Suppression) -> None:
+    budgets = DiscoveryBudgets(charts=3, searches=2)
+    assert found(store, suppression, JobKind.CHART, CHANNELS[:2], budgets) == 2
+    assert found(store, suppression, JobKind.CHART, CHANNELS, budgets) == 1  # the two are known by now
+    assert found(store, suppression, JobKind.CHART, CHANNELS, budgets) == 0
+    assert found(store, suppression, JobKind.SEARCH, CHANNELS, budgets) == 2
+    assert found(store, suppression, JobKind.CHART, CHANNELS, budgets, NOW + DAY_SECONDS) == 3
+    assert found(store, suppression, JobKind.SEARCH, CHANNELS, DiscoveryBudgets(), NOW + DAY_SECONDS) == 0
+
+
+def test_the_forgotten_are_not_found_again(store: Environment, suppression: Suppression) -> None:
+    suppression.add([(Platform.YOUTUBE, CHANNELS[0])])
+    assert found(store, suppression, JobKind.SEARCH, CHANNELS[:2], DiscoveryBudgets(searches=9)) == 1
+    assert job(store, Platform.YOUTUBE, JobKind.PROFILE, CHANNELS[0]) is None
+    assert job(store, Platform.YOUTUBE, JobKind.PROFILE, CHANNELS[1]) is not None
+
+
+def test_when_a_chart_and_a_search_are_read_again() -> None:
+    search = msgspec.structs.replace(CHART, kind=JobKind.SEARCH, entity="home workout", page_token="p2")
+    assert (look_again(CHART, "p2", NOW, left=1).page_token, look_again(CHART, "p2", NOW, left=1).due_at) == ("p2", NOW)
+    spent = look_again(CHART, "p2", NOW, left=0)
+    assert (spent.page_token, spent.due_at) == ("", NOW + DAY_SECONDS)
+    assert look_again(CHART, "", NOW, left=1).due_at == NOW + DAY_SECONDS
+    further = look_again(search, "p3", NOW, left=0)
+    assert (further.page_token, further.due_at) == ("p3", NOW + DAY_SECONDS)
+    ended = look_again(search, "", NOW, left=9)
+    assert (ended.page_token, ended.due_at) == ("", NOW + SEARCH_AGAIN_SECONDS)
+
+
+def test_the_plan_follows_the_settings_and_keeps_its_times(store: Environment) -> None:
+    def planned(regions: list[str], queries: list[str], now: int) -> dict[tuple[str, str], int]:
+        def change(txn: Txn) -> list[Job]:
+            plan_discovery(txn, regions, queries, now)
+            kinds = (JobKind.CHART, JobKind.SEARCH)
+            return [one for kind in kinds for one in jobs_of_kind(txn, Platform.YOUTUBE, kind)]
+
+        return {(one.kind.value, one.entity): one.due_at for one in store.write_now(change)}
+
+    assert planned(["BR", "US"], ["home workout"], NOW) == {
+        ("chart", "BR"): NOW,
+        ("chart", "US"): NOW,
+        ("search", "home workout"): NOW,
+    }
+    assert planned(["US", "DE"], [], NOW + 60) == {("chart", "DE"): NOW + 60, ("chart", "US"): NOW}
+    assert planned([], [], NOW + 90) == {}

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
 import httpx2
 import pytest
 import trio
 
 from actors import Meter, Outbox
+from actors.discovery import DiscoveryBudgets
 from actors.fetcher import MAX_TRIES, Fetcher
 from actors.lane import Lane
 from actors.platforms.adapter import Fetched
@@ -21,6 +23,7 @@ from stores.env import Environment
 from stores.journal import Journal
 from stores.ledger import Ledger
 from stores.schedule import Schedule, put_job
+from stores.suppression import Suppression
 from stores.work import Work, decode_message
 
 NOW = 1_790_000_000
@@ -51,9 +54,9 @@ def job(kind: JobKind, entity: str, attempts: int = 0) -> Job:
     )
 
 
-async def fetched(env: Environment, one: Job, error: Exception) -> list[Event]:
+async def fetched(env: Environment, folder: Path, one: Job, error: Exception) -> list[Event]:
     """What is told when this job's call fails so."""
-    told = list[Event]()
+    told, nobody = list[Event](), Suppression.open(folder / "suppression")
     await env.write(lambda txn: put_job(txn, one))
     permits, inbox = trio.open_memory_channel[FetchPermitted](1)
     pages, _pages = trio.open_memory_channel[RawStored](1)
@@ -68,6 +71,8 @@ async def fetched(env: Environment, one: Job, error: Exception) -> list[Event]:
             Outbox(pages, Meter()),
             Outbox(silent, Meter()),
             adapter=adapter,
+            discovery=DiscoveryBudgets(),
+            suppression=nobody,
             env=env,
             schedule=Schedule(env),
             ledger=Ledger(env, []),
@@ -78,13 +83,14 @@ async def fetched(env: Environment, one: Job, error: Exception) -> list[Event]:
             stop=trio.Event(),
             meter=Meter(),
         ).run()
+    nobody.close()
     return told
 
 
 @pytest.mark.parametrize("error", [ValueError("year 60000"), OverflowError("int too large"), Malformed("no list")])
-async def test_an_absurd_reply_is_tried_again_later(env: Environment, error: Exception) -> None:
+async def test_an_absurd_reply_is_tried_again_later(env: Environment, tmp_path: Path, error: Exception) -> None:
     asked = job(JobKind.PROFILE, CHANNEL)
-    (told,) = await fetched(env, asked, error)
+    (told,) = await fetched(env, tmp_path, asked, error)
     assert (told.kind, told.subject) == ("fetch_failed", CHANNEL)
     assert str(error) in told.detail
     again = await Schedule(env).get(Platform.YOUTUBE, JobKind.PROFILE, CHANNEL)
@@ -93,12 +99,14 @@ async def test_an_absurd_reply_is_tried_again_later(env: Environment, error: Exc
 
 
 @pytest.mark.parametrize("kind", [JobKind.CONTENT, JobKind.UPLOADS])
-async def test_content_that_is_given_up_does_not_hold_its_account(env: Environment, kind: JobKind) -> None:
+async def test_content_that_is_given_up_does_not_hold_its_account(
+    env: Environment, tmp_path: Path, kind: JobKind
+) -> None:
     """An account travels on once nothing more is awaited of it, be it that the last piece never comes."""
     account = CreatorAccount(platform=Platform.YOUTUBE, platform_user_id=CHANNEL, fetched_at=NOW - 5)
     await env.write(lambda txn: put_account(txn, account))
     entity = CHANNEL if kind is JobKind.UPLOADS else "v1"
-    await fetched(env, job(kind, entity, MAX_TRIES - 1), ValueError("absurd"))
+    await fetched(env, tmp_path, job(kind, entity, MAX_TRIES - 1), ValueError("absurd"))
     ((_, item),) = await Work(env).after(b"", 10)
     waiting = decode_message(item.message)
     assert isinstance(waiting, AccountUpserted)

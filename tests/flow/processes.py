@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -162,6 +162,15 @@ class Daemon:
         self.process.stdout.close()
         self._client.close()
         self._log.close()
+
+
+def wait_for(look: Callable[[], Any], what: str = "it", patience_seconds: float = PATIENCE_SECONDS) -> Any:
+    deadline = time.monotonic() + patience_seconds
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not come within {patience_seconds} s")
 
 
 def run_cli(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -34,6 +34,7 @@ from tests.flow.processes import (
     import_world,
     run_cli,
     simulator,
+    wait_for,
 )
 
 CREATORS = 60
@@ -62,16 +63,6 @@ def finished(sim: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(finished: Path, tmp_path: Path) -> Path:
     shutil.copytree(finished, tmp_path / "data")
     return tmp_path / "data"
-
-
-def wait_for(condition: Callable[[], Any], patience_seconds: float = 30) -> Any:
-    deadline = time.monotonic() + patience_seconds
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"not within {patience_seconds} s")
 
 
 QUERIES = ("workout", "receita", "tutorial", "travel", "game")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx2
 
-from tests.flow.processes import Daemon, Simulator, environment, import_world, run_cli, simulator
+from tests.flow.processes import Daemon, Simulator, environment, import_world, run_cli, simulator, wait_for
 from tests.flow.test_forgetting import drop_lists, files_holding
 
-PATIENCE_SECONDS = 60
 CONTENT = 50
 """Items from which on every lively channel of the world is known to be one."""
 
@@ -23,15 +20,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def wait_for(look: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"{what} did not come within {PATIENCE_SECONDS} s")
 
 
 def push_settings(sim: Simulator, port: int) -> dict[str, str]:
