@@ -8,6 +8,7 @@ import msgspec
 
 from proto.ids import AccountKey, CreatorId, Platform, Row, creator_id_of
 from proto.records import (
+    ContentCounts,
     ContentItem,
     Creator,
     CreatorAccount,
@@ -19,14 +20,13 @@ from proto.records import (
 from stores.codec import decode, encode, pack_id, unpack_id
 from stores.content import ITEMS, put_counts, put_items, recent_items
 from stores.env import Environment, Txn
+from stores.history import SECONDS_PER_DAY, tracked
 from stores.scan import Pair, scan_tables
 
 ACCOUNTS = "accounts"
 CREATORS = "creators"
 NEXT_ROW = "next_row"
 INDEX_SEQUENCE = "index_sequence"
-
-SECONDS_PER_DAY = 86_400
 
 
 class AccountBundle(msgspec.Struct, kw_only=True):
@@ -220,7 +220,27 @@ def put_normalised(txn: Txn, page: Normalised, fetched_at: int) -> bool:
     changed = put_items(txn, page.account_key, page.items) or changed
     if page.counts:
         changed = put_counts(txn, page.account_key, page.counts, fetched_at) or changed
+    for snapshot in content_snapshots(page, fetched_at):
+        _put(txn, page.account_key, snapshot)
     return changed
+
+
+def content_snapshots(page: Normalised, fetched_at: int) -> list[MetricSnapshot]:
+    """The day's counts of tracked content: young items whose details were read, and all whose counts alone were."""
+    counted: list[ContentItem | ContentCounts] = [
+        item for item in page.items if item.detailed and tracked(item.published_at, fetched_at)
+    ]
+    return [
+        MetricSnapshot(
+            entity=one.content_id,
+            day=fetched_at // SECONDS_PER_DAY,
+            views=one.views,
+            likes=one.likes,
+            comments=one.comments,
+            read_at=fetched_at,
+        )
+        for one in (*counted, *page.counts)
+    ]
 
 
 def account_bundle(txn: Txn, key: AccountKey, items: int) -> AccountBundle | None:
@@ -316,21 +336,36 @@ def log_indexed(txn: Txn, creator_id: CreatorId) -> int:
 
 
 def _put_snapshot(txn: Txn, account: CreatorAccount) -> None:
-    """One snapshot a day: the newest of the day stands."""
-    day = account.fetched_at // SECONDS_PER_DAY
-    key = account.key.encode() + b"\0" + day.to_bytes(3, "big")
-    stored = txn.get("metrics", key)
-    if stored is not None and decode(MetricSnapshot, stored).read_at > account.fetched_at:
-        return
     snapshot = MetricSnapshot(
         entity=account.key,
-        day=day,
+        day=account.fetched_at // SECONDS_PER_DAY,
         followers=account.followers,
         views=account.total_views,
         media_count=account.media_count,
         read_at=account.fetched_at,
     )
-    txn.put("metrics", key, encode(snapshot))
+    _put(txn, account.key, snapshot)
+
+
+def _put(txn: Txn, account: AccountKey, snapshot: MetricSnapshot) -> None:
+    """One snapshot a day, of the account and of each of its items: the newest of the day stands.
+
+    The day comes before the item, so that what is too old stands first.
+    """
+    item = "" if snapshot.entity == account else snapshot.entity
+    key = account.encode() + b"\0" + snapshot.day.to_bytes(3, "big") + item.encode()
+    stored = txn.get("metrics", key)
+    wanted = encode(snapshot)
+    if stored is not None:
+        before = decode(MetricSnapshot, stored)
+        if (before.read_at, stored) >= (snapshot.read_at, wanted):  # read at once: whichever comes first, one stands
+            return
+    txn.put("metrics", key, wanted)
+
+
+def snapshots_of(txn: Txn, account: AccountKey) -> list[MetricSnapshot]:
+    """The account's and its items', oldest day first."""
+    return [decode(MetricSnapshot, value) for _, value in txn.scan("metrics", account.encode() + b"\0")]
 
 
 def _seen(account: CreatorAccount) -> CreatorAccount:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -43,6 +44,7 @@ from stores.catalog import (
 from stores.codec import decode, encode, pack_id, unpack_id
 from stores.content import ITEMS, Months, _block, _key, months_of, remove_items
 from stores.env import DATABASES, Environment, Txn
+from stores.history import DAILY_DAYS, SECONDS_PER_DAY, kept_days
 from stores.raw import drop_raw
 from stores.schedule import find_job, jobs_of, plan_job, put_job, settle_job
 from stores.subscriptions import forget_subscription
@@ -140,6 +142,8 @@ class Expired(msgspec.Struct, kw_only=True):
     items: int = 0
     raw_pages: int = 0
     snapshots: int = 0
+    thinned: int = 0
+    """Snapshots of days that a week's or four weeks' newest stands for."""
     vectors: int = 0
     refreshed: int = 0
     """Jobs brought forward, so that what nears its end is read again."""
@@ -220,7 +224,7 @@ def erase_expired(txn: Txn, key: AccountKey, limits: Limits, now: float) -> Expi
     for raw_id in _old_raw(txn, key, limits.fields_before):
         _remove_work(txn, Stage.NORMALISER, raw_id, Erased())
         drop_raw(txn, RawId(raw_id))
-    for snapshot in _old_snapshots(txn, key, limits.statistics_before):
+    for snapshot in (*_old_snapshots(txn, key, limits.statistics_before), *_superfluous(txn, key, limits, int(now))):
         txn.delete("metrics", snapshot)
     for vector in _old_vectors(txn, account, limits):
         txn.delete("account_vectors", vector)
@@ -246,6 +250,7 @@ def _expired(txn: Txn, account: CreatorAccount, items: Sequence[ContentItem], li
         items=sum(item.fetched_at < limits.fields_before for item in items),
         raw_pages=len(_old_raw(txn, account.key, limits.fields_before)),
         snapshots=len(_old_snapshots(txn, account.key, limits.statistics_before)),
+        thinned=len(_superfluous(txn, account.key, limits, now)),
         vectors=len(_old_vectors(txn, account, limits)),
         refreshed=len(_to_read_again(txn, account, items, limits, now)),
     )
@@ -476,6 +481,20 @@ def _old_snapshots(txn: Txn, key: AccountKey, before_day: int) -> list[bytes]:
             break
         found.append(entry)
     return found
+
+
+def _superfluous(txn: Txn, key: AccountKey, limits: Limits, now: int) -> list[bytes]:
+    """Of each series what `kept_days` does not keep, of the days that are too old to be kept singly and may stay."""
+    today, prefix = now // SECONDS_PER_DAY, key.encode() + b"\0"
+    begin = prefix + limits.statistics_before.to_bytes(3, "big")
+    end = prefix + max(today - DAILY_DAYS + 1, 0).to_bytes(3, "big")
+    series: defaultdict[bytes, dict[int, bytes]] = defaultdict(dict)
+    for entry, _ in txn.scan("metrics", prefix, start=begin):
+        if entry >= end:
+            break
+        series[entry[len(prefix) + 3 :]][int.from_bytes(entry[len(prefix) : len(prefix) + 3], "big")] = entry
+    kept = {item: kept_days(days, today) for item, days in series.items()}
+    return [entry for item, days in series.items() for day, entry in days.items() if day not in kept[item]]
 
 
 def _old_vectors(txn: Txn, account: CreatorAccount, limits: Limits) -> list[bytes]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import msgspec
 import pytest
 import trio
@@ -14,6 +16,7 @@ from proto.ids import AccountKey, Platform, RawId, account_key
 from proto.messages import AnyWork, RawStored
 from proto.records import (
     AccountStatus,
+    ContentCounts,
     ContentItem,
     CreatorAccount,
     DeadLetter,
@@ -22,6 +25,7 @@ from proto.records import (
     Event,
     Job,
     JobKind,
+    Normalised,
     Priority,
     RawPage,
 )
@@ -33,6 +37,8 @@ from stores.catalog import (
     put_account_vectors,
     put_creator,
     put_creator_embeddings,
+    put_normalised,
+    snapshots_of,
 )
 from stores.content import put_items, recent_items
 from stores.env import DATABASES, Environment, Txn
@@ -343,3 +349,34 @@ async def test_whatever_its_age_no_item_outlives_28_days(
     young = {f"v{number}" for number, at in enumerate(read_at) if EPOCH - at < 28 * DAY_SECONDS}
     assert {item.content_id for item in left} == young | {"v1"}
     env.close()
+
+
+async def test_series_are_thinned_with_age_and_nobody_is_told(granted: World) -> None:
+    """A month by the day, half a year by the week; of content too. No rule of a platform asks for it: no event."""
+    first = EPOCH // DAY_SECONDS
+
+    def change(txn: Txn) -> None:
+        for day in range(first, first + 100):
+            read = CreatorAccount(
+                platform=Platform.YOUTUBE,
+                platform_user_id=ANNA.partition(":")[2],
+                display_name="Anna",
+                followers=day,
+                fetched_at=day * DAY_SECONDS,
+            )
+            said = Normalised(account_key=ANNA, account=read, counts=[ContentCounts(content_id="v1", views=day)])
+            put_normalised(txn, said, day * DAY_SECONDS)
+
+    await granted.env.write(change)
+    granted.told.clear()
+    await granted.after_days(99)
+    series = await granted.env.read(lambda txn: snapshots_of(txn, ANNA))
+    for entity in (ANNA, "v1"):
+        ages = sorted(first + 99 - one.day for one in series if one.entity == entity)
+        assert ages[:30] == list(range(30))
+        assert len(ages) == 30 + 11  # ten or eleven weeks
+        assert {later - sooner for sooner, later in itertools.pairwise(ages[31:])} <= {7}
+    assert [event.detail for event in granted.told if "snapshots" in event.detail] == []
+    before = len(series)
+    await granted.walk()
+    assert len(await granted.env.read(lambda txn: snapshots_of(txn, ANNA))) == before

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proto.ids import CreatorId, Platform, account_key, creator_id_of
-from proto.records import ContentItem, CreatorAccount, EmbeddingRecord, Normalised
+from proto.records import ContentCounts, ContentItem, CreatorAccount, EmbeddingRecord, Normalised
 from stores.catalog import (
     Catalog,
     account_vectors,
@@ -20,6 +20,7 @@ from stores.catalog import (
     put_account_vectors,
     put_creator_embeddings,
     put_normalised,
+    snapshots_of,
 )
 from stores.content import ITEMS, known_ids, month_of, months_of, put_items, recent_items
 from stores.env import Environment
@@ -200,3 +201,36 @@ def test_records_survive_appended_fields() -> None:
         msgspec.msgpack.decode(msgspec.msgpack.encode(Grown(**msgspec.structs.asdict(account()))), type=CreatorAccount)
         == account()
     )
+
+
+async def test_young_content_leaves_counts_of_each_day(env: Environment) -> None:
+    """Of the newest reading of a day, whichever comes first; what is old when it is first met leaves none."""
+    key, day = account_key(Platform.YOUTUBE, "UCseries"), 86_400
+    noon = 20_000 * day + day // 2
+
+    def item(content_id: str, published_at: int, read_at: int, views: int) -> Normalised:
+        one = ContentItem(
+            content_id=content_id,
+            account_key=key,
+            published_at=published_at,
+            fetched_at=read_at,
+            views=views,
+            detailed=True,
+        )
+        return Normalised(account_key=key, items=[one])
+
+    pages = [
+        (item("young", noon - day, noon, 10), noon),
+        (item("young", noon - day, noon + 60, 12), noon + 60),
+        (Normalised(account_key=key, counts=[ContentCounts(content_id="young", views=30, likes=3)]), noon + 2 * day),
+        (item("old", noon - 40 * day, noon, 99), noon),
+    ]
+    for order in (pages, pages[::-1]):
+        for page, read_at in order:
+            await env.write(partial(put_normalised, page=page, fetched_at=read_at))
+        series = await env.read(partial(snapshots_of, account=key))
+        assert [(one.entity, one.day, one.views, one.likes) for one in series] == [
+            ("young", 20_000, 12, None),
+            ("young", 20_002, 30, 3),
+        ]
+        await env.write(lambda txn: [txn.delete("metrics", k) for k in [k for k, _ in txn.scan("metrics")]])
