@@ -12,7 +12,7 @@ import msgspec
 
 from daemon.forgetting import Report
 from daemon.importance import Weighed
-from daemon.importing import Verdict
+from daemon.importing import Piece, Verdict
 from proto.api import AdminStatus, DeadLetterPage, DeadLetterView, Problem
 from proto.errors import Malformed, Unavailable
 
@@ -20,6 +20,7 @@ TIMEOUT_SECONDS = 60.0
 FORGET_SECONDS = 3_600.0
 """An erasure writes the keyword index anew and saves the graphs."""
 ROWS_PER_REQUEST = 5_000
+"""Whole transactions of the import."""
 
 
 class AdminClient:
@@ -44,9 +45,13 @@ class AdminClient:
     def reload(self) -> dict[str, list[str]]:
         return msgspec.json.decode(self._call("POST", "/v1/reload"), type=dict[str, list[str]])
 
-    def import_rows(self, rows: Sequence[tuple[int, str]]) -> list[Verdict]:
+    def import_rows(self, rows: Sequence[tuple[int, str]], piece: Piece) -> list[Verdict]:
         body = msgspec.json.encode(rows)
-        return msgspec.json.decode(self._call("POST", "/v1/import", body), type=list[Verdict])
+        path = "/v1/import?" + urlencode({"id": piece.import_id, "at": piece.at})
+        return msgspec.json.decode(self._call("POST", path, body), type=list[Verdict])
+
+    def end_import(self, import_id: str) -> None:
+        self._call("DELETE", "/v1/import?" + urlencode({"id": import_id}))
 
     def forget(self, references: Sequence[str]) -> list[Report]:
         body = msgspec.json.encode(references)
@@ -90,4 +95,4 @@ def _words(reply: Any) -> str:
         problem = msgspec.json.decode(reply.content, type=Problem)
     except msgspec.DecodeError:
         return f"the daemon answered {reply.status_code}"
-    return f"{problem.title}: {problem.detail}"
+    return problem.detail or problem.title

@@ -24,7 +24,17 @@ from actors.policy import policies
 from actors.subscriber import HubSettings, Subscriber
 from actors.token_bucket import TokenBucket
 from daemon.clock import make_clock
-from daemon.config import Config, InstagramToken, Loaded, YouTubeConfig, instagram_tokens, model_folder, youtube_keys
+from daemon.config import (
+    DISABLED,
+    Config,
+    InstagramToken,
+    Loaded,
+    YouTubeConfig,
+    instagram_tokens,
+    model_folder,
+    switched_off,
+    youtube_keys,
+)
 from daemon.control import Control, weights_of
 from daemon.forgetting import Forgetting, OpenIndexes, compact_store
 from daemon.housekeeping import reembed_all, save_now_and_then, warn_of_expiry, write_audit
@@ -173,6 +183,8 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
         parts.searcher.set_embedder(query_embedder(model, learned.threads), FIELD_NAMES)
         parts.readiness.set(MODEL, "ok", detail=model.model_id)
         await parts.keeper.open_fields(model.model_id, model.dims, parts.searcher.set_field)
+    else:
+        parts.searcher.set_no_embedder()
     if stop.is_set():
         return
     indexes = Indexes(text=text, fields=parts.keeper.fields, columns=parts.keeper.columns, turn=trio.Lock())
@@ -458,42 +470,30 @@ def make_adapters(
 ) -> dict[Platform, PlatformAdapter]:
     """An adapter for each platform that is enabled and has a key."""
     made = {
-        Platform.YOUTUBE: _youtube_adapter(config.platforms.youtube, client, now),
-        Platform.INSTAGRAM: _instagram_adapter(config, client, now),
+        Platform.YOUTUBE: partial(_youtube_adapter, config.platforms.youtube, client, now),
+        Platform.INSTAGRAM: partial(_instagram_adapter, config, client, now),
     }
-    for platform, adapter in made.items():
-        if isinstance(adapter, str):
-            readiness.set(platform.value, "off", detail=adapter)
-        else:
-            readiness.set(platform.value, "ok")
-    return {platform: adapter for platform, adapter in made.items() if not isinstance(adapter, str)}
+    off = switched_off(config)
+    for platform in made:
+        readiness.set(platform.value, "off" if platform in off else "ok", detail=off.get(platform, ""))
+        if platform in off and off[platform] != DISABLED:
+            log.warning("a platform is off: nothing is fetched from it", platform=platform.value, reason=off[platform])
+    return {platform: make() for platform, make in made.items() if platform not in off}
 
 
-def _youtube_adapter(
-    youtube: YouTubeConfig, client: httpx2.AsyncClient, now: Callable[[], float]
-) -> PlatformAdapter | str:
-    """The adapter, or why there is none."""
-    if not youtube.enabled:
-        return "disabled in the settings"
-    keys = youtube_keys(youtube)
-    if not keys:
-        return "no key: set platforms.youtube.key_file"
+def _youtube_adapter(youtube: YouTubeConfig, client: httpx2.AsyncClient, now: Callable[[], float]) -> PlatformAdapter:
     return YouTubeAdapter(
         client,
         base_url=youtube.base_url,
         feeds_url=youtube.feeds_url,
-        keys=keys,
+        keys=youtube_keys(youtube),
         now=now,
         timeout_seconds=youtube.call_timeout_seconds,
     )
 
 
-def _instagram_adapter(config: Config, client: httpx2.AsyncClient, now: Callable[[], float]) -> PlatformAdapter | str:
+def _instagram_adapter(config: Config, client: httpx2.AsyncClient, now: Callable[[], float]) -> PlatformAdapter:
     instagram, tokens = config.platforms.instagram, instagram_tokens(config)
-    if not instagram.enabled:
-        return "disabled in the settings"
-    if not tokens:
-        return "no token: set platforms.instagram.tokens_file"
     return InstagramAdapter(
         client,
         base_url=instagram.base_url,

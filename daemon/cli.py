@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, Protocol
 
 import msgspec
 import trio
@@ -24,10 +26,20 @@ from rich.table import Table
 from daemon.admin_client import ROWS_PER_REQUEST, AdminClient
 from daemon.app import Running, run_daemon
 from daemon.clock import make_clock
-from daemon.config import Config, Loaded, admin_socket_path, data_dir, dump, load, model_folder, suppression_path
+from daemon.config import (
+    Config,
+    Loaded,
+    admin_socket_path,
+    data_dir,
+    dump,
+    load,
+    model_folder,
+    suppression_path,
+    switched_off,
+)
 from daemon.demo import DemoWorld, run_demo
 from daemon.forgetting import Report, forget_offline
-from daemon.importing import Verdict, import_rows, read_rows
+from daemon.importing import KINDS, Piece, Verdict, end_import, import_rows, mark_duplicates, parse_reference, read_rows
 from daemon.indexing import drop_indexes
 from daemon.logs import configure
 from daemon.notify import sd_notify, sd_reloading
@@ -128,16 +140,25 @@ def import_(
     """Add accounts from a list, with a verdict for every row. The same list again changes nothing."""
     loaded = _load(config, {"daemon.data_dir": _text(data)})
     rows = list(read_rows(file))
+    import_id = hashlib.sha256(file.read_bytes()).hexdigest()
     target = verdicts or file.with_name(file.name + ".verdicts.csv")
     found: list[Verdict] = []
     with Progress(console=err, disable=not err.is_terminal) as progress, _importer(loaded.config) as importer:
         task = progress.add_task("importing", total=len(rows))
         for begin in range(0, len(rows), ROWS_PER_REQUEST):
             part = rows[begin : begin + ROWS_PER_REQUEST]
-            found += importer(part)
+            found += importer.rows(part, Piece(import_id=import_id, at=begin))
             progress.advance(task, len(part))
-    _write_verdicts(target, found)
+            if not err.is_terminal and len(rows) > ROWS_PER_REQUEST:
+                err.print(f"{len(found):,} of {len(rows):,} rows", highlight=False)
+        found = mark_duplicates(found, rows)
+        _write_verdicts(target, found)
+        importer.end(import_id)  # only now: interrupted before, the same command brings the same verdicts
+        off = importer.off()
     _show_verdicts(found, target)
+    _tell_what_waits(off, found, rows)
+    if rows and all(one.verdict in ("invalid", "unsupported") for one in found):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -542,12 +563,53 @@ def _line(text: str) -> None:
         out.print(shown, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
+class Importer(Protocol):
+    """Takes rows in, wherever they go."""
+
+    def rows(self, rows: Sequence[tuple[int, str]], piece: Piece) -> list[Verdict]: ...
+
+    def end(self, import_id: str) -> None: ...
+
+    def off(self) -> Mapping[str, str]:
+        """Platforms that nothing is fetched from, and why."""
+        ...
+
+
+class _Online:
+    """By the daemon that has the data directory."""
+
+    def __init__(self, client: AdminClient) -> None:
+        self._client = client
+        self.rows, self.end = client.import_rows, client.end_import
+
+    def off(self) -> Mapping[str, str]:
+        parts = self._client.status().ready.dependencies
+        return {name: part.detail for name, part in parts.items() if part.state == "off" and name in set(Platform)}
+
+
+class _Offline:
+    """Into the store itself."""
+
+    def __init__(self, env: Environment, suppression: Suppression, config: Config) -> None:
+        self._env, self._suppression, self._config = env, suppression, config
+        self._now = make_clock(config.daemon, env)
+
+    def off(self) -> Mapping[str, str]:
+        return {platform.value: reason for platform, reason in switched_off(self._config).items()}
+
+    def rows(self, rows: Sequence[tuple[int, str]], piece: Piece) -> list[Verdict]:
+        return trio.run(import_rows, self._env, rows, self._now(), self._suppression, piece)
+
+    def end(self, import_id: str) -> None:
+        trio.run(end_import, self._env, import_id)
+
+
 @contextlib.contextmanager
-def _importer(config: Config) -> Iterator[Callable[[Sequence[tuple[int, str]]], list[Verdict]]]:
-    """Through the running daemon when there is one, else straight into the store."""
+def _importer(config: Config) -> Iterator[Importer]:
+    """By the running daemon when there is one, else into the store."""
     client = _admin_client(config)
     if client.answers():
-        yield client.import_rows
+        yield _Online(client)
         return
     folder = data_dir(config, os.environ)
     with contextlib.ExitStack() as stack:
@@ -555,8 +617,16 @@ def _importer(config: Config) -> Iterator[Callable[[Sequence[tuple[int, str]]], 
         stack.callback(env.close)
         suppression = Suppression.open(suppression_path(config, os.environ, folder))
         stack.callback(suppression.close)
-        now = make_clock(config.daemon, env)
-        yield lambda rows: trio.run(import_rows, env, rows, now(), suppression)
+        yield _Offline(env, suppression, config)
+
+
+def _tell_what_waits(off: Mapping[str, str], verdicts: Sequence[Verdict], rows: Sequence[tuple[int, str]]) -> None:
+    """Accounts of a platform that is off are kept, and not fetched until it is on."""
+    added = [text for one, (_, text) in zip(verdicts, rows, strict=True) if one.verdict == "added"]
+    counts = Counter(parse_reference(text).platform.value for text in added)
+    for platform, reason in off.items():
+        if counts[platform]:
+            _line(f"{counts[platform]:,} of {platform} wait until it is on ({reason})")
 
 
 def _write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
@@ -570,8 +640,7 @@ def _write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
 
 
 def _show_verdicts(verdicts: Sequence[Verdict], path: Path) -> None:
-    kinds = ("added", "known", "duplicate", "forgotten", "unsupported", "invalid")
-    counts = {kind: sum(one.verdict == kind for one in verdicts) for kind in kinds}
+    counts = {kind: sum(one.verdict == kind for one in verdicts) for kind in KINDS}
     out.print(", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count) or "no rows", highlight=False)
     for one in [one for one in verdicts if one.verdict in ("invalid", "unsupported")][:10]:
         out.print(f"  line {one.line}: {one.detail}", highlight=False, markup=False, soft_wrap=True)
@@ -620,8 +689,10 @@ def eval_ingestion(
             *(f"{one.fresh[activity]:.2%}" for activity in ("active", "semi_active", "long_tail")),
         ]
         for name, one in report.outcomes().items()
-    ]))  # fmt: skip
-    out.print(f"{report.calls_over_limit} calls over any limit", highlight=False)
+    ]), width=out.width if out.is_terminal else 120)  # fmt: skip
+    _line("units: of YouTube's general quota; calls: every request, those of Instagram and of free feeds too")
+    _line("delay: hours from a post until it is known; last columns: the share of accounts inside their window")
+    _line(f"{report.calls_over_limit} calls over any limit")
 
 
 @contextlib.contextmanager

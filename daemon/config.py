@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from proto.errors import ConfigError
+from proto.ids import Platform
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 NotNegative = Annotated[int, Meta(ge=0)]
@@ -392,6 +393,24 @@ def youtube_projects(youtube: YouTubeConfig) -> set[str]:
     return named | ({youtube.project} - {"default"})
 
 
+DISABLED = "disabled in the settings"
+
+
+def switched_off(config: Config) -> dict[Platform, str]:
+    """Platforms that no call is made to, and why."""
+    youtube, instagram = config.platforms.youtube, config.platforms.instagram
+    reasons = {
+        Platform.YOUTUBE: "" if youtube_keys(youtube) else "no key: set platforms.youtube.key_file",
+        Platform.INSTAGRAM: "" if instagram_tokens(config) else "no token: set platforms.instagram.tokens_file",
+    }
+    enabled = {Platform.YOUTUBE: youtube.enabled, Platform.INSTAGRAM: instagram.enabled}
+    return {
+        platform: reason if enabled[platform] else DISABLED
+        for platform, reason in reasons.items()
+        if reason or not enabled[platform]
+    }
+
+
 def _push_checks(config: Config) -> list[tuple[bool, str, str]]:
     """(what is wrong, setting, words). The secret travels with the request, so that only loopback may do without TLS."""
     youtube = config.platforms.youtube
@@ -510,7 +529,7 @@ def _environment_values(environ: Mapping[str, str], known: Mapping[str, Any], pr
         if not name.startswith(PREFIX) or name in OTHER_VARIABLES or name.startswith("POKEDEXD_TEST_"):
             continue
         if name not in by_variable:
-            problems.append(f"environment: unknown variable {name}{_near(name, by_variable)}")
+            problems.append(f"environment: unknown variable {name}{_near(name, by_variable, 0.8) or NO_SUCH_VARIABLE}")
             continue
         key = by_variable[name]
         found[key] = _parsed(known[key], text)
@@ -614,8 +633,12 @@ def _value_at(config: Config, key: str) -> Any:
     return value
 
 
-def _near(name: str, names: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, list(names), 1, 0.6)
+NO_SUCH_VARIABLE = "; POKEDEXD_SECTION__KEY stands for a setting of pokedexd config dump"
+
+
+def _near(name: str, names: Mapping[str, Any], likeness: float = 0.6) -> str:
+    """``likeness``: what all names share of their beginning makes them alike."""
+    close = difflib.get_close_matches(name, list(names), 1, likeness)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

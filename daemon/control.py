@@ -15,7 +15,7 @@ from daemon.config import Config, Loaded, reloadable
 from daemon.dead_letters import DeadLetters
 from daemon.forgetting import Forgetting, Report
 from daemon.importance import Weighed, set_importance
-from daemon.importing import Verdict, import_accounts, import_rows
+from daemon.importing import Piece, Verdict, end_import, import_accounts, import_rows
 from daemon.logs import set_level
 from daemon.metrics import Metrics
 from daemon.pipeline import Pipeline, Stores, visit_policies
@@ -113,8 +113,8 @@ class Control:
         await self._audit("config", f"reloaded: {', '.join(applied) or 'nothing changed'}")
         return applied, needs_restart
 
-    async def import_rows(self, rows: Sequence[tuple[int, str]]) -> list[Verdict]:
-        verdicts = await import_rows(self._stores.env, rows, self._now(), self._stores.suppression)
+    async def import_rows(self, rows: Sequence[tuple[int, str]], piece: Piece | None = None) -> list[Verdict]:
+        verdicts = await import_rows(self._stores.env, rows, self._now(), self._stores.suppression, piece)
         await self._audit("import", f"{sum(one.verdict == 'added' for one in verdicts)} of {len(verdicts)} rows added")
         return verdicts
 
@@ -126,6 +126,9 @@ class Control:
         if self.forgetting is None:
             raise Unavailable("the indexes are still being opened; try again once /readyz answers 200")
         return await self.forgetting.forget(references)
+
+    async def end_import(self, import_id: str) -> None:
+        await end_import(self._stores.env, import_id)
 
     async def set_importance(self, references: Sequence[str], importance: float) -> list[Weighed]:
         weighed = await set_importance(self._stores.env, references, importance, self._now())

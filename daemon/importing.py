@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -43,6 +44,12 @@ COLUMNS = (
 """Columns and keys that may name an account, the first that is filled counts."""
 
 MAX_ROW_CHARS = 2_000
+FOLDED_ROWS = 1_000
+"""Rows scheduled in one transaction, with what became of them."""
+FORGOTTEN = "asked to be forgotten"
+KINDS = ("added", "known", "duplicate", "forgotten", "unsupported", "invalid")
+_PIECE = b"import:"
+IMPORT_ID = re.compile(r"[0-9a-f]{8,64}")
 
 
 class Verdict(msgspec.Struct, kw_only=True):
@@ -53,6 +60,21 @@ class Verdict(msgspec.Struct, kw_only=True):
     verdict: str
     """``added``, ``known``, ``duplicate``, ``forgotten``, ``unsupported`` or ``invalid``."""
     detail: str = ""
+
+
+class Piece(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows of which import these are: what became of them is remembered until the import has ended.
+
+    Sent again, after whatever interrupted it, they get the same verdicts.
+    """
+
+    import_id: str
+    """Hexadecimal digits that no other list has, such as its checksum."""
+    at: int
+    """How many rows of the list come before."""
+
+    def key(self, further: int) -> bytes:
+        return _PIECE + self.import_id.encode() + b":" + (self.at + further).to_bytes(6, "big")
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,13 +97,22 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
 def read_rows(path: Path) -> Iterator[tuple[int, str]]:
     """Line number and the text that names an account. Raises Malformed for a file that cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Malformed(f"{path}: cannot be read as UTF-8 text: {error}") from error
+        text = _decoded(path.read_bytes())
+    except OSError as error:
+        raise Malformed(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Malformed(f"{path}: is neither UTF-8 nor UTF-16 text: {error}; save it as CSV in UTF-8") from error
     lines = text.split("\n")  # splitlines would also cut at the rarer separators, which may stand inside a cell
     if path.suffix.lower() in (".jsonl", ".ndjson", ".json") or text.lstrip().startswith("{"):
         return _json_rows(lines)
     return _csv_rows(lines)
+
+
+def _decoded(data: bytes) -> str:
+    """Spreadsheets also write UTF-16, with a mark."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    return data.decode("utf-8-sig")
 
 
 def parse_reference(text: str) -> Reference:
@@ -98,7 +129,11 @@ def parse_reference(text: str) -> Reference:
 
 
 async def import_rows(
-    env: Environment, rows: Iterable[tuple[int, str]], now: float, suppression: Suppression
+    env: Environment,
+    rows: Sequence[tuple[int, str]],
+    now: float,
+    suppression: Suppression,
+    piece: Piece | None = None,
 ) -> list[Verdict]:
     """Schedules every account that is new; durable before it returns. The same file again changes nothing.
 
@@ -106,10 +141,24 @@ async def import_rows(
     """
     parsed = [_parsed(line, text) for line, text in rows]
     verdicts: list[Verdict] = []
-    for begin in range(0, len(parsed), 1_000):
-        change = partial(_schedule, parsed=parsed[begin : begin + 1_000], now=now, suppression=suppression)
+    for begin in range(0, len(parsed), FOLDED_ROWS):
+        part = parsed[begin : begin + FOLDED_ROWS]
+        key = piece.key(begin) if piece is not None else None
+        change = partial(_schedule_once, parsed=part, now=now, suppression=suppression, key=key)
         verdicts += await env.write(change, synced=True)
-    return _mark_duplicates(verdicts, [reference for _, reference in parsed])
+    return mark_duplicates(verdicts, rows)
+
+
+async def end_import(env: Environment, import_id: str) -> int:
+    """Forgets what became of its rows, so that the same list is judged anew; returns how many pieces there were."""
+
+    def change(txn: Txn) -> int:
+        keys = [key for key, _ in txn.scan("meta", _PIECE + import_id.encode() + b":")]
+        for key in keys:
+            txn.delete("meta", key)
+        return len(keys)
+
+    return await env.write(change, synced=True)
 
 
 async def import_accounts(env: Environment, keys: Sequence[AccountKey], now: float, suppression: Suppression) -> int:
@@ -134,13 +183,35 @@ def _parsed(line: int, text: str) -> tuple[Verdict, Reference | None]:
         return Verdict(line=line, value=text[:200], verdict=kind, detail=str(error)), None
 
 
+def _schedule_once(
+    txn: Txn,
+    parsed: Sequence[tuple[Verdict, Reference | None]],
+    now: float,
+    suppression: Suppression,
+    key: bytes | None,
+) -> list[Verdict]:
+    """What was said of these rows before, or what is decided now and then remembered. No name is: only the kinds are."""
+    said = txn.get("meta", key) if key is not None else None
+    if said is not None and len(said) == len(parsed):
+        return [_said(verdict, KINDS[kind]) for (verdict, _), kind in zip(parsed, said, strict=True)]
+    verdicts = _schedule(txn, parsed, now, suppression)
+    if key is not None:
+        txn.put("meta", key, bytes(KINDS.index(one.verdict) for one in verdicts))
+    return verdicts
+
+
+def _said(verdict: Verdict, kind: str) -> Verdict:
+    detail = FORGOTTEN if kind == "forgotten" else verdict.detail
+    return msgspec.structs.replace(verdict, verdict=kind, detail=detail)
+
+
 def _schedule(
     txn: Txn, parsed: Sequence[tuple[Verdict, Reference | None]], now: float, suppression: Suppression
 ) -> list[Verdict]:
     verdicts = []
     for verdict, reference in parsed:
         if reference is not None and suppression.contains(reference.platform, reference.name):
-            verdict = msgspec.structs.replace(verdict, verdict="forgotten", detail="asked to be forgotten")
+            verdict = msgspec.structs.replace(verdict, verdict="forgotten", detail=FORGOTTEN)
         elif reference is not None and _known(txn, reference):
             verdict = msgspec.structs.replace(verdict, verdict="known")
         elif reference is not None:
@@ -170,14 +241,15 @@ def _job(reference: Reference, now: int) -> Job:
     )
 
 
-def _mark_duplicates(verdicts: Sequence[Verdict], references: Sequence[Reference | None]) -> list[Verdict]:
-    """A row whose account an earlier row of the same file added is a duplicate, not merely known."""
+def mark_duplicates(verdicts: Sequence[Verdict], rows: Sequence[tuple[int, str]]) -> list[Verdict]:
+    """A row whose account an earlier row of the same list added is a duplicate, not merely known."""
     first: dict[Reference, int] = {}
     marked = []
-    for verdict, reference in zip(verdicts, references, strict=True):
+    for verdict, (_, text) in zip(verdicts, rows, strict=True):
+        reference = parse_reference(text) if verdict.verdict in ("added", "known") else None
         if reference is not None and verdict.verdict == "added":
             first[reference] = verdict.line
-        elif reference in first:
+        elif reference is not None and reference in first:
             verdict = msgspec.structs.replace(verdict, verdict="duplicate", detail=f"same as line {first[reference]}")
         marked.append(verdict)
     return marked
@@ -242,7 +314,12 @@ def _json_rows(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
         except (ValueError, RecursionError):
             yield number, line  # judged as it stands: a JSON error is an invalid row, not the end of the file
             continue
-        yield number, _named(value) if isinstance(value, dict) else _text(value)
+        yield number, (_named(value) or _unnamed(value)) if isinstance(value, dict) else _text(value)
+
+
+def _unnamed(row: Mapping[str, object]) -> str:
+    """A text that is no account and says why, for the verdict."""
+    return f"{{{', '.join(list(row)[:8])}}}: none of the keys {', '.join(COLUMNS)}"
 
 
 def _named(row: Mapping[str, object]) -> str:
@@ -258,9 +335,15 @@ def _text(value: object) -> str:
     return str(value).encode("utf-8", "replace").decode()
 
 
+def _separator(lines: Sequence[str]) -> str:
+    """Spreadsheets also write semicolons and tabs: the one that the first filled line holds, and commas before it."""
+    first = next((line for line in lines if line.strip()), "")
+    return next((mark for mark in (",", ";", "\t") if mark in first), ",")
+
+
 def _csv_rows(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
     header: list[str] | None = None
-    for number, row in _records(lines):
+    for number, row in _records(lines, _separator(lines)):
         cells = [cell.strip() for cell in row]
         if not any(cells):
             continue
@@ -284,24 +367,24 @@ def _is_plain(cell: str) -> bool:
     return bool(known) or "youtube.com/" in cell.lower() or "instagram.com/" in cell.lower()
 
 
-def _records(lines: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+def _records(lines: Sequence[str], separator: str) -> Iterator[tuple[int, list[str]]]:
     """First line and cells of each row. A row that is no CSV, such as one with an open quote, ends with its line."""
     at = 0
     while at < len(lines):
         begin = at
-        reader = csv.reader((lines[number] for number in range(begin, len(lines))), strict=True)
+        reader = csv.reader((lines[number] for number in range(begin, len(lines))), strict=True, delimiter=separator)
         try:
             for cells in reader:
                 first, at = at + 1, begin + reader.line_num
                 yield first, cells
         except csv.Error:
             at += 1
-            yield at, _cells(lines[at - 1])
+            yield at, _cells(lines[at - 1], separator)
 
 
-def _cells(line: str) -> list[str]:
+def _cells(line: str, separator: str) -> list[str]:
     """Of one line by itself; a line that is too long is one cell."""
     try:
-        return next(csv.reader([line]), [])
+        return next(csv.reader([line], delimiter=separator), [])
     except csv.Error:
         return [line]

@@ -21,6 +21,7 @@ KEYWORD_MATCHES = 10_000
 """Keyword matches ranked at most; a broader query's total counts the rest, but they are not paged."""
 
 NO_MODEL = "keyword search only: no embedding model (pokedexd model build --from DIR)"
+LOADING_MODEL = "keyword search only: the embedding model is still being loaded"
 
 
 class Searcher:
@@ -30,6 +31,7 @@ class Searcher:
         self._columns, self.weights, self._candidates = columns, weights, candidates
         self._text: TextIndex | None = None
         self._embed: Embed | None = None
+        self._without_model = LOADING_MODEL
         self._fields: dict[str, VectorIndex] = {}
         self._expected: tuple[str, ...] = ()
         self._cache: OrderedDict[str, Vector] = OrderedDict()
@@ -40,6 +42,10 @@ class Searcher:
 
     def set_embedder(self, embed: Embed, expected_fields: tuple[str, ...]) -> None:
         self._embed, self._expected = embed, expected_fields
+
+    def set_no_embedder(self) -> None:
+        """There is no model, and none is on its way."""
+        self._without_model = NO_MODEL
 
     def set_field(self, name: str, index: VectorIndex) -> None:
         self._fields[name] = index
@@ -100,7 +106,7 @@ class Searcher:
 
     async def _query_vector(self, text: str, warnings: list[str]) -> Vector | None:
         if self._embed is None:
-            warnings.append(NO_MODEL)
+            warnings.append(self._without_model)
             return None
         loading = [field for field in self._expected if field not in self._fields]
         if loading:

@@ -11,6 +11,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from daemon.dead_letters import DeadLetters
+from daemon.importing import IMPORT_ID, Piece
 from daemon.web import guard, problems
 from daemon.web.params import only_known
 from daemon.web.problems import problem
@@ -31,6 +32,15 @@ class Importance(msgspec.Struct, forbid_unknown_fields=True):
 
     accounts: list[str]
     importance: float
+
+
+def _piece(import_id: str, at: str) -> Piece | None:
+    """None for rows that stand for themselves. Raises Malformed."""
+    if not import_id:
+        return None
+    if not IMPORT_ID.fullmatch(import_id) or not (at.isascii() and at.isdecimal() and len(at) <= 12):
+        raise Malformed("expected an id of 8 to 64 hexadecimal digits, and a number of rows as at")
+    return Piece(import_id=import_id, at=int(at))
 
 
 def json_response_of(found: object) -> Response:
@@ -80,12 +90,27 @@ def create_admin(services: AdminServices, *, trusted: bool, letters: DeadLetters
 
     @app.post("/v1/import")
     async def import_rows() -> Response:
-        """Body: a JSON list of [line, text]; answer: a verdict for each."""
+        """Body: a JSON list of [line, text]; answer: a verdict for each.
+
+        ``id`` and ``at`` say which rows of which list these are; sent again they get the same verdicts, until DELETE.
+        """
+        data = await request.get_data()  # first: a connection whose body nobody read is closed
+        only_known(request.args, ("id", "at"))
+        piece = _piece(request.args.get("id", ""), request.args.get("at", "0"))
         try:
-            rows = msgspec.json.decode(await request.get_data(), type=list[tuple[int, str]])
+            rows = msgspec.json.decode(data, type=list[tuple[int, str]])
         except msgspec.DecodeError as error:
             raise Malformed(f"the body is not a list of [line, text]: {error}") from error
-        return json_response_of(await services.import_rows(rows))
+        return json_response_of(await services.import_rows(rows, piece))
+
+    @app.delete("/v1/import")
+    async def end_import() -> Response:
+        only_known(request.args, ("id",))
+        piece = _piece(request.args.get("id", ""), "0")
+        if piece is None:
+            raise Malformed("which import? expected ?id=")
+        await services.end_import(piece.import_id)
+        return json_response_of({})
 
     @app.post("/v1/forget")
     async def forget() -> Response:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 from prometheus_client import CollectorRegistry
 
+from daemon.importing import Piece
 from daemon.web.hub import HubServices
 from proto.api import AdminStatus, CreatorSchedule, ReadyAnswer
 from proto.ids import CreatorId
@@ -42,7 +43,8 @@ class AdminServices(msgspec.Struct, kw_only=True, frozen=True):
     refresh_metrics: Callable[[], Awaitable[None]]
     registry: CollectorRegistry
     reload: Callable[[], Awaitable[tuple[list[str], list[str]]]]
-    import_rows: Callable[[Sequence[tuple[int, str]]], Awaitable[Sequence[msgspec.Struct]]]
+    import_rows: Callable[[Sequence[tuple[int, str]], Piece | None], Awaitable[Sequence[msgspec.Struct]]]
+    end_import: Callable[[str], Awaitable[None]]
     forget: Callable[[Sequence[str]], Awaitable[Sequence[msgspec.Struct]]]
     set_importance: Callable[[Sequence[str], float], Awaitable[Sequence[msgspec.Struct]]]
     allowed_hosts: Callable[[], list[str]]

@@ -8,12 +8,22 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from daemon.importing import COLUMNS, Verdict, import_accounts, import_rows, parse_reference, read_rows
+from daemon.importing import (
+    COLUMNS,
+    Piece,
+    Verdict,
+    end_import,
+    import_accounts,
+    import_rows,
+    mark_duplicates,
+    parse_reference,
+    read_rows,
+)
 from proto.errors import Malformed
 from proto.ids import Platform, account_key
-from proto.records import JobKind
+from proto.records import Job, JobKind, Priority
 from stores.env import Environment
-from stores.schedule import Schedule
+from stores.schedule import Schedule, put_job
 from stores.suppression import Suppression
 
 NOW = 1_790_000_000.0
@@ -176,9 +186,24 @@ def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path: Path, name: str
     assert listed(tmp_path, b"\xef\xbb\xbf" + content.encode(), name) == [(2, ID)]
 
 
-@pytest.mark.parametrize("content", ["@café\n".encode("latin-1"), "@name\n".encode("utf-16"), b"\x80\x81"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_what_spreadsheets_write_is_read(tmp_path: Path, encoding: str, separator: str) -> None:
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    text = mark + separator.join(["note", "channel_url"]) + "\r\n" + separator.join(["x", f"youtube.com/channel/{ID}"])
+    assert listed(tmp_path, text.encode(encoding)) == [(2, f"youtube.com/channel/{ID}")]
+
+
+async def test_keys_that_name_nobody_are_told(tmp_path: Path, env: Environment, nobody: Suppression) -> None:
+    rows = listed(tmp_path, '{"creator": "x", "followers": 3}\n', "list.jsonl")
+    (verdict,) = await import_rows(env, rows, NOW, nobody)
+    assert verdict.verdict == "invalid"
+    assert "{creator, followers}: none of the keys account, channel_id" in verdict.value
+
+
+@pytest.mark.parametrize("content", ["@café\n".encode("latin-1"), b"\x80\x81", b"\xff\xfe@"])
 def test_a_file_in_another_encoding_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(Malformed, match=r"list\.csv: cannot be read as UTF-8"):
+    with pytest.raises(Malformed, match=r"list\.csv: is neither UTF-8 nor UTF-16 text: .*; save it as CSV"):
         listed(tmp_path, content)
 
 
@@ -304,3 +329,48 @@ async def test_who_was_forgotten_is_not_taken_in(env: Environment, nobody: Suppr
     assert short(verdicts) == [(line, "forgotten") for line in range(1, 6)] + [(6, "added"), (7, "added")]
     assert await Schedule(env).pending() == 2
     assert await import_accounts(env, [account_key(Platform.YOUTUBE, ID)], NOW, nobody) == 0
+
+
+# an import that is interrupted
+
+
+@pytest.mark.parametrize("answered", [0, 1, 2])
+async def test_an_interrupted_import_ends_as_an_undisturbed_one(
+    tmp_path: Path, env: Environment, nobody: Suppression, answered: int
+) -> None:
+    """Its client sees ``answered`` of three pieces answered and dies while the next is being taken in."""
+    rows = [(number, f"@name{number % 2_400}") for number in range(1, 2_501)]
+    pieces = [(rows[at : at + 1_000], Piece(import_id="abcdef12", at=at)) for at in (0, 1_000, 2_000)]
+    await env.write(lambda txn: put_job(txn, known("@name7")))
+    for part, piece in pieces[: answered + 1]:
+        await import_rows(env, part, NOW, nobody, piece)
+    found = [one for part, piece in pieces for one in await import_rows(env, part, NOW + 60, nobody, piece)]
+    kinds = [one.verdict for one in mark_duplicates(found, rows)]
+    assert kinds[6] == "known"
+    assert kinds[:6] + kinds[7:2_400] == ["added"] * 2_399
+    assert kinds[2_400:2_406] == ["duplicate"] * 6
+    assert kinds.count("duplicate") == 99
+    assert await end_import(env, "abcdef12") == 3
+    again = [one for part, piece in pieces for one in await import_rows(env, part, NOW + 90, nobody, piece)]
+    assert {one.verdict for one in mark_duplicates(again, rows)} == {"known"}
+
+
+async def test_what_is_remembered_of_an_import_names_nobody(env: Environment, nobody: Suppression) -> None:
+    nobody.add([(Platform.YOUTUBE, ID)])
+    rows = [(1, ID), (2, "@quokka"), (3, "two words")]
+    first = await import_rows(env, rows, NOW, nobody, Piece(import_id="abcdef12", at=0))
+    assert await import_rows(env, rows, NOW, nobody, Piece(import_id="abcdef12", at=0)) == first
+    kept = await env.read(lambda txn: [value for _, value in txn.scan("meta", b"import:")])
+    assert [len(one) for one in kept] == [3]
+    assert b"quokka" not in kept[0]
+
+
+def known(entity: str) -> Job:
+    return Job(
+        platform=Platform.YOUTUBE,
+        kind=JobKind.LOOKUP,
+        entity=entity,
+        account_key=None,
+        priority=Priority.DISCOVERY,
+        due_at=int(NOW),
+    )

@@ -296,6 +296,14 @@ def test_import_gives_a_verdict_for_every_row(sim: Simulator, data: Path, tmp_pa
         with Path(f"{listing}.verdicts.csv").open(newline="") as file:
             verdicts = [row["verdict"] for row in csv.DictReader(file)]
         assert verdicts == ["known", "added", "invalid", "unsupported", "duplicate", "invalid"]
+        nonsense = tmp_path / "nonsense.csv"
+        nonsense.write_text("two words\n")
+        assert run_cli("import", str(nonsense), "--data-dir", str(data), env=env).returncode == 1
+        missing = run_cli("import", str(tmp_path / "missing.csv"), "--data-dir", str(data), env=env)
+        assert (missing.returncode, missing.stderr) == (
+            1,
+            f"error: {tmp_path / 'missing.csv'}: cannot be read: No such file or directory\n",
+        )
         daemon.wait_until_done()
         status = run_cli("ctl", "status", "--data-dir", str(data), "--json", env=env)
         assert json.loads(status.stdout)["dead_letters"] == 1  # the handle that nobody has

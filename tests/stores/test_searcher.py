@@ -15,7 +15,7 @@ from stores.blocking import Blocking
 from stores.columns import Columns
 from stores.ports import RankedHit, SearchPage, SearchQuery, TextHits, Vector
 from stores.ranking import EXACT_BONUS, Weights
-from stores.searcher import NO_MODEL, Searcher
+from stores.searcher import LOADING_MODEL, NO_MODEL, Searcher
 from stores.text_index import TantivyTextIndex
 from stores.vectors import HnswVectorIndex
 from tests.stores.conformance.text_index_suite import document, taken_in
@@ -106,7 +106,9 @@ async def test_without_a_model_keywords_are_searched_and_the_page_says_so(world:
     await world.add(1, "Bob", bio=EAST)
     page = await world.search("cooking")
     assert ([hit.row for hit in page.hits], page.total, page.words) == ([0], 1, ("cooking",))
-    assert page.warnings == (NO_MODEL,)
+    assert page.warnings == (LOADING_MODEL,)
+    world.searcher.set_no_embedder()
+    assert (await world.searcher.search(SearchQuery(text="nova", limit=5))).warnings == (NO_MODEL,)
 
 
 async def test_words_and_meaning_are_fused(world: World) -> None:

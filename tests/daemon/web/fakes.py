@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from daemon.forgetting import Report
 from daemon.importance import Weighed
-from daemon.importing import Verdict
+from daemon.importing import Piece, Verdict
 from daemon.web.services import AdminServices, CreatorWithAccounts, PublicServices
 from proto.api import AdminStatus, Counts, CreatorSchedule, DependencyStatus, ReadyAnswer, StageStatus
 from proto.errors import Malformed
@@ -144,6 +144,8 @@ class Steering:
         self.reload_error: Exception | None = None
         self.reloads = 0
         self.imported: list[tuple[int, str]] = []
+        self.pieces: list[Piece | None] = []
+        self.ended: list[str] = []
 
     async def refresh(self) -> None:
         self.gauge.set(1_234)
@@ -169,7 +171,11 @@ class Steering:
             backfill_paused=[],
         )
 
-    async def import_rows(self, rows: Sequence[tuple[int, str]]) -> list[Verdict]:
+    async def end_import(self, import_id: str) -> None:
+        self.ended.append(import_id)
+
+    async def import_rows(self, rows: Sequence[tuple[int, str]], piece: Piece | None = None) -> list[Verdict]:
+        self.pieces.append(piece)
         self.imported += rows
         return [Verdict(line=line, value=text, verdict="added") for line, text in rows]
 
@@ -188,6 +194,7 @@ class Steering:
             registry=self.registry,
             reload=self.reload,
             import_rows=self.import_rows,
+            end_import=self.end_import,
             forget=self.forget,
             set_importance=self.set_importance,
             allowed_hosts=list,

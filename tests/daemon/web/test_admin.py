@@ -3,6 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from daemon.importing import Piece
 from daemon.web.admin import create_admin
 from proto.api import AdminStatus
 from proto.errors import ConfigError
@@ -47,6 +48,21 @@ async def test_import_takes_rows_and_gives_verdicts(connect: Connect) -> None:
     reply = await http.post("/v1/import", content=b'[[1, "@ana"], [2, "@bo"]]')
     assert [(one["line"], one["verdict"]) for one in reply.json()] == [(1, "added"), (2, "added")]
     assert steering.imported == [(1, "@ana"), (2, "@bo")]
+    assert steering.pieces == [None]
+
+
+async def test_a_piece_of_an_import_is_named_and_the_import_is_ended(connect: Connect) -> None:
+    steering = Steering()
+    http = await connect(create_admin(steering.services(), trusted=True))
+    reply = await http.post("/v1/import", params={"id": "abcdef12", "at": "5000"}, content=b'[[1, "@ana"]]')
+    assert reply.status_code == 200
+    assert steering.pieces == [Piece(import_id="abcdef12", at=5_000)]
+    assert (await http.delete("/v1/import", params={"id": "abcdef12"})).status_code == 200
+    assert steering.ended == ["abcdef12"]
+    for params in ({"id": "../x"}, {"id": "abcdef12", "at": "-1"}, {"id": "abcdef12", "at": "9" * 40}):
+        refused = await http.post("/v1/import", params=params, content=b"[]")
+        assert (refused.status_code, problem(refused)["code"]) == (400, "malformed"), params
+    assert (await http.delete("/v1/import")).status_code == 400
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'[["1", "x"]]', b"[[1]]", b"\xff", b"[" * 5_000])
