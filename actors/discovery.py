@@ -17,6 +17,9 @@ from stores.suppression import Suppression
 DAY_SECONDS = 86_400
 BIOS, CAPTIONS, CHARTS, SEARCHES = "bios", "captions", "charts", "searches"
 """Where accounts are named; each has a budget of its own."""
+PAGE_ENTRIES = 50
+MOST_ENTRIES = {JobKind.CHART: 200, JobKind.SEARCH: 500}
+"""What a platform shows of a chart, and of a search (platform-apis 1.8): no walk goes on for ever."""
 SEARCH_AGAIN_SECONDS = 28 * DAY_SECONDS
 """A search whose pages are all read finds little that is new sooner."""
 
@@ -95,14 +98,21 @@ def look_again(job: Job, next_page_token: str, now: int, *, left: int) -> Job:
 
     ``left``: of the day's budget; without any the rest of a chart is not worth its calls.
     """
-    if job.kind is JobKind.CHART and not left:
+    listed = job.listed_before + PAGE_ENTRIES
+    if listed >= MOST_ENTRIES[job.kind] or (job.kind is JobKind.CHART and not left):
         next_page_token = ""
     if next_page_token:
         due_at = now if job.kind is JobKind.CHART else now + DAY_SECONDS
     else:
         due_at = now + (DAY_SECONDS if job.kind is JobKind.CHART else SEARCH_AGAIN_SECONDS)
     return msgspec.structs.replace(
-        job, page_token=next_page_token, due_at=due_at, attempts=0, first=False, last_error=""
+        job,
+        page_token=next_page_token,
+        listed_before=listed if next_page_token else 0,
+        due_at=due_at,
+        attempts=0,
+        first=False,
+        last_error="",
     )
 
 

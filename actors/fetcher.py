@@ -277,7 +277,8 @@ class Fetcher:
         def change(txn: Txn) -> None:
             put_dead_letter(txn, letter)
             back = msgspec.structs.replace(job, first=False, attempts=0, due_at=now + COME_BACK_SECONDS)
-            settle_job(txn, job, back if job.kind is JobKind.PROFILE else None)
+            comes_back = job.kind in (JobKind.PROFILE, JobKind.CHART, JobKind.SEARCH)
+            settle_job(txn, job, back if comes_back else None)
             _release_silent(txn, [job], now)  # the Sweeper sends it
 
         await self._env.write(change)

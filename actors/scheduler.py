@@ -23,6 +23,9 @@ FLUSH_ROUNDS = 20
 LATE_SECONDS = 1_800.0
 """A visit to an active account falls due so long before its window ends (actors/cadence.py)."""
 
+LOOK_SECONDS = 60.0
+"""How often it is looked whether visits are late; while they are, all the time."""
+
 
 class Scheduler:
     """The source of its lane; returns when asked to stop."""
@@ -45,6 +48,8 @@ class Scheduler:
         self._outbox, self._platform, self._rules, self._packs = outbox, platform, rules, packs
         self._buckets_of, self._poll_seconds = buckets_of, poll_seconds
         self._schedule, self._lane, self._now, self._stop, self._meter = schedule, lane, now, stop, meter
+
+        self._looked_at: float | None = None
 
     async def run(self) -> None:
         quiet, rounds = 0, 0
@@ -74,7 +79,9 @@ class Scheduler:
 
     async def _without_bulk(self, now: float) -> list[JobKind]:
         """Kinds of which bulk has to wait: its share is spent, or known accounts are looked at too late."""
-        self._lane.bulk_paused = await self._schedule.late(self._platform, now - LATE_SECONDS)
+        if self._looked_at is None or self._looked_at + LOOK_SECONDS <= now or self._lane.bulk_paused:
+            self._lane.bulk_paused = await self._schedule.late(self._platform, now - LATE_SECONDS)
+            self._looked_at = now
         return [
             rule.kind
             for rule in self._rules

@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 from msgspec import Meta
 
+from daemon.regions import REGIONS
 from proto.errors import ConfigError
 from proto.ids import Platform
 
@@ -214,7 +215,6 @@ LEVELS = ("debug", "info", "warning", "error")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TOKEN_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _KEY_BREAK = re.compile(r"[,\s]+")
-REGION = re.compile(r"[A-Z]{2}")
 MAX_SEARCH_CHARS = 100
 HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:]+")
 RELOADABLE = (
@@ -366,9 +366,9 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             "ask YouTube for more quota if it does not do",
         ),
         (
-            bool(wrong_regions := [one for one in youtube.chart_regions if not REGION.fullmatch(one)]),
+            bool(wrong_regions := [one for one in youtube.chart_regions if one not in REGIONS]),
             "platforms.youtube.chart_regions",
-            f"{wrong_regions} are no countries; expected two capital letters each, such as 'BR'",
+            f"{wrong_regions} are no countries; expected codes of ISO 3166-1 such as 'BR' or 'GB'",
         ),
         (
             bool(

@@ -15,11 +15,13 @@ from actors.platforms.adapter import CallCost, Fetched, read_each
 from actors.platforms.feed_health import FeedHealth, FeedNews
 from actors.platforms.youtube_feed import FeedEntry, parse_feed
 from actors.platforms.youtube_wire import (
+    CHANNEL_ID,
     PLATFORM_ID,
     Channel,
     ChannelReply,
     ErrorBody,
     ErrorReply,
+    FoundItem,
     FoundReply,
     PlaylistItem,
     PlaylistReply,
@@ -140,6 +142,8 @@ class YouTubeAdapter:
                 return Fetched(pages=[], missing=[])  # a channel without public uploads (platform-apis 1.5)
             if kind is JobKind.LOOKUP and error.reason in ("channelNotFound", "invalidCriteria"):
                 return Fetched(pages=[], missing=list(jobs))
+            if kind in _DISCOVERIES and jobs[0].page_token and error.reason == "invalidPageToken":
+                return Fetched(pages=[], missing=[])  # it begins anew next time (platform-apis 1.10)
             raise
         fetched = _split(kind, jobs, body, request, int(self._now()))
         fetched.notes, self._notes = self._notes, []
@@ -273,9 +277,10 @@ def _split(kind: JobKind, jobs: Sequence[Job], body: bytes, request: str, fetche
 
 
 def _found(reply: FoundReply) -> Fetched:
-    """The channels of a search or chart, each once, in its order."""
-    ids = [item.snippet.channel_id for item in reply.items if PLATFORM_ID.fullmatch(item.snippet.channel_id)]
-    keys = [account_key(Platform.YOUTUBE, channel) for channel in dict.fromkeys(ids)]
+    """The channels of a search or chart, each once, in its order; items that name none are of no use."""
+    items, _ = read_each(reply.items, FoundItem, lambda item: item.snippet.channel_id or None)
+    ids = dict.fromkeys(channel for channel in items if CHANNEL_ID.fullmatch(channel))
+    keys = [account_key(Platform.YOUTUBE, channel) for channel in ids]
     return Fetched(pages=[], missing=[], found=keys, next_page_token=reply.next_page_token)
 
 

@@ -9,6 +9,8 @@ import msgspec
 PLATFORM_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 """Ids of channels and videos, which become parts of keys and URLs."""
 
+CHANNEL_ID = re.compile(r"UC[\w-]{22}", re.ASCII)
+
 
 class Wire(msgspec.Struct, rename="camel"):
     """Base of every wire struct; unknown fields are ignored, since the API grows."""
@@ -173,5 +175,5 @@ class FoundItem(Wire):
 class FoundReply(Wire):
     """Of search.list, and of videos.list for a chart (platform-apis 1.6, 1.8)."""
 
-    items: list[FoundItem] = []
+    items: list[msgspec.Raw] = []
     next_page_token: str = ""

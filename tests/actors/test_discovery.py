@@ -161,6 +161,11 @@ def test_when_a_chart_and_a_search_are_read_again() -> None:
     assert look_again(CHART, "", NOW, left=1).due_at == NOW + DAY_SECONDS
     further = look_again(search, "p3", NOW, left=0)
     assert (further.page_token, further.due_at) == ("p3", NOW + DAY_SECONDS)
+    deep = msgspec.structs.replace(CHART, listed_before=150)
+    assert (look_again(deep, "p5", NOW, left=9).page_token, look_again(deep, "p5", NOW, left=9).listed_before) == (
+        "",
+        0,
+    )
     ended = look_again(search, "", NOW, left=9)
     assert (ended.page_token, ended.due_at) == ("", NOW + SEARCH_AGAIN_SECONDS)
 

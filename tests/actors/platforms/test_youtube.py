@@ -95,6 +95,38 @@ async def test_channels_that_nobody_asked_for_are_left_out() -> None:
     assert (found.pages, [one.entity for one in found.missing]) == ([], ["@a"])
 
 
+async def test_a_search_names_channels_and_nothing_else_is_kept() -> None:
+    items = [
+        {"id": {"channelId": UCA}, "snippet": {"channelId": UCA, "title": "A"}},
+        {"snippet": {"channelId": UCA}},
+        {"snippet": 5},
+        {"snippet": {"channelId": "../../x"}},
+        {"snippet": {"channelId": UCB}},
+    ]
+    asked = list[httpx2.Request]()
+
+    async def handler(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request)
+        return httpx2.Response(200, json={"items": items, "nextPageToken": "p2"})
+
+    for kind, entity in ((JobKind.SEARCH, "home workout"), (JobKind.CHART, "BR")):
+        fetched = await adapter(handler).perform([job(kind, entity)], adapter().cost(kind).buckets[0])
+        assert fetched.found == [account_key(Platform.YOUTUBE, one) for one in (UCA, UCB)]
+        assert (fetched.pages, fetched.next_page_token) == ([], "p2")
+    assert [(one.url.path, one.url.params.get("q"), one.url.params.get("regionCode")) for one in asked] == [
+        ("/youtube/v3/search", "home workout", None),
+        ("/youtube/v3/videos", None, "BR"),
+    ]
+    assert (adapter().cost(JobKind.SEARCH).buckets, adapter().cost(JobKind.CHART).buckets) == (
+        ("search",),
+        ("general",),
+    )
+    stale = job(JobKind.SEARCH, "home workout")
+    stale.page_token = "gone"
+    anew = await adapter(error(400, "invalidPageToken")).perform([stale], "search")
+    assert (anew.found, anew.next_page_token) == ([], "")
+
+
 async def test_an_error_that_is_no_text_is_told_by_its_status() -> None:
     with pytest.raises(Rejected, match="http 400"):
         await adapter(replying(400, b'{"error": {"message": "\xff"}}')).perform([job(JobKind.PROFILE, UCA)], "general")
