@@ -77,7 +77,6 @@ class Fetcher:
         self._ledger, self._journal, self._lane = ledger, journal, lane
         self._discovery, self._suppression = discovery, suppression
         self._now, self._jitter, self._stop, self._meter = now, jitter, stop, meter
-        self._told: set[str] = set()
 
     async def run(self) -> None:
         async for permit in self._inbox:
@@ -224,8 +223,8 @@ class Fetcher:
         platform = self._adapter.platform
         if not self._ledger.disable(platform, error.bucket, str(error)):
             self._lane.closed_because = str(error)
-        if error.bucket not in self._told:
-            self._told.add(error.bucket)
+        if error.bucket not in self._lane.told:
+            self._lane.told.add(error.bucket)
             await self._event("key_disabled", "error", f"{platform.value}/{error.bucket}", str(error))
 
     async def _rejected(self, jobs: Sequence[Job], error: Rejected) -> list[AnyWork]:
@@ -238,6 +237,8 @@ class Fetcher:
                     following += await self._store([job], await self._perform([job], bucket))
                 except _NoBudget as refused:
                     await self._schedule.release([job], refused.until)
+                except AuthFailed as refused_key:
+                    await self._disable([job], refused_key)
                 except Rejected as alone:
                     await self._give_up(job, alone.reason, str(alone))
                 except PokedexError as other:

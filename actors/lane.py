@@ -15,6 +15,8 @@ class Lane:
         self.paces = paces
         self.closed_because = ""
         self.circuit = Circuit()
+        self.told: set[str] = set()
+        """Buckets whose end was told: several calls may be under way when a key or token ends."""
         self.bulk_paused = False
         """Whether backfill and new accounts wait because known ones are looked at too late."""
         self._held: dict[str, float] = {}

@@ -214,6 +214,8 @@ SECRET_FILES = {"admin.key_file": "admin-key"}
 LEVELS = ("debug", "info", "warning", "error")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TOKEN_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
+API_KEY = re.compile(r"[!-~]{1,200}")
+"""What may stand in a header; a client's complaint of anything else would repeat it."""
 _KEY_BREAK = re.compile(r"[,\s]+")
 MAX_SEARCH_CHARS = 100
 HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:]+")
@@ -357,6 +359,11 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             youtube.enabled and bool(youtube.key) and not youtube.derived_data,
             "platforms.youtube.derived_data",
             "must be stated for a live platform: 'granted' when YouTube's grant is held, else 'denied'",
+        ),
+        (
+            not all(API_KEY.fullmatch(key) for key in youtube_keys(youtube)),
+            "platforms.youtube.key",
+            "holds something that is no key: a key is printable ASCII",
         ),
         (
             len(youtube_projects(youtube)) > 1,

@@ -214,7 +214,8 @@ class YouTubeAdapter:
         except trio.TooSlowError:
             raise Unavailable(f"youtube {path}: no answer within {self._timeout_seconds:g} s") from None
         if reply.status_code != 200:
-            raise _failure(path, bucket, reply.status_code, reply.content, reply.headers.get("retry-after"))
+            body = reply.content.replace(key.encode(), b"(key)") if key else reply.content  # some refusals repeat it
+            raise _failure(path, bucket, reply.status_code, body, reply.headers.get("retry-after"))
         if len(reply.content) > MAX_REPLY_BYTES:
             raise Malformed(f"youtube {path}: a reply of {len(reply.content)} bytes")
         return reply.content

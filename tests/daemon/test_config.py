@@ -108,6 +108,12 @@ def test_several_keys_of_one_project() -> None:
     assert youtube_keys(keyed("")) == []
 
 
+def test_a_key_that_fits_no_header_is_refused_unseen() -> None:
+    with pytest.raises(ConfigError, match=r"platforms\.youtube\.key: holds something that is no key") as raised:
+        keyed("AIza1,AIzä2")
+    assert "AIz" not in str(raised.value)
+
+
 @pytest.mark.parametrize(("key", "project"), [("a:AIza1,b:AIza2", "default"), ("b:AIza1 AIza2", "mine")])
 def test_a_second_project_is_refused_with_the_reason(key: str, project: str) -> None:
     with pytest.raises(ConfigError, match=r"platforms.youtube.key: holds keys of the projects .*one project") as raised:

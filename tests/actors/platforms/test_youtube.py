@@ -207,7 +207,7 @@ async def test_keys_take_turns_and_a_refused_one_is_left_out() -> None:
         asked.append(key)
         if key == "bad":
             return httpx2.Response(
-                400, json={"error": {"message": "API key not valid", "errors": [{"reason": "keyInvalid"}]}}
+                400, json={"error": {"message": "API key bad not valid", "errors": [{"reason": "keyInvalid"}]}}
             )
         return httpx2.Response(200, json={"items": []})
 
@@ -226,6 +226,7 @@ async def test_keys_take_turns_and_a_refused_one_is_left_out() -> None:
     notes = [note for one in fetched for note in one.notes]
     assert [kind for kind, _ in notes] == ["key_disabled"]
     assert "key 2 of 3" in notes[0][1]
+    assert "API key (key) not valid" in notes[0][1]
 
 
 async def test_a_dead_network_is_a_passing_fault() -> None:
