@@ -18,7 +18,7 @@ from stores.ranking import Candidates, Ranked, Weights, addends_of, rank
 Embed = Callable[[str], Awaitable[Vector]]
 
 KEYWORD_MATCHES = 10_000
-"""Keyword matches ranked at most; a broader query's total counts the rest, but they are not paged."""
+"""Keyword matches ranked at most; a broader query's total counts the rest, but they are not paged: nobody counts twice."""
 
 NO_MODEL = "keyword search only: no embedding model (pokedexd model build --from DIR)"
 LOADING_MODEL = "keyword search only: the embedding model is still being loaded"
@@ -74,8 +74,9 @@ class Searcher:
         nearest = await self._nearest(vector) if vector is not None else {}
         rows = self._columns.known(_union(text_hits.rows, [found for found, _ in nearest.values()]))
         candidates = await self._candidates_of(rows, text_hits, vector)
-        unseen = text_hits.total - len(text_hits.rows)
-        return self._page(query, candidates, rows, len(rows) + unseen, text_hits.words, warnings)
+        unseen = text_hits.total > len(text_hits.rows)  # and some of those found by meaning may be among them
+        total = max(len(rows), text_hits.total) if unseen else len(rows)
+        return self._page(query, candidates, rows, total, text_hits.words, warnings)
 
     def _browse(self, query: SearchQuery) -> SearchPage:
         """No words: everyone, by quality."""
