@@ -10,12 +10,12 @@ import trio
 
 from actors import Meter, Outbox
 from actors.policy import Policy
-from proto.ids import AccountKey, Platform
+from proto.ids import AccountKey, Platform, RawId
 from proto.messages import AnyWork
 from proto.records import CreatorAccount, Event
 from stores.codec import decode
 from stores.env import Environment, Txn
-from stores.erasure import Expired, Limits, erase_expired, expire_letters, expired_of
+from stores.erasure import Expired, Limits, drop_pages, erase_expired, expire_letters, expired_of, stray_raw
 from stores.journal import Journal
 
 PAGE = 200
@@ -84,9 +84,12 @@ class Reaper:
     async def beat(self) -> bool:
         """Looks at the next page of accounts; True when the walk has come to its end."""
         with self._meter.working():
-            seen, due = await self._env.read(partial(self._look, after=self._after))
+            seen, due, stray = await self._env.read(partial(self._look, after=self._after))
             for begin in range(0, len(due), FOLDED):
                 await self._erase(due[begin : begin + FOLDED])
+            if stray:
+                await self._env.write(partial(drop_pages, raw_ids=stray))
+                self._tally.raw_pages += len(stray)
             self._meter.handled += len(due)
             self._after = seen[-1] if len(seen) == PAGE else None
             if self._after is None:
@@ -104,14 +107,19 @@ class Reaper:
             if expired.following is not None:
                 await self._outbox.send(expired.following)
 
-    def _look(self, txn: Txn, after: AccountKey | None) -> tuple[Sequence[AccountKey], list[tuple[AccountKey, Limits]]]:
-        """The page's accounts, and those of them that have something to take out or to read again."""
+    def _look(
+        self, txn: Txn, after: AccountKey | None
+    ) -> tuple[Sequence[AccountKey], list[tuple[AccountKey, Limits]], list[RawId]]:
+        """The page's accounts, those of them that have something to take out or to read again, and expired pages of
+        accounts between them that are in no catalogue."""
         now = self._now()
         pairs = zip(txn.scan("accounts", start=after.encode() + b"\0" if after else None), range(PAGE), strict=False)
         accounts = [decode(CreatorAccount, value) for (_, value), _ in pairs]
         judged = [(account.key, limits_of(self._policies[account.platform], account, now)) for account in accounts]
         due = [(key, limits) for key, limits in judged if expired_of(txn, key, limits, now) != Expired()]
-        return [account.key for account in accounts], due
+        seen = [account.key for account in accounts]
+        before = {platform: policy.fields_before(now) for platform, policy in self._policies.items()}
+        return seen, due, stray_raw(txn, seen, after, seen[-1] if len(seen) == PAGE else None, before)
 
     async def _end_walk(self) -> None:
         for platform, policy in self._policies.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -221,9 +221,7 @@ def erase_expired(txn: Txn, key: AccountKey, limits: Limits, now: float) -> Expi
         put_job(txn, job)
     if expired.items:
         remove_items(txn, key, [item.content_id for item in items if item.fetched_at < limits.fields_before])
-    for raw_id in _old_raw(txn, key, limits.fields_before):
-        _remove_work(txn, Stage.NORMALISER, raw_id, Erased())
-        drop_raw(txn, RawId(raw_id))
+    drop_pages(txn, map(RawId, _old_raw(txn, key, limits.fields_before)))
     for snapshot in (*_old_snapshots(txn, key, limits.statistics_before), *_superfluous(txn, key, limits, int(now))):
         txn.delete("metrics", snapshot)
     for vector in _old_vectors(txn, account, limits):
@@ -242,6 +240,38 @@ def expired_of(txn: Txn, key: AccountKey, limits: Limits, now: float) -> Expired
         return Expired()
     items = _items(txn, key) if limits.refresh_before or limits.fields_before else []
     return _expired(txn, account, items, limits, int(now))
+
+
+def stray_raw(
+    txn: Txn,
+    known: Sequence[AccountKey],
+    after: AccountKey | None,
+    last: AccountKey | None,
+    before: Mapping[Platform, int],
+) -> list[RawId]:
+    """Pages read before their platform's instant whose account never came into the catalogue, such as unreadable ones.
+
+    Of accounts behind ``after`` up to ``last`` (None: from the first, to the end), of which ``known`` are in it.
+    """
+    found: list[RawId] = []
+    held = {key.encode() for key in known}
+    start = b"" if after is None else after.encode() + b"\1"
+    while (entry := next(txn.scan("raw_by_account", start=start), None)) is not None:
+        owner = entry[0].partition(b"\0")[0]
+        if last is not None and owner > last.encode():
+            break
+        if owner not in held:
+            key = AccountKey(owner.decode())
+            found += [RawId(raw_id) for raw_id in _old_raw(txn, key, before[split_account_key(key)[0]])]
+        start = owner + b"\1"
+    return found
+
+
+def drop_pages(txn: Txn, raw_ids: Iterable[RawId]) -> None:
+    """With the work that waits for them."""
+    for raw_id in raw_ids:
+        _remove_work(txn, Stage.NORMALISER, raw_id, Erased())
+        drop_raw(txn, raw_id)
 
 
 def _expired(txn: Txn, account: CreatorAccount, items: Sequence[ContentItem], limits: Limits, now: int) -> Expired:

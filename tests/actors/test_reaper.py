@@ -284,6 +284,44 @@ async def test_work_on_a_page_that_expired_goes_with_it(denied: World) -> None:
     assert not await denied.env.read(lambda txn: is_current(txn, message))
 
 
+async def test_pages_of_accounts_that_never_came_in_expire_too(
+    env: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever they stand: before, between and behind those that did, at the ends of the walk's pages too."""
+    monkeypatch.setattr("actors.reaper.PAGE", 2)
+    known = [account_key(Platform.YOUTUBE, f"UC{number}") for number in (2, 4, 6, 8)]
+    stray = [account_key(Platform.YOUTUBE, f"UC{number}") for number in (1, 3, 5, 7, 9)]
+    elsewhere = account_key(Platform.INSTAGRAM, "5")
+
+    def filling(txn: Txn) -> None:
+        for key in known:
+            put_account(txn, CreatorAccount(platform=Platform.YOUTUBE, platform_user_id=key.partition(":")[2]))
+        for key, at in [(key, at) for key in (*stray, elsewhere) for at in (EPOCH, EPOCH + DAY_SECONDS)]:
+            page = RawPage(
+                platform=Platform(key.partition(":")[0]),
+                kind=JobKind.SEARCH,
+                account_key=key,
+                fetched_at=at,
+                request="",
+                body=str(at).encode(),
+            )
+            put_raw(txn, page, *seal(page))
+            enqueue(txn, RawStored(raw_id=seal(page)[0], platform=page.platform), at)
+
+    async def left() -> list[int]:
+        return await env.read(lambda txn: [txn.entries(name) for name in ("raw", "raw_by_account", "work")])
+
+    await env.write(filling)
+    world = World(env)
+    await world.after_days(27.9)
+    assert await left() == [12, 12, 12]
+    await world.after_days(28.5)
+    assert await left() == [7, 7, 7]
+    assert world.told[-1].detail == "5 raw_pages"
+    await world.after_days(40)
+    assert await left() == [2, 2, 2], "Instagram names no figure"
+
+
 async def test_what_was_taken_out_is_told_once_a_walk(granted: World) -> None:
     await granted.after_days(28)
     (event,) = granted.told
