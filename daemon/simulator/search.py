@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
 
+from daemon.regions import REGIONS
 from daemon.simulator.feeds import SHORT_SECONDS
 from daemon.simulator.posting import DAY_SECONDS
 from daemon.simulator.present import PresentWorld
@@ -34,7 +34,6 @@ LAG_SECONDS = 3_600
 """How far search and chart may lag behind the schedule; events show at once."""
 DESCRIPTION_CHARACTERS = 160
 
-_REGION = re.compile(r"[A-Z]{2}")
 _VIDEO_FILTERS = ("videoCategoryId", "videoDuration", "eventType")
 _DURATIONS = {"any": (0, 10**9), "short": (0, 239), "medium": (240, 1_200), "long": (1_201, 10**9)}
 
@@ -84,7 +83,7 @@ class Search:
         region, category = params.get("regionCode", ""), params.get("videoCategoryId", "0")
         if params["chart"] != "mostPopular" or category not in (*CATEGORIES, "0"):
             raise ApiError(400, "videoChartNotFound", "The requested video chart is not supported or is not available.", domain="youtube.video")  # fmt: skip
-        if region and not _REGION.fullmatch(region):
+        if region and region not in REGIONS:
             raise ApiError(400, "invalidRegionCode", "The region code is invalid.", domain="youtube.parameter")
         self._refresh()
         found = [

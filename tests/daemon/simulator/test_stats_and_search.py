@@ -252,7 +252,9 @@ async def test_an_unknown_chart_category_or_region_is_refused() -> None:
     app = played(made_world(video(1)))
     assert await reason(await ask(app, "videos", chart="newest")) == (400, "videoChartNotFound")
     assert (await ask(app, "videos", chart="mostPopular", videoCategoryId="99")).status_code == 400
-    assert (await ask(app, "videos", chart="mostPopular", regionCode="de")).status_code == 400
+    for region in ("de", "ZZ", "UK"):
+        answer = await ask(app, "videos", chart="mostPopular", regionCode=region)
+        assert await reason(answer) == (400, "invalidRegionCode"), region
 
 
 # buckets
