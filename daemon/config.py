@@ -373,6 +373,16 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             "ask YouTube for more quota if it does not do",
         ),
         (
+            bool(config.ingestion.discover_from_charts_per_day) and not youtube.chart_regions,
+            "ingestion.discover_from_charts_per_day",
+            "no chart would be read: platforms.youtube.chart_regions is empty",
+        ),
+        (
+            bool(config.ingestion.discover_from_searches_per_day) and not youtube.search_queries,
+            "ingestion.discover_from_searches_per_day",
+            "no search would be made: platforms.youtube.search_queries is empty",
+        ),
+        (
             bool(wrong_regions := [one for one in youtube.chart_regions if one not in REGIONS]),
             "platforms.youtube.chart_regions",
             f"{wrong_regions} are no countries; expected codes of ISO 3166-1 such as 'BR' or 'GB'",

@@ -108,6 +108,12 @@ def test_several_keys_of_one_project() -> None:
     assert youtube_keys(keyed("")) == []
 
 
+@pytest.mark.parametrize("source", ["CHARTS", "SEARCHES"])
+def test_a_source_that_looks_nowhere_is_told(source: str) -> None:
+    with pytest.raises(ConfigError, match=rf"discover_from_{source.lower()}_per_day: no .* is empty"):
+        load(None, {f"POKEDEXD_INGESTION__DISCOVER_FROM_{source}_PER_DAY": "5"}, {})
+
+
 def test_a_key_that_fits_no_header_is_refused_unseen() -> None:
     with pytest.raises(ConfigError, match=r"platforms\.youtube\.key: holds something that is no key") as raised:
         keyed("AIza1,AIzä2")
