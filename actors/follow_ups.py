@@ -104,11 +104,14 @@ def _details_of(
     kind: JobKind = JobKind.CONTENT,
 ) -> list[Job]:
     """What is new of a known account is news; the rest is history."""
-    listed = before is not None and before.content_fetched_at is not None
-    news = listed and kind is JobKind.CONTENT
+    news = _was_listed(before) and kind is JobKind.CONTENT
     priority = Priority.ACTIVE if news else Priority.BACKFILL
     fresh = [item.content_id for item in said.items if not (item.detailed or known.get(item.content_id, False))]
     return [_job(said, kind, content_id, priority, now) for content_id in dict.fromkeys(fresh)]
+
+
+def _was_listed(before: CreatorAccount | None) -> bool:
+    return before is not None and before.content_fetched_at is not None
 
 
 def _next_listing(
@@ -125,7 +128,10 @@ def _next_listing(
     if not said.next_page_token or all_known or (backfill_items and listed >= backfill_items):
         return []
     _, user_id = split_account_key(said.account_key)
-    job = _job(said, JobKind.BACKFILL, user_id, Priority.BACKFILL, now)
+    if page.kind is JobKind.UPLOADS and not page.listed_before and _was_listed(before):
+        job = _job(said, JobKind.UPLOADS, user_id, Priority.ACTIVE, now)  # more news than one page holds
+    else:
+        job = _job(said, JobKind.BACKFILL, user_id, Priority.BACKFILL, now)
     job.page_token, job.listed_before = said.next_page_token, listed
     if before is not None and not job.handle:
         job.handle = before.handle

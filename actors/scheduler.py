@@ -78,9 +78,13 @@ class Scheduler:
         return len(packs)
 
     async def _without_bulk(self, now: float) -> list[JobKind]:
-        """Kinds of which bulk has to wait: its share is spent, or known accounts are looked at too late."""
+        """Kinds of which bulk has to wait: its share is spent, or known accounts are looked at too late.
+
+        What costs nothing competes with nobody, and its lateness says nothing.
+        """
         if self._looked_at is None or self._looked_at + LOOK_SECONDS <= now or self._lane.bulk_paused:
-            self._lane.bulk_paused = await self._schedule.late(self._platform, now - LATE_SECONDS)
+            visits = [kind for kind in (JobKind.PROFILE, JobKind.FEED) if self._buckets_of(kind)]
+            self._lane.bulk_paused = await self._schedule.late(self._platform, visits, now - LATE_SECONDS)
             self._looked_at = now
         return [
             rule.kind

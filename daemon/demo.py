@@ -303,6 +303,7 @@ def demo_settings(
         "platforms.instagram.calls_per_hour": QUOTA_UNITS,
         "platforms.instagram.requests_per_second": NO_PACING,
         "platforms.instagram.backfill_items": 0,
+        "ingestion.backfill_share": 1.0,  # under a frozen clock no budget comes back
     }
     return load(None, os.environ, chosen)
 

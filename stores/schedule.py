@@ -75,13 +75,13 @@ class Schedule:
             return []  # most looks find nothing, and a write would hold up others
         return await self._env.write(change)
 
-    async def late(self, platform: Platform, before: float) -> bool:
-        """Whether a visit to a known account has been due since before then."""
+    async def late(self, platform: Platform, kinds: Collection[JobKind], before: float) -> bool:
+        """Whether a visit of one of these kinds to a known account has been due since before then."""
 
         def look(txn: Txn) -> bool:
             return any(
                 unpack_id(head[0][3:11]) < before
-                for kind in (JobKind.PROFILE, JobKind.FEED)
+                for kind in kinds
                 for priority in (Priority.ACTIVE, Priority.SEMI_ACTIVE, Priority.LONG_TAIL)
                 if (head := next(txn.scan("schedule_due", _queue(platform, kind, priority)), None))
             )

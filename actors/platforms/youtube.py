@@ -81,6 +81,7 @@ _AUTH = {
     "API_KEY_HTTP_REFERRER_BLOCKED",
     "accessNotConfigured",
     "SERVICE_DISABLED",
+    "CONSUMER_SUSPENDED",
     "authError",
 }
 _HIDDEN_TITLES = {"Private video", "Deleted video"}

@@ -80,3 +80,17 @@ def test_details_lead_nowhere_else() -> None:
         )
         == []
     )
+
+
+def test_more_news_than_a_page_holds_does_not_wait_behind_history() -> None:
+    said = Normalised(account_key=KEY, items=items("a"), listed=50, next_page_token="t")
+    listed = CreatorAccount(platform=Platform.YOUTUBE, platform_user_id="UCa", content_fetched_at=NOW - 9)
+    for before, page_before, kind in (
+        (listed, 0, JobKind.UPLOADS),
+        (listed, 50, JobKind.BACKFILL),
+        (None, 0, JobKind.BACKFILL),
+    ):
+        jobs = follow_ups(page(JobKind.UPLOADS, page_before), said, before, {}, now=NOW, backfill_items=500)
+        assert [job.kind for job in jobs if job.page_token] == [kind]
+        details = {job.kind for job in jobs if not job.page_token}
+        assert details == {JobKind.BACKFILL_CONTENT if page_before else JobKind.CONTENT}

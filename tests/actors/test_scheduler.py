@@ -66,11 +66,20 @@ LOOKUPS_FIRST = [PackRule(kind=JobKind.LOOKUP, size=1), *RULES]
 
 async def test_new_accounts_wait_while_known_ones_are_looked_at_too_late(env: Environment) -> None:
     late = [
+        msgspec.structs.replace(job(JobKind.PROFILE, number, Priority.ACTIVE), due_at=NOW - 2 * 3_600)
+        for number in range(50 * PACKS * 2)
+    ]
+    taken = await sent(env, [*NEW_ONES, *late], LOOKUPS_FIRST, Lane({}))
+    assert [one.kind for one in taken] == [JobKind.PROFILE] * len(late) + [JobKind.LOOKUP] * len(NEW_ONES)
+
+
+async def test_late_feeds_hold_nobody_up(env: Environment) -> None:
+    late = [
         msgspec.structs.replace(job(JobKind.FEED, number, Priority.ACTIVE), due_at=NOW - 2 * 3_600)
         for number in range(PACKS * 3)
     ]
     taken = await sent(env, [*NEW_ONES, *late], LOOKUPS_FIRST, Lane({}))
-    assert [one.kind for one in taken] == [JobKind.FEED] * len(late) + [JobKind.LOOKUP] * len(NEW_ONES)
+    assert [one.kind for one in taken[: len(NEW_ONES)]] == [JobKind.LOOKUP] * len(NEW_ONES)
 
 
 async def test_new_accounts_without_a_share_left_hold_nothing_up(env: Environment) -> None:

@@ -9,6 +9,7 @@ from stores.schedule import PackRule, Schedule
 PROFILES = PackRule(kind=JobKind.PROFILE, size=50, wait_seconds=300)
 UPLOADS = PackRule(kind=JobKind.UPLOADS, size=1)
 NOW = 1_000_000
+VISITS = (JobKind.PROFILE, JobKind.FEED)
 
 
 def job(
@@ -126,8 +127,8 @@ class ScheduleConformance:
                 job("listing", kind=JobKind.UPLOADS, priority=Priority.ACTIVE),
             ]
         )
-        assert not await schedule.late(Platform.YOUTUBE, NOW + 1)
+        assert not await schedule.late(Platform.YOUTUBE, VISITS, NOW + 1)
         await schedule.put([job("known", priority=Priority.LONG_TAIL, first=False)])
-        assert not await schedule.late(Platform.YOUTUBE, NOW)
-        assert await schedule.late(Platform.YOUTUBE, NOW + 1)
-        assert not await schedule.late(Platform.INSTAGRAM, NOW + 1)
+        assert not await schedule.late(Platform.YOUTUBE, VISITS, NOW)
+        assert await schedule.late(Platform.YOUTUBE, VISITS, NOW + 1)
+        assert not await schedule.late(Platform.INSTAGRAM, VISITS, NOW + 1)
