@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 BASELINE := $(shell grep -qm1 -w avx2 /proc/cpuinfo 2>/dev/null && [ "$$(uname -m)" = x86_64 ] && echo -march=x86-64-v3)
 PIP := HNSWLIB_NO_NATIVE=1 CFLAGS="$(BASELINE)" PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 DATA := ../shared/data
-# A module's tests share what is costly to make, so that whole modules go to one of the two cores.
-PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
+# A module's tests share what is costly to make, so that whole modules go to one of the two cores, the longest first.
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: install demo test test-long check bench wheel clean
 

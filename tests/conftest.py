@@ -16,6 +16,9 @@ from stores.env import Environment
 EPOCH = 1_790_000_000
 """Wall time at which virtual time starts: 2026-09-21."""
 
+LONGEST = ("test_real_world.py", "test_ingestion.py")
+"""Modules of minutes, which begin first."""
+
 QUIET_SECONDS = 0.01
 """Real idle time before the virtual clock jumps: long enough for bytes on a loopback socket to arrive."""
 
@@ -53,4 +56,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     wanted = os.environ.get("POKEDEXD_TEST_LONG") == "1"
     chosen = [item for item in items if bool(item.get_closest_marker("long")) == wanted]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-    items[:] = chosen
+    items[:] = sorted(chosen, key=lambda item: item.path.name not in LONGEST)  # a stable order: both cores end together
