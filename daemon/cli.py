@@ -63,7 +63,9 @@ eval_app = typer.Typer(help="Measure the product; no daemon needed.", no_args_is
 app.add_typer(ctl_app, name="ctl")
 app.add_typer(eval_app, name="eval")
 app.add_typer(raw_app, name="raw")
-out, err = Console(), Console(stderr=True)
+WIDE = 160
+"""Columns of what goes to a file or a pipe, where nothing has to fit."""
+out, err = Console(width=None if sys.stdout.isatty() else WIDE), Console(stderr=True)
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="Settings file.", envvar="POKEDEXD_CONFIG", show_default=False)
@@ -689,7 +691,7 @@ def eval_ingestion(
             *(f"{one.fresh[activity]:.2%}" for activity in ("active", "semi_active", "long_tail")),
         ]
         for name, one in report.outcomes().items()
-    ]), width=out.width if out.is_terminal else 120)  # fmt: skip
+    ]))  # fmt: skip
     _line("units: of YouTube's general quota; calls: every request, those of Instagram and of free feeds too")
     _line("delay: hours from a post until it is known; last columns: the share of accounts inside their window")
     _line(f"{report.calls_over_limit} calls over any limit")
