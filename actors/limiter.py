@@ -61,7 +61,8 @@ class Limiter:
 
     async def _pass_on(self, due: RefreshDue, cost: CallCost, grant: Grant) -> None:
         if not grant.granted:
-            self._lane.hold(cost.buckets, grant.closed_until, bulk=grant.bulk_spent)
+            # what bulk is refused says nothing of the visits to known accounts
+            self._lane.hold(cost.buckets, grant.closed_until, bulk=all(job.bulk for job in due.jobs))
             await self._schedule.release(due.jobs, grant.closed_until)
             if grant.spent:
                 await self._tell_once(grant)

@@ -142,7 +142,7 @@ def import_(
     """Add accounts from a list, with a verdict for every row. The same list again changes nothing."""
     loaded = _load(config, {"daemon.data_dir": _text(data)})
     rows = list(read_rows(file))
-    import_id = hashlib.sha256(file.read_bytes()).hexdigest()
+    import_id = hashlib.sha256(repr(rows).encode()).hexdigest()
     target = verdicts or file.with_name(file.name + ".verdicts.csv")
     found: list[Verdict] = []
     with Progress(console=err, disable=not err.is_terminal) as progress, _importer(loaded.config) as importer:

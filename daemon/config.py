@@ -368,7 +368,7 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
         (
             len(youtube_projects(youtube)) > 1,
             "platforms.youtube.key",
-            f"holds keys of the projects {', '.join(sorted(youtube_projects(youtube)))}; YouTube allows one project to one "
+            f"holds keys of {len(youtube_projects(youtube))} projects; YouTube allows one project to one "
             "client (III.D.1.c of its developer policies), and its keys share the quota: keep those of one project, and "
             "ask YouTube for more quota if it does not do",
         ),
@@ -389,7 +389,9 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
         ),
         (
             bool(
-                wrong_queries := [one for one in youtube.search_queries if not 0 < len(one.strip()) <= MAX_SEARCH_CHARS]
+                wrong_queries := [
+                    one for one in youtube.search_queries if not one.strip() or len(one) > MAX_SEARCH_CHARS
+                ]
             ),
             "platforms.youtube.search_queries",
             f"{[one[:40] for one in wrong_queries]}: expected 1 to {MAX_SEARCH_CHARS} characters each",

@@ -194,8 +194,9 @@ class YouTubeAdapter:
             try:
                 return await self._get_by(self._keys[name], path, params, bucket)
             except AuthFailed as error:
-                self._keys.pop(name, None)
-                self._notes.append(("key_disabled", f"{name}: {error}; the others go on"))
+                if name in self._keys and len(self._keys) > 1:  # others may have met refusals meanwhile
+                    del self._keys[name]
+                    self._notes.append(("key_disabled", f"{name}: {error}; the others go on"))
         return await self._get_by(next(iter(self._keys.values()), ""), path, params, bucket)
 
     def _next_key(self) -> str:

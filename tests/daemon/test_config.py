@@ -122,7 +122,7 @@ def test_a_key_that_fits_no_header_is_refused_unseen() -> None:
 
 @pytest.mark.parametrize(("key", "project"), [("a:AIza1,b:AIza2", "default"), ("b:AIza1 AIza2", "mine")])
 def test_a_second_project_is_refused_with_the_reason(key: str, project: str) -> None:
-    with pytest.raises(ConfigError, match=r"platforms.youtube.key: holds keys of the projects .*one project") as raised:
+    with pytest.raises(ConfigError, match=r"platforms.youtube.key: holds keys of 2 projects; .*one project") as raised:
         keyed(key, project)
     assert "AIza" not in str(raised.value)
 
