@@ -16,6 +16,7 @@ from proto.records import CreatorAccount, Event
 from stores.codec import decode
 from stores.env import Environment, Txn
 from stores.erasure import Expired, Limits, drop_pages, erase_expired, expire_letters, expired_of, stray_raw
+from stores.imports import KEPT_SECONDS, expire_pieces, old_pieces
 from stores.journal import Journal
 
 PAGE = 200
@@ -122,6 +123,7 @@ class Reaper:
         return seen, due, stray_raw(txn, seen, after, seen[-1] if len(seen) == PAGE else None, before)
 
     async def _end_walk(self) -> None:
+        await self._expire_imports()
         for platform, policy in self._policies.items():
             before = policy.fields_before(self._now())
             if before:
@@ -129,6 +131,11 @@ class Reaper:
         if self._tally.erased:
             await self._journal.event(_event(self._tally, int(self._now())))
         self._tally = Tally()
+
+    async def _expire_imports(self) -> None:
+        before = self._now() - KEPT_SECONDS
+        while await self._env.read(partial(old_pieces, before=before, limit=1)):
+            await self._env.write(partial(expire_pieces, before=before))
 
 
 def limits_of(policy: Policy, account: CreatorAccount, now: float) -> Limits:

@@ -18,6 +18,7 @@ from proto.ids import AccountKey, Platform, account_key
 from proto.records import Job, JobKind, Priority
 from stores.catalog import find_by_handle, get_account
 from stores.env import Environment, Txn
+from stores.imports import Remembered, digest_of, forget_import, piece_key, recall, remember
 from stores.schedule import find_job, put_job
 from stores.suppression import Suppression
 
@@ -48,7 +49,6 @@ FOLDED_ROWS = 1_000
 """Rows scheduled in one transaction, with what became of them."""
 FORGOTTEN = "asked to be forgotten"
 KINDS = ("added", "known", "duplicate", "forgotten", "unsupported", "invalid")
-_PIECE = b"import:"
 IMPORT_ID = re.compile(r"[0-9a-f]{8,64}")
 
 
@@ -65,16 +65,14 @@ class Verdict(msgspec.Struct, kw_only=True):
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
     """Which rows of which import these are: what became of them is remembered until the import has ended.
 
-    Sent again, after whatever interrupted it, they get the same verdicts.
+    Sent again, after whatever interrupted it, they get the same verdicts. Other rows under the same name are judged
+    anew, and replace them.
     """
 
     import_id: str
     """Hexadecimal digits that no other list has, such as its checksum."""
     at: int
     """How many rows of the list come before."""
-
-    def key(self, further: int) -> bytes:
-        return _PIECE + self.import_id.encode() + b":" + (self.at + further).to_bytes(6, "big")
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,26 +137,21 @@ async def import_rows(
 
     Who asked to be forgotten is not taken in.
     """
-    parsed = [_parsed(line, text) for line, text in rows]
     verdicts: list[Verdict] = []
-    for begin in range(0, len(parsed), FOLDED_ROWS):
-        part = parsed[begin : begin + FOLDED_ROWS]
-        key = piece.key(begin) if piece is not None else None
-        change = partial(_schedule_once, parsed=part, now=now, suppression=suppression, key=key)
+    for begin in range(0, len(rows), FOLDED_ROWS):
+        part = rows[begin : begin + FOLDED_ROWS]
+        parsed = [_parsed(line, text) for line, text in part]
+        key = piece_key(piece.import_id, piece.at + begin) if piece is not None else None
+        change = partial(
+            _schedule_once, parsed=parsed, now=now, suppression=suppression, key=key, digest=digest_of(part)
+        )
         verdicts += await env.write(change, synced=True)
     return mark_duplicates(verdicts, rows)
 
 
 async def end_import(env: Environment, import_id: str) -> int:
     """Forgets what became of its rows, so that the same list is judged anew; returns how many pieces there were."""
-
-    def change(txn: Txn) -> int:
-        keys = [key for key, _ in txn.scan("meta", _PIECE + import_id.encode() + b":")]
-        for key in keys:
-            txn.delete("meta", key)
-        return len(keys)
-
-    return await env.write(change, synced=True)
+    return await env.write(partial(forget_import, import_id=import_id), synced=True)
 
 
 async def import_accounts(env: Environment, keys: Sequence[AccountKey], now: float, suppression: Suppression) -> int:
@@ -189,14 +182,16 @@ def _schedule_once(
     now: float,
     suppression: Suppression,
     key: bytes | None,
+    digest: bytes,
 ) -> list[Verdict]:
     """What was said of these rows before, or what is decided now and then remembered. No name is: only the kinds are."""
-    said = txn.get("meta", key) if key is not None else None
-    if said is not None and len(said) == len(parsed):
+    said = recall(txn, key, digest) if key is not None else None
+    if said is not None:
         return [_said(verdict, KINDS[kind]) for (verdict, _), kind in zip(parsed, said, strict=True)]
     verdicts = _schedule(txn, parsed, now, suppression)
     if key is not None:
-        txn.put("meta", key, bytes(KINDS.index(one.verdict) for one in verdicts))
+        kinds = bytes(KINDS.index(one.verdict) for one in verdicts)
+        remember(txn, key, Remembered(digest=digest, kinds=kinds, written_at=int(now)))
     return verdicts
 
 

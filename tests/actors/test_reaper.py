@@ -42,6 +42,7 @@ from stores.catalog import (
 )
 from stores.content import put_items, recent_items
 from stores.env import DATABASES, Environment, Txn
+from stores.imports import Remembered, piece_key, recall, remember
 from stores.journal import Journal
 from stores.raw import put_raw, seal
 from stores.schedule import find_job, put_job
@@ -350,6 +351,27 @@ async def test_nothing_due_is_nothing_written(granted: World) -> None:
     before = granted.env.changes
     await granted.walk()
     assert granted.env.changes - before <= 1, "letters alone are looked through in a transaction"
+
+
+async def test_an_import_that_nobody_ends_is_remembered_for_a_week(
+    granted: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stores.imports.PIECES", 2)
+    old, young = [piece_key("abcdef12", at) for at in range(5)], piece_key("abcdef12", 5)
+
+    def fill_pieces(txn: Txn) -> None:
+        for key in old:
+            remember(txn, key, Remembered(digest=b"d", kinds=b"\0", written_at=EPOCH))
+        remember(txn, young, Remembered(digest=b"d", kinds=b"\0", written_at=EPOCH + DAY_SECONDS))
+
+    async def left() -> list[bytes]:
+        return await granted.env.read(lambda txn: [key for key in (*old, young) if recall(txn, key, b"d")])
+
+    await granted.env.write(fill_pieces)
+    await granted.after_days(6.9)
+    assert await left() == [*old, young]
+    await granted.after_days(7.1)
+    assert await left() == [young]
 
 
 async def test_it_works_by_itself_until_it_is_asked_to_stop(

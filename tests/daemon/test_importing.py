@@ -23,6 +23,7 @@ from proto.errors import Malformed
 from proto.ids import Platform, account_key
 from proto.records import Job, JobKind, Priority
 from stores.env import Environment
+from stores.imports import piece_key
 from stores.schedule import Schedule, put_job
 from stores.suppression import Suppression
 
@@ -360,9 +361,19 @@ async def test_what_is_remembered_of_an_import_names_nobody(env: Environment, no
     rows = [(1, ID), (2, "@quokka"), (3, "two words")]
     first = await import_rows(env, rows, NOW, nobody, Piece(import_id="abcdef12", at=0))
     assert await import_rows(env, rows, NOW, nobody, Piece(import_id="abcdef12", at=0)) == first
-    kept = await env.read(lambda txn: [value for _, value in txn.scan("meta", b"import:")])
-    assert [len(one) for one in kept] == [3]
+    kept = await env.read(lambda txn: [value for _, value in txn.scan("meta", piece_key("abcdef12", 0))])
+    assert [len(one) < 30 for one in kept] == [True]
     assert b"quokka" not in kept[0]
+
+
+async def test_other_rows_under_the_same_name_are_judged_anew(env: Environment, nobody: Suppression) -> None:
+    """As many as before, and among them one that names nobody where there was an account."""
+    piece = Piece(import_id="abcdef12", at=0)
+    await import_rows(env, [(1, "@anna"), (2, "@ben")], NOW, nobody, piece)
+    others = [(1, "two words"), (2, "@cleo")]
+    for _ in range(2):
+        assert short(await import_rows(env, others, NOW, nobody, piece)) == [(1, "invalid"), (2, "added")]
+    assert await Schedule(env).pending() == 3
 
 
 def known(entity: str) -> Job:
