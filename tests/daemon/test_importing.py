@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
+from daemon.cli import app as cli
 from daemon.importing import (
     COLUMNS,
     Piece,
@@ -354,6 +357,29 @@ async def test_an_interrupted_import_ends_as_an_undisturbed_one(
     assert await end_import(env, "abcdef12") == 3
     again = [one for part, piece in pieces for one in await import_rows(env, part, NOW + 90, nobody, piece)]
     assert {one.verdict for one in mark_duplicates(again, rows)} == {"known"}
+
+
+def test_the_name_of_an_import_is_the_checksum_of_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not of the file's bytes: who saves the list in another encoding goes on with the same import."""
+    named = list[str]()
+
+    async def noted(env: Environment, import_id: str) -> int:
+        named.append(import_id)
+        return await end_import(env, import_id)
+
+    monkeypatch.setattr("daemon.cli.end_import", noted)
+    monkeypatch.setattr("daemon.cli.AdminClient.answers", lambda _client: False)
+    for name, content in (
+        ("a.csv", b"@anna\n@ben\n"),
+        ("b.csv", "@anna\r\n@ben".encode("utf-16")),
+        ("c.csv", b"@anna\n@cleo\n"),
+    ):
+        path = tmp_path / name
+        path.write_bytes(content)
+        done = CliRunner().invoke(cli, ["import", str(path), "--data-dir", str(tmp_path / "data")])
+        assert done.exit_code == 0, done.output
+    assert named[0] == hashlib.sha256(repr([(1, "@anna"), (2, "@ben")]).encode()).hexdigest()
+    assert named[0] == named[1] != named[2]
 
 
 async def test_what_is_remembered_of_an_import_names_nobody(env: Environment, nobody: Suppression) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -227,6 +228,41 @@ async def test_keys_take_turns_and_a_refused_one_is_left_out() -> None:
     assert [kind for kind, _ in notes] == ["key_disabled"]
     assert "key 2 of 3" in notes[0][1]
     assert "API key (key) not valid" in notes[0][1]
+
+
+async def test_keys_that_are_refused_at_once_leave_one_to_ask_with() -> None:
+    """Otherwise nothing would be sent in a key's place, for good."""
+    asked, all_asked = list[str](), trio.Event()
+
+    async def handler(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.headers["X-goog-api-key"])
+        if len(asked) == 2:
+            all_asked.set()
+        await all_asked.wait()
+        return httpx2.Response(400, json={"error": {"message": "not valid", "errors": [{"reason": "keyInvalid"}]}})
+
+    youtube = YouTubeAdapter(
+        httpx2.AsyncClient(transport=httpx2.MockTransport(handler)),
+        base_url="http://127.0.0.1",
+        feeds_url="",
+        keys=["bad", "worse"],
+        now=lambda: 1.0,
+        timeout_seconds=5,
+    )
+    refused = list[AuthFailed]()
+
+    async def ask() -> None:
+        try:
+            await youtube.perform([job(JobKind.PROFILE, UCA)], "general")
+        except AuthFailed as error:
+            refused.append(error)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        nursery.start_soon(ask)
+    assert len(refused) == 2
+    assert sorted(asked[:2]) == ["bad", "worse"]
+    assert set(asked[2:]) < {"bad", "worse"}
 
 
 async def test_a_dead_network_is_a_passing_fault() -> None:
