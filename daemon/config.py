@@ -63,7 +63,8 @@ class YouTubeConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     base_url: str = "https://www.googleapis.com/youtube/v3"
     project: str = "default"
     key: str = ""
-    """One key, or several of the one project, by commas or lines; ``PROJECT:KEY`` says whose it is. Never in the file: environment ``POKEDEXD_PLATFORMS__YOUTUBE__KEY`` or a credential."""
+    """One key, or several of the one project, by commas or lines. ``PROJECT:KEY`` says whose a key is; one that names
+    no project is of ``project``. Never in the file: environment ``POKEDEXD_PLATFORMS__YOUTUBE__KEY`` or a credential."""
     key_file: str = ""
     derived_data: str = ""
     """``granted`` or ``denied``; a live configuration must state it."""
@@ -214,9 +215,13 @@ SECRET_FILES = {"admin.key_file": "admin-key"}
 LEVELS = ("debug", "info", "warning", "error")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TOKEN_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
-API_KEY = re.compile(r"[!-~]{1,200}")
-"""What may stand in a header; a client's complaint of anything else would repeat it."""
+API_KEY = re.compile(r"[!-~]{8,200}")
+"""What may stand in a header; a client's complaint of anything else would repeat it. A shorter text would also stand in
+ordinary words, where it could not be masked."""
+KEY_BEGINS = "AIza"
+"""Of every key that Google gives out; ids of its projects are lower case."""
 _KEY_BREAK = re.compile(r"[,\s]+")
+SEARCH_QUERIES = "platforms.youtube.search_queries"
 MAX_SEARCH_CHARS = 100
 HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:]+")
 RELOADABLE = (
@@ -263,6 +268,8 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
         raise ConfigError("\n".join(problems))
     for key in SECRETS:
         _read_secret_file(key, values, origin)
+    if queries := values.get(SEARCH_QUERIES):
+        values[SEARCH_QUERIES] = list(dict.fromkeys(one.strip() for one in queries))
     config = msgspec.convert(_nested(values), Config, strict=False)
     instagram_tokens(config)
     wrong = semantic_problems(config)
@@ -363,14 +370,19 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
         (
             not all(API_KEY.fullmatch(key) for key in youtube_keys(youtube)),
             "platforms.youtube.key",
-            "holds something that is no key: a key is printable ASCII",
+            "holds something that is no key: a key is 8 to 200 characters of printable ASCII",
+        ),
+        (
+            any(project.startswith(KEY_BEGINS) for project in youtube_projects(youtube)),
+            "platforms.youtube.key",
+            "holds a key in the place of its project: expected KEY or PROJECT:KEY",
         ),
         (
             len(youtube_projects(youtube)) > 1,
             "platforms.youtube.key",
-            f"holds keys of {len(youtube_projects(youtube))} projects; YouTube allows one project to one "
-            "client (III.D.1.c of its developer policies), and its keys share the quota: keep those of one project, and "
-            "ask YouTube for more quota if it does not do",
+            f"holds keys of {len(youtube_projects(youtube))} projects (a key without PROJECT: is of "
+            "platforms.youtube.project); YouTube allows one project to one client (III.D.1.c of its developer policies), "
+            "and its keys share the quota: keep those of one project, and ask YouTube for more quota if it does not do",
         ),
         (
             bool(config.ingestion.discover_from_charts_per_day) and not youtube.chart_regions,
@@ -388,12 +400,8 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             f"{wrong_regions} are no countries; expected codes of ISO 3166-1 such as 'BR' or 'GB'",
         ),
         (
-            bool(
-                wrong_queries := [
-                    one for one in youtube.search_queries if not one.strip() or len(one) > MAX_SEARCH_CHARS
-                ]
-            ),
-            "platforms.youtube.search_queries",
+            bool(wrong_queries := [one for one in youtube.search_queries if not 0 < len(one) <= MAX_SEARCH_CHARS]),
+            SEARCH_QUERIES,
             f"{[one[:40] for one in wrong_queries]}: expected 1 to {MAX_SEARCH_CHARS} characters each",
         ),
         *_push_checks(config),
@@ -403,13 +411,19 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
 
 def youtube_keys(youtube: YouTubeConfig) -> list[str]:
     """The keys, each once, without the project before it."""
-    return list(dict.fromkeys(entry.rpartition(":")[2] for entry in _KEY_BREAK.split(youtube.key) if entry))
+    return list(dict.fromkeys(key for _, key in _youtube_entries(youtube)))
 
 
 def youtube_projects(youtube: YouTubeConfig) -> set[str]:
-    """Every project that is named; a key that names none is of the project that is set."""
-    named = {entry.partition(":")[0] for entry in _KEY_BREAK.split(youtube.key) if ":" in entry}
-    return named | ({youtube.project} - {"default"})
+    """Whose the keys are; a project that is set counts even where every key names another."""
+    of_keys = {project or youtube.project for project, _ in _youtube_entries(youtube)}
+    return of_keys | ({youtube.project} - {YouTubeConfig().project})
+
+
+def _youtube_entries(youtube: YouTubeConfig) -> list[tuple[str, str]]:
+    """(project or nothing, key). A key holds no colon, the id of an old project may."""
+    entries = (entry.rpartition(":") for entry in _KEY_BREAK.split(youtube.key) if entry)
+    return [(project, key) for project, _, key in entries]
 
 
 DISABLED = "disabled in the settings"

@@ -226,7 +226,7 @@ QUIET_SECONDS = 5.0
 """Where there is no terminal, a line comes at least this often."""
 NO_PACING = 1e6
 QUOTA_UNITS = 10_000_000
-SIMULATED_KEY = "demo"
+SIMULATED_KEY = "demo-key"
 """The key that the simulated project accepts."""
 
 SIMULATED_TOKENS = '[{"name": "demo-1", "access_token": "graph-demo-1", "ig_user_id": "17841499000000001"}]'

@@ -94,7 +94,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--started-at", type=float)
     parser.add_argument("--faults", default="{}")
     parser.add_argument("--quota", type=int, default=10_000_000)
-    parser.add_argument("--key", default="demo")
+    parser.add_argument("--key", default="demo-key")
     parser.add_argument("--searches", type=int, default=DEFAULT_LIMITS["search"])
     parser.add_argument("--stats", type=int, default=DEFAULT_LIMITS["stats"])
     parser.add_argument("--instagram-tokens", type=int, default=1)

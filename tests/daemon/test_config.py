@@ -100,12 +100,23 @@ def keyed(key: str, project: str = "default") -> YouTubeConfig:
     return load(None, environ, {}).config.platforms.youtube
 
 
-def test_several_keys_of_one_project() -> None:
-    assert youtube_keys(keyed("AIza1")) == ["AIza1"]
-    assert youtube_keys(keyed("AIza1, AIza2\nAIza1\n")) == ["AIza1", "AIza2"]
-    assert youtube_keys(keyed("mine:AIza1 mine:AIza2", "mine")) == ["AIza1", "AIza2"]
-    assert youtube_keys(keyed("mine:AIza1 AIza2", "mine")) == ["AIza1", "AIza2"]
-    assert youtube_keys(keyed("")) == []
+A, B = "AIzaAAAA1", "AIzaBBBB2"
+
+
+@pytest.mark.parametrize(
+    ("key", "project", "keys"),
+    [
+        (A, "default", [A]),
+        (f"{A}, {B}\n{A}\n", "default", [A, B]),
+        (f"mine:{A} mine:{B}", "mine", [A, B]),
+        (f"mine:{A} {B}", "mine", [A, B]),
+        (f"mine:{A} mine:{B}", "default", [A, B]),
+        (f"example.com:mine:{A} example.com:mine:{B}", "default", [A, B]),
+        ("", "default", []),
+    ],
+)
+def test_several_keys_of_one_project(key: str, project: str, keys: list[str]) -> None:
+    assert youtube_keys(keyed(key, project)) == keys
 
 
 @pytest.mark.parametrize("source", ["CHARTS", "SEARCHES"])
@@ -114,17 +125,49 @@ def test_a_source_that_looks_nowhere_is_told(source: str) -> None:
         load(None, {f"POKEDEXD_INGESTION__DISCOVER_FROM_{source}_PER_DAY": "5"}, {})
 
 
-def test_a_key_that_fits_no_header_is_refused_unseen() -> None:
+@pytest.mark.parametrize("key", [f"{A},AIzaäBBB2", f"{A} short", f"mine:{A} mine:", f"{A},AIzaBB2"])
+def test_what_is_no_key_is_refused_unseen(key: str) -> None:
+    """Neither what fits no header nor what is too short to be masked where a platform repeats it."""
     with pytest.raises(ConfigError, match=r"platforms\.youtube\.key: holds something that is no key") as raised:
-        keyed("AIza1,AIzä2")
-    assert "AIz" not in str(raised.value)
+        keyed(key)
+    assert not any(part in str(raised.value) for part in ("AIz", "short", "mine"))
 
 
-@pytest.mark.parametrize(("key", "project"), [("a:AIza1,b:AIza2", "default"), ("b:AIza1 AIza2", "mine")])
+def test_a_key_in_the_place_of_its_project_is_refused_unseen() -> None:
+    with pytest.raises(
+        ConfigError, match=r"platforms\.youtube\.key: holds a key in the place of its project"
+    ) as raised:
+        keyed(f"{A}:some-project-1")
+    assert not any(part in str(raised.value) for part in ("AIza", "some-project"))
+
+
+@pytest.mark.parametrize(
+    ("key", "project"),
+    [
+        (f"a:{A},b:{B}", "default"),
+        (f"b:{A} {B}", "mine"),
+        (f"b:{A} b:{B}", "mine"),
+        (f"{A},b:{B}", "default"),
+        (f"example.com:a:{A} example.com:b:{B}", "default"),
+    ],
+)
 def test_a_second_project_is_refused_with_the_reason(key: str, project: str) -> None:
-    with pytest.raises(ConfigError, match=r"platforms.youtube.key: holds keys of 2 projects; .*one project") as raised:
+    with pytest.raises(ConfigError, match=r"platforms.youtube.key: holds keys of 2 projects .*one project") as raised:
         keyed(key, project)
-    assert "AIza" not in str(raised.value)
+    assert not any(part in str(raised.value) for part in ("AIza", "example.com", "mine"))
+
+
+def test_searches_are_stripped_and_made_once() -> None:
+    name = "POKEDEXD_PLATFORMS__YOUTUBE__SEARCH_QUERIES"
+    longest = "x" * 100
+
+    def queries(text: str) -> list[str]:
+        return load(None, {name: text}, {}).config.platforms.youtube.search_queries
+
+    assert queries(f'[" cooking", "yoga", "cooking\\n", "  {longest}  "]') == ["cooking", "yoga", longest]
+    assert queries("[]") == []
+    for wrong in ('["  "]', f'["{longest}y"]'):
+        assert "expected 1 to 100 characters each" in refused(None, {name: wrong})
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def environment(sim: Simulator, **extra: str) -> dict[str, str]:
         "PLATFORMS__YOUTUBE__BASE_URL": f"{sim.url}/youtube/v3",
         "PLATFORMS__YOUTUBE__FEEDS_URL": f"{sim.url}/feeds/videos.xml",
         "PLATFORMS__YOUTUBE__FEEDS_PER_SECOND": "100000",
-        "PLATFORMS__YOUTUBE__KEY": "demo",
+        "PLATFORMS__YOUTUBE__KEY": "demo-key",
         "PLATFORMS__YOUTUBE__DERIVED_DATA": "granted",
         "PLATFORMS__YOUTUBE__GENERAL_UNITS_PER_DAY": "10000000",
         "PLATFORMS__YOUTUBE__REQUESTS_PER_SECOND": "100000",

@@ -130,7 +130,7 @@ class Story:
         stated = {
             "HTTP__PORT": "0",
             "PLATFORMS__YOUTUBE__BASE_URL": f"{self._url}/youtube/v3",
-            "PLATFORMS__YOUTUBE__KEY": "demo",
+            "PLATFORMS__YOUTUBE__KEY": "demo-key",
             "PLATFORMS__YOUTUBE__DERIVED_DATA": "denied",
             "PLATFORMS__YOUTUBE__FEEDS_ENABLED": "false",
             "PLATFORMS__YOUTUBE__REQUESTS_PER_SECOND": "100000",
@@ -145,7 +145,7 @@ class Story:
 
 @pytest.fixture
 async def story(tmp_path: Path, threads: VirtualThreads) -> AsyncIterator[Story]:
-    app = create_simulator(grown_world(), clock=lambda: EPOCH, faults=Faults(), limits=DEFAULT_LIMITS, key="demo")
+    app = create_simulator(grown_world(), clock=lambda: EPOCH, faults=Faults(), limits=DEFAULT_LIMITS, key="demo-key")
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         url = await nursery.start(lambda task_status: serve_simulator(app, port=0, stop=stop, task_status=task_status))

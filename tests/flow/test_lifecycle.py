@@ -367,10 +367,10 @@ def test_commands_answer_from_anywhere(tmp_path: Path) -> None:
         "config",
         "dump",
         env={
-            "POKEDEXD_PLATFORMS__YOUTUBE__KEY": "s3cret",
+            "POKEDEXD_PLATFORMS__YOUTUBE__KEY": "s3cret-key",
             "POKEDEXD_PLATFORMS__YOUTUBE__DERIVED_DATA": "denied",
             "PATH": "/usr/bin:/bin",
         },
     )
-    assert "s3cret" not in dump.stdout
+    assert "s3cret-key" not in dump.stdout
     assert "********" in dump.stdout
