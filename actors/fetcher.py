@@ -18,8 +18,7 @@ from proto.errors import AuthFailed, Malformed, PokedexError, Rejected, Throttle
 from proto.ids import AccountKey
 from proto.messages import AccountUpserted, AnyWork, FetchPermitted, RawStored
 from proto.records import AccountStatus, DeadLetter, Event, Job, JobKind
-from stores.catalog import get_account, write_account
-from stores.content import remove_items
+from stores.catalog import get_account, remove_content, write_account
 from stores.env import Environment, Txn
 from stores.journal import Journal
 from stores.ledger import Ledger
@@ -323,7 +322,7 @@ def _settle_missing(txn: Txn, job: Job, now: int) -> None:
     if job.kind is not JobKind.PROFILE:
         settle_job(txn, job, None)
         if job.kind is JobKind.REVISIT and job.account_key is not None:
-            remove_items(txn, job.account_key, [job.entity])
+            remove_content(txn, job.account_key, [job.entity])
         if job.kind is JobKind.LOOKUP:
             letter = DeadLetter(
                 letter_id="",

@@ -18,9 +18,9 @@ from proto.records import (
     Normalised,
 )
 from stores.codec import decode, encode, pack_id, unpack_id
-from stores.content import ITEMS, put_counts, put_items, recent_items
+from stores.content import ITEMS, items_since, put_counts, put_items, recent_items, remove_items
 from stores.env import Environment, Txn
-from stores.history import SECONDS_PER_DAY, tracked
+from stores.history import SECONDS_PER_DAY, TRACKED_DAYS, tracked
 from stores.scan import Pair, scan_tables
 
 ACCOUNTS = "accounts"
@@ -220,15 +220,28 @@ def put_normalised(txn: Txn, page: Normalised, fetched_at: int) -> bool:
     changed = put_items(txn, page.account_key, page.items) or changed
     if page.counts:
         changed = put_counts(txn, page.account_key, page.counts, fetched_at) or changed
-    for snapshot in content_snapshots(page, fetched_at):
+    young = items_since(txn, page.account_key, fetched_at - TRACKED_DAYS * SECONDS_PER_DAY) if page.counts else []
+    for snapshot in content_snapshots(page, young, fetched_at):
         _put(txn, page.account_key, snapshot)
     return changed
 
 
-def content_snapshots(page: Normalised, fetched_at: int) -> list[MetricSnapshot]:
-    """The day's counts of tracked content: young items whose details were read, and all whose counts alone were."""
+def remove_content(txn: Txn, account: AccountKey, content_ids: Iterable[str]) -> None:
+    """Takes out what the platform no longer has, with its counts over time."""
+    gone = set(content_ids)
+    remove_items(txn, account, gone)
+    prefix = account.encode() + b"\0"
+    items = {content_id.encode() for content_id in gone}
+    for key in [key for key, _ in txn.scan("metrics", prefix) if key[len(prefix) + 3 :] in items]:
+        txn.delete("metrics", key)
+
+
+def content_snapshots(page: Normalised, known: Iterable[ContentItem], fetched_at: int) -> list[MetricSnapshot]:
+    """The day's counts of tracked content, be they read with its details or, of ``known`` items, by themselves."""
+    young = {item.content_id for item in known if tracked(item.published_at, fetched_at)}
     counted: list[ContentItem | ContentCounts] = [
-        item for item in page.items if item.detailed and tracked(item.published_at, fetched_at)
+        *(item for item in page.items if item.detailed and tracked(item.published_at, fetched_at)),
+        *(one for one in page.counts if one.content_id in young),
     ]
     return [
         MetricSnapshot(
@@ -239,7 +252,7 @@ def content_snapshots(page: Normalised, fetched_at: int) -> list[MetricSnapshot]
             comments=one.comments,
             read_at=fetched_at,
         )
-        for one in (*counted, *page.counts)
+        for one in counted
     ]
 
 

@@ -86,7 +86,7 @@ def put_counts(txn: Txn, account: AccountKey, counts: Iterable[ContentCounts], f
 
 
 def remove_items(txn: Txn, account: AccountKey, content_ids: Iterable[str]) -> int:
-    """Takes out what the platform no longer has; returns how many were there."""
+    """Returns how many were there. Their counts over time stay: see `stores.catalog.remove_content`."""
     gone = set(content_ids)
     blocks = _load(txn, account)
     touched: set[int] = set()
@@ -109,6 +109,12 @@ def recent_items(txn: Txn, account: AccountKey, limit: int) -> list[ContentItem]
             break
         found.extend(_block(txn, account, month))
     return [msgspec.structs.replace(item, account_key=account) for item in found[:limit]]
+
+
+def items_since(txn: Txn, account: AccountKey, since: int) -> list[ContentItem]:
+    """Everything published since the month of an instant; ``account_key`` is left empty."""
+    months = [month for month in months_of(txn, account) if month >= month_of(since)]
+    return [item for month in months for item in _block(txn, account, month)]
 
 
 def known_ids(txn: Txn, account: AccountKey) -> dict[str, bool]:

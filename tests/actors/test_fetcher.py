@@ -17,8 +17,9 @@ from actors.platforms.youtube import YouTubeAdapter
 from proto.errors import Malformed
 from proto.ids import Platform, account_key
 from proto.messages import AccountUpserted, FetchPermitted, RawStored
-from proto.records import CreatorAccount, Event, Job, JobKind, Priority
-from stores.catalog import put_account
+from proto.records import ContentItem, CreatorAccount, Event, Job, JobKind, Normalised, Priority
+from stores.catalog import put_account, put_normalised, snapshots_of
+from stores.content import recent_items
 from stores.env import Environment
 from stores.journal import Journal
 from stores.ledger import Ledger
@@ -31,15 +32,17 @@ CHANNEL = "UC" + "a" * 22
 ANNA = account_key(Platform.YOUTUBE, CHANNEL)
 
 
-class Failing(YouTubeAdapter):
-    """Every reply is one that our reading of it did not foresee."""
+class Answering(YouTubeAdapter):
+    """Every call ends in the same, be it a reply that our reading of it did not foresee."""
 
-    error: Exception
+    answer: Exception | Fetched
 
     async def perform(self, jobs: Sequence[Job], bucket: str) -> Fetched:
         assert jobs
         assert bucket
-        raise self.error
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
 
 
 def job(kind: JobKind, entity: str, attempts: int = 0) -> Job:
@@ -54,16 +57,16 @@ def job(kind: JobKind, entity: str, attempts: int = 0) -> Job:
     )
 
 
-async def fetched(env: Environment, folder: Path, one: Job, error: Exception) -> list[Event]:
-    """What is told when this job's call fails so."""
+async def fetched(env: Environment, folder: Path, one: Job, answer: Exception | Fetched) -> list[Event]:
+    """What is told when this job's call ends so."""
     told, nobody = list[Event](), Suppression.open(folder / "suppression")
     await env.write(lambda txn: put_job(txn, one))
     permits, inbox = trio.open_memory_channel[FetchPermitted](1)
     pages, _pages = trio.open_memory_channel[RawStored](1)
     silent, _silent = trio.open_memory_channel[AccountUpserted](1)
     async with httpx2.AsyncClient() as client, permits:
-        adapter = Failing(client, base_url="", feeds_url="", keys=(), now=lambda: float(NOW), timeout_seconds=1)
-        adapter.error = error
+        adapter = Answering(client, base_url="", feeds_url="", keys=(), now=lambda: float(NOW), timeout_seconds=1)
+        adapter.answer = answer
         await permits.send(FetchPermitted(platform=Platform.YOUTUBE, jobs=(one,), bucket="general"))
         await permits.aclose()
         await Fetcher(
@@ -112,3 +115,19 @@ async def test_content_that_is_given_up_does_not_hold_its_account(
     assert isinstance(waiting, AccountUpserted)
     assert waiting.account_key == ANNA
     assert await Work(env).dead_letter_count() == 1
+
+
+async def test_an_item_that_the_platform_has_no_more_goes_with_its_counts_over_time(
+    env: Environment, tmp_path: Path
+) -> None:
+    items = [
+        ContentItem(content_id=name, account_key=ANNA, published_at=NOW - 5, fetched_at=NOW, views=7, detailed=True)
+        for name in ("v1", "v12")
+    ]
+    profile = CreatorAccount(platform=Platform.YOUTUBE, platform_user_id=CHANNEL, fetched_at=NOW)
+    said = Normalised(account_key=ANNA, account=profile, items=items)
+    await env.write(lambda txn: put_normalised(txn, said, NOW))
+    revisit = job(JobKind.REVISIT, "v1")
+    await fetched(env, tmp_path, revisit, Fetched(pages=[], missing=[revisit]))
+    assert await env.read(lambda txn: [one.content_id for one in recent_items(txn, ANNA, 9)]) == ["v12"]
+    assert await env.read(lambda txn: [one.entity for one in snapshots_of(txn, ANNA)]) == [ANNA, "v12"]

@@ -20,6 +20,7 @@ from stores.catalog import (
     put_account_vectors,
     put_creator_embeddings,
     put_normalised,
+    remove_content,
     snapshots_of,
 )
 from stores.content import ITEMS, known_ids, month_of, months_of, put_items, recent_items
@@ -234,3 +235,28 @@ async def test_young_content_leaves_counts_of_each_day(env: Environment) -> None
             ("young", 20_002, 30, 3),
         ]
         await env.write(lambda txn: [txn.delete("metrics", k) for k in [k for k, _ in txn.scan("metrics")]])
+
+
+async def test_counts_of_items_that_are_unknown_removed_or_old_leave_none(env: Environment) -> None:
+    """The Normaliser may meet them after the item went, or when it is too old to be tracked."""
+    day = 86_400
+    noon = 20_000 * day + day // 2
+    known = [
+        item(name, published_at=noon - days * day, fetched_at=noon, detailed=True)
+        for name, days in (("young", 1), ("gone", 1), ("tracked", 20), ("old", 30))
+    ]
+    names = ("young", "gone", "tracked", "old", "unknown")
+    counts = Normalised(account_key=KEY, counts=[ContentCounts(content_id=name, views=9) for name in names])
+    await env.write(lambda txn: put_normalised(txn, Normalised(account_key=KEY, items=known), noon))
+    await env.write(lambda txn: remove_content(txn, KEY, ["gone"]))
+    await env.write(lambda txn: put_normalised(txn, counts, noon + 9 * day))
+    series = await env.read(lambda txn: snapshots_of(txn, KEY))
+    assert [(one.entity, one.day) for one in series] == [
+        ("tracked", 20_000),
+        ("young", 20_000),
+        ("tracked", 20_009),
+        ("young", 20_009),
+    ]
+    await env.write(lambda txn: put_normalised(txn, counts, noon + 10 * day))
+    later = await env.read(lambda txn: snapshots_of(txn, KEY))
+    assert [one.entity for one in later if one.day == 20_010] == ["young"]
