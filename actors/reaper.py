@@ -23,6 +23,8 @@ PAGE = 200
 """Accounts looked at in one snapshot: about 20 ms."""
 FOLDED = 50
 """Accounts taken out of in one transaction."""
+FOLDED_PAGES = 1_000
+"""Pages of accounts that never came in, likewise."""
 BEAT_SECONDS = 2.0
 """Between pages. A million accounts are walked in under three hours, and policies leave a day or more."""
 REST_SECONDS = 3_600.0
@@ -88,9 +90,9 @@ class Reaper:
             seen, due, stray = await self._env.read(partial(self._look, after=self._after))
             for begin in range(0, len(due), FOLDED):
                 await self._erase(due[begin : begin + FOLDED])
-            if stray:
-                await self._env.write(partial(drop_pages, raw_ids=stray))
-                self._tally.raw_pages += len(stray)
+            for begin in range(0, len(stray), FOLDED_PAGES):
+                await self._env.write(partial(drop_pages, raw_ids=stray[begin : begin + FOLDED_PAGES]))
+            self._tally.raw_pages += len(stray)
             self._meter.handled += len(due)
             self._after = seen[-1] if len(seen) == PAGE else None
             if self._after is None:

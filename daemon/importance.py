@@ -15,6 +15,8 @@ from stores.env import Environment, Txn
 from stores.schedule import put_job
 
 LEAST, MOST = 0.01, 100.0
+FOLDED = 1_000
+"""Accounts weighed in one transaction."""
 
 
 class Weighed(msgspec.Struct, kw_only=True):
@@ -33,7 +35,12 @@ async def set_importance(env: Environment, references: Sequence[str], importance
     """
     if not LEAST <= importance <= MOST:  # also what is no number
         raise Malformed(f"an importance of {importance:g}: expected {LEAST:g} to {MOST:g}; 1 is everybody's")
-    return await env.write(partial(_set_all, references=references, importance=importance, now=int(now)), synced=True)
+    weighed: list[Weighed] = []
+    for begin in range(0, len(references), FOLDED):
+        part = references[begin : begin + FOLDED]
+        change = partial(_set_all, references=part, importance=importance, now=int(now))
+        weighed += await env.write(change, synced=True)
+    return weighed
 
 
 def _set_all(txn: Txn, references: Sequence[str], importance: float, now: int) -> list[Weighed]:
@@ -47,7 +54,7 @@ def _set(txn: Txn, reference: str, importance: float, now: int) -> Weighed:
         return Weighed(account=reference, before=None, importance=None, detail=str(error))
     if account is None:
         return Weighed(account=reference, before=None, importance=None, detail="not known: import it first")
-    write_account(txn, msgspec.structs.replace(account, importance=importance))
+    write_account(txn, msgspec.structs.replace(account, importance=importance, importance_stated=True))
     again = Job(
         platform=account.platform,
         kind=JobKind.PROFILE,

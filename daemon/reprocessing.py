@@ -46,6 +46,7 @@ ACCOUNT_OWN = frozenset(
         "misses",
         "feed_failures",
         "importance",
+        "importance_stated",
     )
 )
 ITEM_OWN = frozenset(("account_key", "fetched_at"))

@@ -70,7 +70,7 @@ def _account(
         handle=account.handle,
         activity=activity.value,
         importance=account.importance,
-        importance_source="derived" if account.importance == 1.0 else "operator",
+        importance_source="operator" if account.importance_stated else "derived",
         posts_per_day=round(rate, 4),
         touched_at=instant(max(account.touched_at or 0, account.fetched_at) or None),
         fetched_at=instant(account.fetched_at or None),

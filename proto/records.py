@@ -122,6 +122,8 @@ class CreatorAccount(Record):
     """Raises how often the account is read; below `LOW_IMPORTANCE` it counts as long tail however lively."""
     named_accounts: list[str] = []
     """Accounts that the bio names, as ``platform:handle``; also of platforms that are not ingested."""
+    importance_stated: bool = False
+    """Whether the operator said how important it is, be it as much as everybody."""
 
     @property
     def key(self) -> AccountKey:

@@ -189,6 +189,7 @@ def put_account(txn: Txn, account: CreatorAccount) -> bool:
             next_due_at=account.next_due_at or old.next_due_at,
             touched_at=max(old.touched_at or 0, account.fetched_at),
             importance=old.importance,
+            importance_stated=old.importance_stated,
             feed_failures=old.feed_failures,
         )
         if old.handle and old.handle != account.handle:

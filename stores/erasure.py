@@ -588,6 +588,7 @@ def _blank_account(txn: Txn, account: CreatorAccount, *, keep_job_handles: bool)
             touched_at=account.touched_at,
             feed_failures=account.feed_failures,
             importance=account.importance,
+            importance_stated=account.importance_stated,
         ),
     )
 

@@ -42,6 +42,7 @@ from stores.catalog import (
 )
 from stores.content import put_items, recent_items
 from stores.env import DATABASES, Environment, Txn
+from stores.erasure import drop_pages
 from stores.imports import Remembered, piece_key, recall, remember
 from stores.journal import Journal
 from stores.raw import put_raw, seal
@@ -290,6 +291,14 @@ async def test_pages_of_accounts_that_never_came_in_expire_too(
 ) -> None:
     """Wherever they stand: before, between and behind those that did, at the ends of the walk's pages too."""
     monkeypatch.setattr("actors.reaper.PAGE", 2)
+    monkeypatch.setattr("actors.reaper.FOLDED_PAGES", 1)
+    dropped = list[int]()
+
+    def counted(txn: Txn, raw_ids: list[RawId]) -> None:
+        dropped.append(len(raw_ids))
+        drop_pages(txn, raw_ids)
+
+    monkeypatch.setattr("actors.reaper.drop_pages", counted)
     known = [account_key(Platform.YOUTUBE, f"UC{number}") for number in (2, 4, 6, 8)]
     stray = [account_key(Platform.YOUTUBE, f"UC{number}") for number in (1, 3, 5, 7, 9)]
     elsewhere = account_key(Platform.INSTAGRAM, "5")
@@ -319,6 +328,7 @@ async def test_pages_of_accounts_that_never_came_in_expire_too(
     await world.after_days(28.5)
     assert await left() == [7, 7, 7]
     assert world.told[-1].detail == "5 raw_pages"
+    assert dropped == [1] * 5, "one write each"
     await world.after_days(40)
     assert await left() == [2, 2, 2], "Instagram names no figure"
 
