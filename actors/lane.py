@@ -16,7 +16,7 @@ class Lane:
         self.closed_because = ""
         self.circuit = Circuit()
         self.told: set[str] = set()
-        """Buckets whose end was told: several calls may be under way when a key or token ends."""
+        """Buckets whose end was told, and shares of them: several calls may be under way when a key or token ends."""
         self.bulk_paused = False
         """Whether backfill and new accounts wait because known ones are looked at too late."""
         self._held: dict[str, float] = {}

@@ -66,6 +66,8 @@ class Limiter:
             await self._schedule.release(due.jobs, grant.closed_until)
             if grant.spent:
                 await self._tell_once(grant)
+            elif grant.bulk_spent:
+                await self._tell_of_share(grant)
             return
         wait_seconds = self._lane.paces[cost.pace].take(trio.current_time())
         if wait_seconds > 0:
@@ -73,17 +75,29 @@ class Limiter:
         self._meter.handled += 1
         await self._outbox.send(FetchPermitted(platform=due.platform, jobs=due.jobs, bucket=grant.bucket))
 
+    async def _tell_of_share(self, grant: Grant) -> None:
+        """Once, since it is spent time and again while a long list is taken in."""
+        share = f"{grant.bucket}+bulk"
+        if share in self._lane.told:
+            return
+        self._lane.told.add(share)
+        await self._tell(
+            "backfill_share_spent",
+            "info",
+            grant,
+            "new accounts and history had their share (ingestion.backfill_share), as they may in every window; they go "
+            f"on at {grant.closed_until} at the soonest",
+        )
+
     async def _tell_once(self, grant: Grant) -> None:
         """Once for each time a bucket runs dry."""
         if self._dry.get(grant.bucket, 0) >= grant.closed_until - SAME_SECONDS:
             return
         self._dry[grant.bucket] = grant.closed_until
+        await self._tell("budget_dry", "warning", grant, f"the budget is spent; calls go on at {grant.closed_until}")
+
+    async def _tell(self, kind: str, severity: str, grant: Grant, detail: str) -> None:
+        subject = f"{self._adapter.platform.value}/{grant.bucket}"
         await self._journal.event(
-            Event(
-                at=int(self._now()),
-                kind="budget_dry",
-                severity="warning",
-                subject=f"{self._adapter.platform.value}/{grant.bucket}",
-                detail=f"the budget is spent; calls go on at {grant.closed_until}",
-            )
+            Event(at=int(self._now()), kind=kind, severity=severity, subject=subject, detail=detail)
         )

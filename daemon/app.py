@@ -402,6 +402,10 @@ def open_stores(
         released = schedule.release_all()
         if released:
             log.info("took over unfinished fetches", jobs=released)
+        if not config.ingestion.backfill_share:
+            log.warning(
+                "neither new accounts nor history are fetched", reason="ingestion.backfill_share is 0; expected more"
+            )
         yield Stores(
             env=env,
             schedule=schedule,

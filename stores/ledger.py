@@ -32,8 +32,9 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def bulk(self) -> Budget:
-        """The share, booked as a budget of its own beside the whole."""
-        return msgspec.structs.replace(self, bucket=self.bucket + "+bulk", units=int(self.units * self.bulk_share))
+        """The share, booked as a budget of its own beside the whole; one unit at least, unless it is nothing."""
+        units = max(1, int(self.units * self.bulk_share)) if self.bulk_share else 0
+        return msgspec.structs.replace(self, bucket=self.bucket + "+bulk", units=units)
 
     @property
     def spendable(self) -> int:

@@ -3,11 +3,17 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
+import structlog.testing
+import trio
 
+from daemon.app import open_stores
+from daemon.config import load
 from daemon.logs import configure, set_level
+from daemon.metrics import Metrics
 
 
 @pytest.fixture(autouse=True)
@@ -77,3 +83,14 @@ def test_bound_values_follow(capsys: pytest.CaptureFixture[str]) -> None:
     with structlog.contextvars.bound_contextvars(actor="fetcher"):
         structlog.get_logger("web").info("working")
     assert "actor='fetcher'" in lines(capsys)[0]
+
+
+@pytest.mark.parametrize(("share", "told"), [("0", 1), ("0.01", 0)])
+def test_settings_by_which_nothing_new_is_fetched_are_told_at_the_start(share: str, told: int, tmp_path: Path) -> None:
+    config = load(None, {"POKEDEXD_INGESTION__BACKFILL_SHARE": share}, {}).config
+    with (
+        structlog.testing.capture_logs() as logs,
+        open_stores(config, tmp_path / "data", tmp_path / "suppression", Metrics(), trio.to_thread.run_sync),
+    ):
+        pass
+    assert ["ingestion.backfill_share is 0" in entry["reason"] for entry in logs] == [True] * told

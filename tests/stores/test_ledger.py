@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime
 import itertools
 
+import msgspec
 import pytest
 import trio
 from hypothesis import given
@@ -204,3 +205,10 @@ async def test_the_share_survives_a_restart_and_comes_back_with_the_window(env: 
     assert refused.closed_until == at("2026-06-11T00:00:00-07:00")
     assert (await ask(Ledger(env, [budget]), now + 60, "general")).granted
     assert (await ask_bulk(refused.closed_until, 1)).granted
+
+
+@given(units=st.integers(1, 50), share=st.floats(0.001, 0.999))
+def test_a_share_of_few_units_is_one_at_least_unless_it_is_nothing(units: int, share: float) -> None:
+    budget = Budget(platform=Platform.YOUTUBE, bucket="general", units=units, bulk_share=share)
+    assert 1 <= budget.bulk.units <= max(1, units * share)
+    assert msgspec.structs.replace(budget, bulk_share=0.0).bulk.units == 0
