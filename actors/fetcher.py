@@ -360,7 +360,7 @@ def _release_silent(txn: Txn, missing: Sequence[Job], now: int) -> list[AnyWork]
     accounts: set[AccountKey] = {
         job.account_key
         for job in missing
-        if job.kind in (JobKind.CONTENT, JobKind.UPLOADS, JobKind.REVISIT) and job.account_key is not None
+        if job.kind in (JobKind.CONTENT, JobKind.UPLOADS, JobKind.NEWS, JobKind.REVISIT) and job.account_key is not None
     }
     return [
         enqueue(txn, AccountUpserted(account_key=key), now)

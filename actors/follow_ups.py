@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from actors.cadence import next_look_at, revisit_at
 from proto.ids import split_account_key
-from proto.records import ContentItem, CreatorAccount, Job, JobKind, Normalised, Priority, RawPage
+from proto.records import LISTINGS, ContentItem, CreatorAccount, Job, JobKind, Normalised, Priority, RawPage
 
 FEED_ENTRIES = 15
 """A feed holds no more (platform-apis 2.1)."""
@@ -32,11 +32,11 @@ def follow_ups(
     if page.kind is JobKind.PROFILE and not said.listed:
         return _listing_of(said, before, now, backfill_items, feeds=feeds)
     if page.kind is JobKind.PROFILE:  # a platform that sends the newest content along
-        return _next_listing(page, said, before, known, now, backfill_items)
-    if page.kind is JobKind.UPLOADS:
-        kind = JobKind.BACKFILL_CONTENT if page.listed_before else JobKind.CONTENT
+        return _next_listing(page, said, before, known, now, backfill_items, feeds=feeds)
+    if page.kind in LISTINGS:
+        kind = JobKind.BACKFILL_CONTENT if page.kind is JobKind.BACKFILL else JobKind.CONTENT
         return _details_of(said, before, known, now, kind) + _next_listing(
-            page, said, before, known, now, backfill_items
+            page, said, before, known, now, backfill_items, feeds=feeds
         )
     if page.kind is JobKind.FEED:
         return _details_of(said, before, known, now) + _listing_of_gap(said, before, known, now)
@@ -121,21 +121,33 @@ def _next_listing(
     known: Mapping[str, bool],
     now: int,
     backfill_items: int,
+    *,
+    feeds: bool,
 ) -> list[Job]:
-    """Lists further back until the bound, or until a page brings nothing new."""
+    """Lists further back: all the news, then history until the bound or until a page brings nothing new."""
     listed = page.listed_before + said.listed
     all_known = bool(said.items) and all(known.get(item.content_id, False) for item in said.items)
-    if not said.next_page_token or all_known or (backfill_items and listed >= backfill_items):
+    news = _was_listed(before) and _all_news(page, said, known, feeds=feeds)
+    if not said.next_page_token or all_known or (backfill_items and listed >= backfill_items and not news):
         return []
     _, user_id = split_account_key(said.account_key)
-    if page.kind is JobKind.UPLOADS and not page.listed_before and _was_listed(before):
-        job = _job(said, JobKind.UPLOADS, user_id, Priority.ACTIVE, now)  # more news than one page holds
-    else:
-        job = _job(said, JobKind.BACKFILL, user_id, Priority.BACKFILL, now)
+    kind, priority = (JobKind.NEWS, Priority.ACTIVE) if news else (JobKind.BACKFILL, Priority.BACKFILL)
+    job = _job(said, kind, user_id, priority, now)
     job.page_token, job.listed_before = said.next_page_token, listed
     if before is not None and not job.handle:
         job.handle = before.handle
     return [job]
+
+
+def _all_news(page: RawPage, said: Normalised, known: Mapping[str, bool], *, feeds: bool) -> bool:
+    """Whether there may be more news behind this page: nothing on it is familiar, although other items are.
+
+    What a feed tells of is the head of the first page, and familiar for that reason alone.
+    """
+    if page.kind is JobKind.BACKFILL:
+        return False
+    head = FEED_ENTRIES if feeds and page.kind is JobKind.UPLOADS else 0
+    return len(known) > head and not any(item.content_id in known for item in said.items[head:])
 
 
 def _job(said: Normalised, kind: JobKind, entity: str, priority: Priority, now: int) -> Job:

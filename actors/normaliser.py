@@ -16,7 +16,17 @@ from actors.reading import with_extracted
 from proto.errors import Malformed, NotFound
 from proto.ids import AccountKey, Platform, split_account_key
 from proto.messages import AccountUpserted, AnyWork, RawStored
-from proto.records import Activity, ContentItem, CreatorAccount, DeadLetter, Job, JobKind, Normalised, RawPage
+from proto.records import (
+    LISTINGS,
+    Activity,
+    ContentItem,
+    CreatorAccount,
+    DeadLetter,
+    Job,
+    JobKind,
+    Normalised,
+    RawPage,
+)
 from stores.catalog import get_account, put_normalised, write_account
 from stores.content import known_ids, recent_items
 from stores.env import Environment, Txn
@@ -28,6 +38,9 @@ from stores.work import Work, bury, complete, enqueue, put_dead_letter
 
 UNREADABLE = (ValueError, ArithmeticError, TypeError, lmdb.BadValsizeError)
 """What absurd values of a page end in: numbers too great, bytes that are no text, names too long for a key."""
+
+LISTS = LISTINGS | {JobKind.FEED}
+"""Kinds of page that tell what content there is."""
 
 Read = tuple[RawStored, RawPage | None, Normalised | str]
 """A message, its page, and what that says or why it says nothing."""
@@ -127,11 +140,11 @@ class Normaliser:
         key, now = said.account_key, int(self._now())
         before = get_account(txn, key)
         known = known_ids(txn, key) if said.listed else {}
-        if page.kind in (JobKind.FEED, JobKind.UPLOADS):
+        if page.kind in LISTS:
             found = [item for item in said.items if item.content_id not in known]
             count_polled(txn, split_account_key(key)[1], found, now, listening_since=self._listening_since)
         changed = put_normalised(txn, said, page.fetched_at)
-        if page.kind in (JobKind.UPLOADS, JobKind.FEED):
+        if page.kind in LISTS:
             _note_listing(txn, page)
         recent = recent_items(txn, key, KEPT_ITEMS[Activity.ACTIVE])
         self._plan_visits(txn, key, recent, now)
@@ -142,7 +155,7 @@ class Normaliser:
             put_job(txn, job)
         if page.kind is JobKind.FEED and not changed:
             drop_raw(txn, raw_id_of(page))
-        if page.kind in (JobKind.UPLOADS, JobKind.CONTENT):
+        if page.kind in LISTINGS or page.kind is JobKind.CONTENT:
             return get_account(txn, key) is not None and not content_pending(txn, key)
         if page.kind is JobKind.PROFILE:
             return changed

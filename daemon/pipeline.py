@@ -62,6 +62,7 @@ LANE_ORDER = (
     JobKind.PROFILE,
     JobKind.FEED,
     JobKind.UPLOADS,
+    JobKind.NEWS,
     JobKind.CONTENT,
     JobKind.STATS,
     JobKind.BACKFILL,

@@ -63,7 +63,7 @@ class JobKind(enum.StrEnum):
     PROFILE = "profile"
     """Entity: the platform's user id. Comes back at the account's cadence."""
     UPLOADS = "uploads"
-    """Entity: the platform's user id; one page of the account's content list, from ``page_token``. Runs once."""
+    """Entity: the platform's user id; the first page of the account's content list. Runs once."""
     CONTENT = "content"
     """Entity: a content id whose details are wanted. Runs once."""
     FEED = "feed"
@@ -73,13 +73,20 @@ class JobKind(enum.StrEnum):
     REVISIT = "revisit"
     """Entity: a content id whose details must be read again before they may be kept no longer."""
     BACKFILL = "backfill"
-    """Entity: the platform's user id; a further page of its content list, from ``page_token``. Runs once."""
+    """Entity: the platform's user id; a further page of its content list, from ``page_token``, for what is old. Runs once."""
     BACKFILL_CONTENT = "backfill_content"
     """Entity: a content id of such a page whose details are wanted. Runs once; nothing waits for it."""
     CHART = "chart"
     """Entity: a region; whose content is popular there. Comes back every day, page after page."""
     SEARCH = "search"
     """Entity: words; which accounts the platform finds for them. A page a day, then again after some weeks."""
+    NEWS = "news"
+    """Entity: the platform's user id; a further page of its content list, from ``page_token``, where those before held
+    nothing but news. Runs once."""
+
+
+LISTINGS = frozenset({JobKind.UPLOADS, JobKind.NEWS, JobKind.BACKFILL})
+"""Kinds of which a page holds a part of an account's content list."""
 
 
 class CreatorAccount(Record):

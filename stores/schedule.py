@@ -235,7 +235,7 @@ def content_pending(txn: Txn, account: AccountKey) -> bool:
     """Whether a listing or details of this account's content are still to be fetched."""
     return any(
         next(txn.scan("schedule_by_account", _account_prefix(account, kind)), None) is not None
-        for kind in (JobKind.UPLOADS, JobKind.CONTENT)
+        for kind in (JobKind.UPLOADS, JobKind.NEWS, JobKind.CONTENT)
     )
 
 

@@ -25,12 +25,11 @@ from actors.platforms.instagram_wire import (
 )
 from proto.errors import AuthFailed, Malformed, Rejected, Throttled, Unavailable
 from proto.ids import Platform, account_key
-from proto.records import ContentItem, ContentType, CreatorAccount, Job, JobKind, Normalised, RawPage
+from proto.records import LISTINGS, ContentItem, ContentType, CreatorAccount, Job, JobKind, Normalised, RawPage
 
 LIMIT = re.compile(r"\.limit\((\d+)\)")
 USERNAME = re.compile(r"[a-z0-9._]{1,30}")
 PLATFORM_ID = re.compile(r"[0-9A-Za-z_]{1,40}")
-_LISTINGS = {JobKind.UPLOADS, JobKind.BACKFILL}
 PUBLIC_FIELDS = ("id", "username", "biography", "website", "followers_count", "media_count")
 OTHER_FIELDS = ("name", "profile_picture_url")
 """Not marked public in the field table, yet widely returned: asked for until one is refused (platform-apis 3.2)."""
@@ -128,7 +127,7 @@ class InstagramAdapter:
     def _query(self, job: Job, username: str) -> str:
         limit = self._smaller.get(username, self._media_limit)
         after = f".after({job.page_token})" if job.page_token else ""
-        fields = ("id", "username") if job.kind in _LISTINGS else self._fields
+        fields = ("id", "username") if job.kind in LISTINGS else self._fields
         media = f"media{after}.limit({limit}){{{','.join(MEDIA_FIELDS)}}}"
         return f"business_discovery.username({username}){{{','.join(fields)},{media}}}"
 
@@ -196,11 +195,11 @@ def _fetched(job: Job, body: bytes, request: str, fetched_at: int, usage: float 
         raise Malformed(f"instagram: {user.id[:60]!r} is no account id")
     key = account_key(Platform.INSTAGRAM, user.id)
     taken_over = job.kind is not JobKind.LOOKUP and user.id != job.entity
-    if taken_over and job.kind in _LISTINGS:
+    if taken_over and job.kind in LISTINGS:
         return Fetched(pages=[], missing=[job], usage=usage)
     page = RawPage(
         platform=Platform.INSTAGRAM,
-        kind=JobKind.UPLOADS if job.kind in _LISTINGS else JobKind.PROFILE,
+        kind=job.kind if job.kind in LISTINGS else JobKind.PROFILE,
         account_key=key,
         fetched_at=fetched_at,
         request=request,

@@ -32,7 +32,17 @@ from actors.platforms.youtube_wire import (
 )
 from proto.errors import AuthFailed, Malformed, PokedexError, Rejected, Throttled, Unavailable
 from proto.ids import AccountKey, Platform, account_key, split_account_key
-from proto.records import ContentCounts, ContentItem, ContentType, CreatorAccount, Job, JobKind, Normalised, RawPage
+from proto.records import (
+    LISTINGS,
+    ContentCounts,
+    ContentItem,
+    ContentType,
+    CreatorAccount,
+    Job,
+    JobKind,
+    Normalised,
+    RawPage,
+)
 
 PAGE_SIZE = 50
 """Most ids or entries a list call takes (platform-apis 1.4 to 1.6)."""
@@ -43,6 +53,7 @@ _PATHS = {
     JobKind.LOOKUP: "channels",
     JobKind.PROFILE: "channels",
     JobKind.UPLOADS: "playlistItems",
+    JobKind.NEWS: "playlistItems",
     JobKind.BACKFILL: "playlistItems",
     JobKind.CONTENT: "videos",
     JobKind.REVISIT: "videos",
@@ -55,14 +66,14 @@ _OF_VIDEOS = {JobKind.CONTENT, JobKind.BACKFILL_CONTENT, JobKind.REVISIT, JobKin
 _PACKED = {JobKind.PROFILE, *_OF_VIDEOS}
 _BUCKETS = {JobKind.STATS: "stats", JobKind.SEARCH: "search"}
 _DISCOVERIES = {JobKind.CHART, JobKind.SEARCH}
-_LISTINGS = {JobKind.UPLOADS, JobKind.BACKFILL}
-_PAGE_KINDS = {JobKind.BACKFILL: JobKind.UPLOADS, JobKind.BACKFILL_CONTENT: JobKind.CONTENT}
-"""How a page is read does not depend on why it was asked for."""
+_PAGE_KINDS = {JobKind.BACKFILL_CONTENT: JobKind.CONTENT}
+"""How details are read does not depend on why they were asked for."""
 _VIDEO_PARTS = "snippet,contentDetails,statistics,status,liveStreamingDetails,paidProductPlacementDetails"
 _PARTS = {
     JobKind.LOOKUP: "snippet,statistics,brandingSettings,topicDetails",
     JobKind.PROFILE: "snippet,statistics,brandingSettings,topicDetails",
     JobKind.UPLOADS: "snippet,contentDetails,status",
+    JobKind.NEWS: "snippet,contentDetails,status",
     JobKind.BACKFILL: "snippet,contentDetails,status",
     JobKind.CONTENT: _VIDEO_PARTS,
     JobKind.REVISIT: _VIDEO_PARTS,
@@ -139,7 +150,7 @@ class YouTubeAdapter:
         try:
             body = await self._get(_PATHS[kind], params, bucket)
         except Rejected as error:
-            if kind in _LISTINGS and error.reason in ("playlistNotFound", "playlistItemsNotAccessible"):
+            if kind in LISTINGS and error.reason in ("playlistNotFound", "playlistItemsNotAccessible"):
                 return Fetched(pages=[], missing=[])  # a channel without public uploads (platform-apis 1.5)
             if kind is JobKind.LOOKUP and error.reason in ("channelNotFound", "invalidCriteria"):
                 return Fetched(pages=[], missing=list(jobs))
@@ -153,7 +164,7 @@ class YouTubeAdapter:
     def normalise(self, page: RawPage) -> Normalised:
         if page.kind in (JobKind.PROFILE, JobKind.LOOKUP):
             return _normalise_channel(page)
-        if page.kind is JobKind.UPLOADS:
+        if page.kind in LISTINGS:
             return _normalise_uploads(page)
         if page.kind is JobKind.FEED:
             return _normalise_feed(page)
@@ -225,7 +236,7 @@ class YouTubeAdapter:
 
 def _params(kind: JobKind, jobs: Sequence[Job]) -> dict[str, str]:
     params = {"part": _PARTS[kind], "maxResults": str(PAGE_SIZE)}
-    if kind in _LISTINGS:
+    if kind in LISTINGS:
         params["playlistId"] = "UU" + jobs[0].entity[2:]
         if jobs[0].page_token:
             params["pageToken"] = jobs[0].page_token
@@ -259,7 +270,7 @@ def _lookup_filter(entity: str) -> tuple[str, str]:
 
 def _split(kind: JobKind, jobs: Sequence[Job], body: bytes, request: str, fetched_at: int) -> Fetched:
     """Cuts a reply into one page per account, so that an account's raw data can be kept and erased by itself."""
-    if kind in _LISTINGS:
+    if kind in LISTINGS:
         job = jobs[0]
         assert job.account_key is not None
         _decode(PlaylistReply, body, "playlistItems")

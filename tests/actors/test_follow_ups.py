@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from actors.follow_ups import follow_ups
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.follow_ups import FEED_ENTRIES, follow_ups
 from proto.ids import Platform, account_key
 from proto.records import ContentItem, CreatorAccount, JobKind, Normalised, Priority, RawPage
 
@@ -64,7 +68,8 @@ def test_listings_go_back_until_the_bound_or_until_all_is_known() -> None:
     said = Normalised(account_key=KEY, items=items("a"), listed=50, next_page_token="t")
 
     def pages_on(known: bool, before: int, bound: int) -> bool:
-        jobs = follow_ups(page(JobKind.UPLOADS, before), said, None, {"a": known}, now=NOW, backfill_items=bound)
+        kind = JobKind.BACKFILL if before else JobKind.UPLOADS
+        jobs = follow_ups(page(kind, before), said, None, {"a": known}, now=NOW, backfill_items=bound)
         return any(job.kind is JobKind.BACKFILL and job.page_token == "t" for job in jobs)
 
     assert pages_on(known=False, before=0, bound=100)
@@ -82,15 +87,93 @@ def test_details_lead_nowhere_else() -> None:
     )
 
 
-def test_more_news_than_a_page_holds_does_not_wait_behind_history() -> None:
-    said = Normalised(account_key=KEY, items=items("a"), listed=50, next_page_token="t")
-    listed = CreatorAccount(platform=Platform.YOUTUBE, platform_user_id="UCa", content_fetched_at=NOW - 9)
-    for before, page_before, kind in (
-        (listed, 0, JobKind.UPLOADS),
-        (listed, 50, JobKind.BACKFILL),
-        (None, 0, JobKind.BACKFILL),
+LISTED = CreatorAccount(platform=Platform.YOUTUBE, platform_user_id="UCa", content_fetched_at=NOW - 9)
+NEWS, HISTORY = (JobKind.NEWS, Priority.ACTIVE), (JobKind.BACKFILL, Priority.BACKFILL)
+
+
+def next_listing(
+    kind: JobKind,
+    *,
+    before: CreatorAccount | None = LISTED,
+    known: tuple[str, ...] = ("old",),
+    holds: tuple[str, ...] = ("a", "b"),
+    listed_before: int = 0,
+    feeds: bool = False,
+    bound: int = 10,
+) -> list[tuple[JobKind, Priority]]:
+    """What a page of 50 entries that is not the last one has listed next."""
+    account = LISTED if kind is JobKind.PROFILE else None
+    said = Normalised(account_key=KEY, account=account, items=items(*holds), listed=50, next_page_token="t")
+    told = dict.fromkeys(known, False)
+    jobs = follow_ups(page(kind, listed_before), said, before, told, now=NOW, backfill_items=bound, feeds=feeds)
+    return [(job.kind, job.priority) for job in jobs if job.page_token == "t" and job.listed_before]
+
+
+@pytest.mark.parametrize("kind", [JobKind.PROFILE, JobKind.UPLOADS, JobKind.NEWS])
+def test_news_is_listed_on_however_much_there_is_until_something_is_familiar(kind: JobKind) -> None:
+    assert next_listing(kind) == [NEWS]
+    assert next_listing(kind, known=("old", "b")) == []
+    assert next_listing(kind, known=("old", "b"), bound=500) == [HISTORY]
+
+
+@pytest.mark.parametrize("kind", [JobKind.PROFILE, JobKind.UPLOADS])
+def test_at_first_sight_everything_is_history(kind: JobKind) -> None:
+    assert next_listing(kind, before=None, known=(), bound=500) == [HISTORY]
+    assert next_listing(kind, known=(), bound=500) == [HISTORY]  # as good as: nothing is left of what was known
+
+
+def test_history_does_not_become_news() -> None:
+    assert next_listing(JobKind.BACKFILL, listed_before=50, bound=500) == [HISTORY]
+    assert next_listing(JobKind.BACKFILL, listed_before=50, bound=100) == []
+
+
+def test_what_a_feed_told_does_not_hide_the_news_behind_it() -> None:
+    head = tuple(f"f{number}" for number in range(FEED_ENTRIES))
+    whole, grown = (*head, "a", "b"), ("old", *head)
+    assert next_listing(JobKind.UPLOADS, known=grown, holds=whole, feeds=True) == [NEWS]
+    assert next_listing(JobKind.UPLOADS, known=grown, holds=whole, feeds=False) == []
+    assert next_listing(JobKind.UPLOADS, known=(*grown, "b"), holds=whole, feeds=True) == []
+    assert next_listing(JobKind.UPLOADS, known=head, holds=whole, feeds=True, bound=500) == [HISTORY]
+    assert next_listing(JobKind.NEWS, known=("a",), listed_before=50, feeds=True) == []
+
+
+def test_details_of_news_wait_behind_no_history() -> None:
+    said = Normalised(account_key=KEY, items=items("a"), listed=1)
+    for kind, before, wanted in (
+        (JobKind.UPLOADS, None, (JobKind.CONTENT, Priority.BACKFILL)),
+        (JobKind.UPLOADS, LISTED, (JobKind.CONTENT, Priority.ACTIVE)),
+        (JobKind.NEWS, LISTED, (JobKind.CONTENT, Priority.ACTIVE)),
+        (JobKind.BACKFILL, LISTED, (JobKind.BACKFILL_CONTENT, Priority.BACKFILL)),
     ):
-        jobs = follow_ups(page(JobKind.UPLOADS, page_before), said, before, {}, now=NOW, backfill_items=500)
-        assert [job.kind for job in jobs if job.page_token] == [kind]
-        details = {job.kind for job in jobs if not job.page_token}
-        assert details == {JobKind.BACKFILL_CONTENT if page_before else JobKind.CONTENT}
+        (job,) = follow_ups(page(kind), said, before, {}, now=NOW, backfill_items=500)
+        assert (job.kind, job.priority) == wanted
+
+
+@given(
+    fresh=st.integers(0, 300),
+    old=st.integers(1, 200),
+    size=st.integers(FEED_ENTRIES + 5, 60),
+    bound=st.integers(0, 400),
+    feeds=st.booleans(),
+)
+def test_all_that_is_posted_between_two_looks_is_listed_as_news(
+    fresh: int, old: int, size: int, bound: int, feeds: bool
+) -> None:
+    """The playlist from its first page on, as the walk reads it; a feed has told its head."""
+    ids = [f"v{number}" for number in range(fresh + old)]
+    feeds = feeds and fresh >= FEED_ENTRIES
+    known = dict.fromkeys(ids[fresh:], True) | (dict.fromkeys(ids[:FEED_ENTRIES], False) if feeds else {})
+    kind, at, asked = JobKind.UPLOADS, 0, set[str]()
+    while True:
+        said = Normalised(account_key=KEY, items=items(*ids[at : at + size]), listed=min(size, len(ids) - at))
+        at += size
+        said.next_page_token = "t" if at < len(ids) else ""
+        jobs = follow_ups(page(kind, at - size), said, LISTED, known, now=NOW, backfill_items=bound, feeds=feeds)
+        known = {one.content_id: False for one in said.items} | known
+        asked |= {job.entity for job in jobs if (job.kind, job.priority) == (JobKind.CONTENT, Priority.ACTIVE)}
+        further = [job for job in jobs if job.page_token and job.kind is JobKind.NEWS]
+        if not further:
+            break
+        kind = JobKind.NEWS
+    assert asked >= set(ids[:fresh])
+    assert at - size <= fresh  # nor does the walk go on once it has met what is old

@@ -47,12 +47,23 @@ async def test_what_was_asked_for_is_not_put_off(env: Environment) -> None:
     assert answered == visit
 
 
-async def test_content_pending_sees_listings_and_details_but_not_visits(env: Environment) -> None:
+async def test_a_first_page_that_is_asked_for_waits_beside_a_further_one(env: Environment) -> None:
+    """Neither takes the other's place: both pages hold news."""
+    further = msgspec.structs.replace(job("UCa", kind=JobKind.NEWS), page_token="p2", listed_before=50)
+    first = job("UCa", kind=JobKind.UPLOADS)
+    schedule = Schedule(env)
+    await schedule.put([further, first])
+    assert await schedule.get(Platform.YOUTUBE, JobKind.NEWS, "UCa") == further
+    assert await schedule.get(Platform.YOUTUBE, JobKind.UPLOADS, "UCa") == first
+
+
+@pytest.mark.parametrize("further", [JobKind.UPLOADS, JobKind.NEWS, JobKind.CONTENT])
+async def test_content_pending_sees_listings_and_details_but_not_visits(env: Environment, further: JobKind) -> None:
     key = account_key(Platform.YOUTUBE, "UCa")
 
     def change(txn: Txn) -> list[bool]:
         seen = [content_pending(txn, key)]
-        for kind, entity in ((JobKind.PROFILE, "UCa"), (JobKind.CONTENT, "v1")):
+        for kind, entity in ((JobKind.PROFILE, "UCa"), (further, "v1")):
             put_job(
                 txn,
                 Job(
