@@ -36,7 +36,8 @@ LONG_SECONDS = 60.0
 COME_BACK_SECONDS = 7 * 86_400
 """When a job that became a dead letter is tried again by itself."""
 
-
+FAILURES = (PokedexError, ValueError, ArithmeticError, lmdb.BadValsizeError)
+"""What a call ends in that is not answered, an absurd reply included."""
 _SEVERITIES = {"key_disabled": "error"}
 """Of what an adapter notes; the rest are warnings."""
 
@@ -89,33 +90,67 @@ class Fetcher:
                     await self._silent.send(message)
 
     async def _fetch(self, permit: FetchPermitted) -> list[AnyWork]:
-        if self._lane.closed_because or self._stop.is_set() or self._resting(permit.jobs):
+        if self._must_wait(permit.jobs):
             await self._schedule.release(permit.jobs)
             return []
         try:
-            fetched = await self._perform(permit.jobs, permit.bucket)
-            if permit.jobs[0].kind in (JobKind.CHART, JobKind.SEARCH):
-                await self._take_in(permit.jobs[0], fetched)
-                return []
-            return await self._store(permit.jobs, fetched)
-        except _NoBudget as refused:
-            await self._schedule.release(permit.jobs, refused.until)
-        except Throttled as error:
-            await self._throttled(permit.jobs, error)
-        except AuthFailed as error:
-            await self._disable(permit.jobs, error)
-        except Rejected as error:
-            return await self._rejected(permit.jobs, error)
-        except Malformed as error:
-            await self._try_later(permit.jobs, error)
-        except Unavailable as error:
-            await self._unanswered(permit.jobs, error)
-        except (ValueError, ArithmeticError, lmdb.BadValsizeError) as error:  # an absurd reply
-            await self._try_later(permit.jobs, Malformed(f"{type(error).__name__}: {error}"[:300]))
+            return await self._ask(permit.jobs, permit.bucket)
+        except FAILURES as error:
+            if isinstance(error, Rejected) and len(permit.jobs) > 1:
+                return await self._ask_alone(permit.jobs)
+            await self._fail(permit.jobs, error)
         return []
 
-    def _resting(self, jobs: Sequence[Job]) -> bool:
-        return self._lane.held(self._adapter.cost(jobs[0].kind).buckets, self._now())
+    def _must_wait(self, jobs: Sequence[Job]) -> bool:
+        resting = self._lane.held(self._adapter.cost(jobs[0].kind).buckets, self._now())
+        return bool(self._lane.closed_because) or self._stop.is_set() or resting
+
+    async def _ask(self, jobs: Sequence[Job], bucket: str) -> list[AnyWork]:
+        """Raises one of `FAILURES`, and then has settled nothing."""
+        fetched = await self._perform(jobs, bucket)
+        if jobs[0].kind in (JobKind.CHART, JobKind.SEARCH):
+            await self._take_in(jobs[0], fetched)
+            return []
+        return await self._store(jobs, fetched)
+
+    async def _ask_alone(self, jobs: Sequence[Job]) -> list[AnyWork]:
+        """A hard refusal of a pack says nothing of its members: each is asked alone, and only the guilty one falls.
+
+        What says "not now" or "not with this key" says it to the rest as well.
+        """
+        following: list[AnyWork] = []
+        for number, job in enumerate(jobs):
+            rest = jobs[number:]
+            if self._must_wait(rest):
+                await self._schedule.release(rest)
+                break
+            try:
+                following += await self._ask([job], await self._pay_again([job]))
+            except (Throttled, AuthFailed) as error:
+                await self._fail(rest, error)
+                break
+            except FAILURES as error:
+                await self._fail([job], error)
+        return following
+
+    async def _fail(self, jobs: Sequence[Job], error: Exception) -> None:
+        """What becomes of jobs whose call ended so."""
+        match error:
+            case _NoBudget():
+                await self._schedule.release(jobs, error.until)
+            case Throttled():
+                await self._throttled(jobs, error)
+            case AuthFailed():
+                await self._disable(jobs, error)
+            case Rejected():
+                for job in jobs:
+                    await self._give_up(job, error.reason, str(error))
+            case Unavailable():
+                await self._unanswered(jobs, error)
+            case PokedexError():
+                await self._try_later(jobs, error)
+            case _:  # an absurd reply
+                await self._try_later(jobs, Malformed(f"{type(error).__name__}: {error}"[:300]))
 
     async def _unanswered(self, jobs: Sequence[Job], error: Unavailable) -> None:
         """One call's failure is the jobs' own; when no call gets an answer it is the platform's, and the jobs wait."""
@@ -225,26 +260,6 @@ class Fetcher:
         if error.bucket not in self._lane.told:
             self._lane.told.add(error.bucket)
             await self._event("key_disabled", "error", f"{platform.value}/{error.bucket}", str(error))
-
-    async def _rejected(self, jobs: Sequence[Job], error: Rejected) -> list[AnyWork]:
-        """A hard refusal of a pack says nothing of its members: each is asked alone, and only the guilty one falls."""
-        if len(jobs) > 1:
-            following: list[AnyWork] = []
-            for job in jobs:
-                try:
-                    bucket = await self._pay_again([job])
-                    following += await self._store([job], await self._perform([job], bucket))
-                except _NoBudget as refused:
-                    await self._schedule.release([job], refused.until)
-                except AuthFailed as refused_key:
-                    await self._disable([job], refused_key)
-                except Rejected as alone:
-                    await self._give_up(job, alone.reason, str(alone))
-                except PokedexError as other:
-                    await self._try_later([job], other)
-            return following
-        await self._give_up(jobs[0], error.reason, str(error))
-        return []
 
     async def _try_later(self, jobs: Sequence[Job], error: PokedexError) -> None:
         now = int(self._now())

@@ -14,7 +14,8 @@ from actors.fetcher import MAX_TRIES, Fetcher
 from actors.lane import Lane
 from actors.platforms.adapter import Fetched
 from actors.platforms.youtube import YouTubeAdapter
-from proto.errors import Malformed
+from actors.token_bucket import TokenBucket
+from proto.errors import AuthFailed, Malformed, Rejected, Throttled
 from proto.ids import Platform, account_key
 from proto.messages import AccountUpserted, FetchPermitted, RawStored
 from proto.records import ContentItem, CreatorAccount, Event, Job, JobKind, Normalised, Priority
@@ -22,8 +23,8 @@ from stores.catalog import put_account, put_normalised, snapshots_of
 from stores.content import recent_items
 from stores.env import Environment
 from stores.journal import Journal
-from stores.ledger import Ledger
-from stores.schedule import Schedule, put_job
+from stores.ledger import Budget, Ledger
+from stores.schedule import Schedule
 from stores.suppression import Suppression
 from stores.work import Work, decode_message
 
@@ -33,16 +34,17 @@ ANNA = account_key(Platform.YOUTUBE, CHANNEL)
 
 
 class Answering(YouTubeAdapter):
-    """Every call ends in the same, be it a reply that our reading of it did not foresee."""
+    """Calls end in these, be they errors or replies, one after the other; the last one stays."""
 
-    answer: Exception | Fetched
+    answers: list[Exception | Fetched]
 
     async def perform(self, jobs: Sequence[Job], bucket: str) -> Fetched:
         assert jobs
         assert bucket
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 def job(kind: JobKind, entity: str, attempts: int = 0) -> Job:
@@ -57,17 +59,17 @@ def job(kind: JobKind, entity: str, attempts: int = 0) -> Job:
     )
 
 
-async def fetched(env: Environment, folder: Path, one: Job, answer: Exception | Fetched) -> list[Event]:
-    """What is told when this job's call ends so."""
+async def fetched(env: Environment, folder: Path, jobs: Sequence[Job], *answers: Exception | Fetched) -> list[Event]:
+    """What is told when the calls for this pack end so, one after the other."""
     told, nobody = list[Event](), Suppression.open(folder / "suppression")
-    await env.write(lambda txn: put_job(txn, one))
+    await Schedule(env).put(jobs)
     permits, inbox = trio.open_memory_channel[FetchPermitted](1)
     pages, _pages = trio.open_memory_channel[RawStored](1)
     silent, _silent = trio.open_memory_channel[AccountUpserted](1)
     async with httpx2.AsyncClient() as client, permits:
         adapter = Answering(client, base_url="", feeds_url="", keys=(), now=lambda: float(NOW), timeout_seconds=1)
-        adapter.answer = answer
-        await permits.send(FetchPermitted(platform=Platform.YOUTUBE, jobs=(one,), bucket="general"))
+        adapter.answers = list(answers)
+        await permits.send(FetchPermitted(platform=Platform.YOUTUBE, jobs=tuple(jobs), bucket="general"))
         await permits.aclose()
         await Fetcher(
             inbox,
@@ -78,9 +80,9 @@ async def fetched(env: Environment, folder: Path, one: Job, answer: Exception | 
             suppression=nobody,
             env=env,
             schedule=Schedule(env),
-            ledger=Ledger(env, []),
+            ledger=Ledger(env, [Budget(platform=Platform.YOUTUBE, bucket="general", units=100)]),
             journal=Journal(env, told.append),
-            lane=Lane({}),
+            lane=Lane({"api": TokenBucket(1, 1)}),
             now=lambda: float(NOW),
             jitter=random.Random(1),
             stop=trio.Event(),
@@ -93,7 +95,7 @@ async def fetched(env: Environment, folder: Path, one: Job, answer: Exception | 
 @pytest.mark.parametrize("error", [ValueError("year 60000"), OverflowError("int too large"), Malformed("no list")])
 async def test_an_absurd_reply_is_tried_again_later(env: Environment, tmp_path: Path, error: Exception) -> None:
     asked = job(JobKind.PROFILE, CHANNEL)
-    (told,) = await fetched(env, tmp_path, asked, error)
+    (told,) = await fetched(env, tmp_path, [asked], error)
     assert (told.kind, told.subject) == ("fetch_failed", CHANNEL)
     assert str(error) in told.detail
     again = await Schedule(env).get(Platform.YOUTUBE, JobKind.PROFILE, CHANNEL)
@@ -109,7 +111,7 @@ async def test_content_that_is_given_up_does_not_hold_its_account(
     account = CreatorAccount(platform=Platform.YOUTUBE, platform_user_id=CHANNEL, fetched_at=NOW - 5)
     await env.write(lambda txn: put_account(txn, account))
     entity = CHANNEL if kind is JobKind.UPLOADS else "v1"
-    await fetched(env, tmp_path, job(kind, entity, MAX_TRIES - 1), ValueError("absurd"))
+    await fetched(env, tmp_path, [job(kind, entity, MAX_TRIES - 1)], ValueError("absurd"))
     ((_, item),) = await Work(env).after(b"", 10)
     waiting = decode_message(item.message)
     assert isinstance(waiting, AccountUpserted)
@@ -128,6 +130,39 @@ async def test_an_item_that_the_platform_has_no_more_goes_with_its_counts_over_t
     said = Normalised(account_key=ANNA, account=profile, items=items)
     await env.write(lambda txn: put_normalised(txn, said, NOW))
     revisit = job(JobKind.REVISIT, "v1")
-    await fetched(env, tmp_path, revisit, Fetched(pages=[], missing=[revisit]))
+    await fetched(env, tmp_path, [revisit], Fetched(pages=[], missing=[revisit]))
     assert await env.read(lambda txn: [one.content_id for one in recent_items(txn, ANNA, 9)]) == ["v12"]
     assert await env.read(lambda txn: [one.entity for one in snapshots_of(txn, ANNA)]) == [ANNA, "v12"]
+
+
+REFUSED = Rejected("a bad id", reason="badRequest", status=400)
+PACK = [job(JobKind.CONTENT, f"v{number}") for number in range(4)]
+
+
+async def waiting(env: Environment) -> dict[str, tuple[int, bool]]:
+    """Of each job of the pack that is left: its attempts, and whether it waits for a later time."""
+    found = [await Schedule(env).get(Platform.YOUTUBE, JobKind.CONTENT, one.entity) for one in PACK]
+    return {one.entity: (one.attempts, one.due_at > NOW) for one in found if one is not None}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "later", "told"),
+    [
+        (AuthFailed("key refused", bucket="general"), False, "key_disabled"),
+        (Throttled("slow down", bucket="general", daily=False, retry_after_seconds=5), False, "rate_limited"),
+        (Throttled("the day is over", bucket="general", daily=True), True, "quota_exceeded"),
+    ],
+)
+async def test_what_refuses_one_of_a_pack_refuses_the_rest_unasked(
+    env: Environment, tmp_path: Path, refusal: Exception, *, later: bool, told: str
+) -> None:
+    """The pack is refused, its first member falls, the second meets the refusal; no further call goes out."""
+    events = await fetched(env, tmp_path, PACK, REFUSED, REFUSED, refusal, AssertionError("a further call"))
+    assert [event.kind for event in events] == ["dead_letter", told]
+    assert await waiting(env) == {one.entity: (0, later) for one in PACK[1:]}
+
+
+async def test_an_absurd_reply_to_one_of_a_pack_is_its_own(env: Environment, tmp_path: Path) -> None:
+    await fetched(env, tmp_path, PACK, REFUSED, ValueError("year 60000"), REFUSED, OverflowError("too large"), REFUSED)
+    assert await waiting(env) == {"v0": (1, True), "v2": (1, True)}
+    assert await Work(env).dead_letter_count() == 2
