@@ -17,7 +17,7 @@ from actors.platforms.adapter import Fetched, PlatformAdapter
 from proto.errors import AuthFailed, Malformed, PokedexError, Rejected, Throttled, Unavailable
 from proto.ids import AccountKey
 from proto.messages import AccountUpserted, AnyWork, FetchPermitted, RawStored
-from proto.records import AccountStatus, DeadLetter, Event, Job, JobKind
+from proto.records import LISTINGS, AccountStatus, DeadLetter, Event, Job, JobKind
 from stores.catalog import get_account, remove_content, write_account
 from stores.env import Environment, Txn
 from stores.journal import Journal
@@ -144,7 +144,7 @@ class Fetcher:
                 await self._disable(jobs, error)
             case Rejected():
                 for job in jobs:
-                    await self._give_up(job, error.reason, str(error))
+                    await self._refused(job, error)
             case Unavailable():
                 await self._unanswered(jobs, error)
             case PokedexError():
@@ -261,6 +261,16 @@ class Fetcher:
             self._lane.told.add(error.bucket)
             await self._event("key_disabled", "error", f"{platform.value}/{error.bucket}", str(error))
 
+    async def _refused(self, job: Job, error: Rejected) -> None:
+        """A page token dies with time: the list is walked anew, once (platform-apis 1.10)."""
+        if job.kind not in LISTINGS or not job.page_token or job.walked:
+            await self._give_up(job, error.reason, str(error))
+            return
+        walked = max(job.listed_before, 1)
+        anew = msgspec.structs.replace(_from_the_start(job), walked=walked, last_error=str(error)[:300])
+        await self._schedule.settle(job, anew)
+        await self._event("listed_anew", "info", job.entity, str(error))
+
     async def _try_later(self, jobs: Sequence[Job], error: PokedexError) -> None:
         now = int(self._now())
         await self._event("fetch_failed", "warning", jobs[0].entity, f"{len(jobs)} jobs: {error}")
@@ -291,7 +301,7 @@ class Fetcher:
 
         def change(txn: Txn) -> None:
             put_dead_letter(txn, letter)
-            back = msgspec.structs.replace(job, first=False, attempts=0, due_at=now + COME_BACK_SECONDS)
+            back = msgspec.structs.replace(_from_the_start(job), first=False, due_at=now + COME_BACK_SECONDS)
             comes_back = job.kind in (JobKind.PROFILE, JobKind.CHART, JobKind.SEARCH)
             settle_job(txn, job, back if comes_back else None)
             _release_silent(txn, [job], now)  # the Sweeper sends it
@@ -303,6 +313,11 @@ class Fetcher:
         await self._journal.event(
             Event(at=int(self._now()), kind=kind, severity=severity, subject=subject, detail=detail[:500])
         )
+
+
+def _from_the_start(job: Job) -> Job:
+    """The same job as if it had never been tried: a page token may be what it fails by."""
+    return msgspec.structs.replace(job, page_token="", listed_before=0, attempts=0)
 
 
 def _settle_answered(txn: Txn, job: Job, fetched: Fetched, now: int) -> None:

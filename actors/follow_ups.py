@@ -128,12 +128,13 @@ def _next_listing(
     listed = page.listed_before + said.listed
     all_known = bool(said.items) and all(known.get(item.content_id, False) for item in said.items)
     news = _was_listed(before) and _all_news(page, said, known, feeds=feeds)
-    if not said.next_page_token or all_known or (backfill_items and listed >= backfill_items and not news):
+    done = all_known and listed > page.walked
+    if not said.next_page_token or done or (backfill_items and listed >= backfill_items and not news):
         return []
     _, user_id = split_account_key(said.account_key)
     kind, priority = (JobKind.NEWS, Priority.ACTIVE) if news else (JobKind.BACKFILL, Priority.BACKFILL)
     job = _job(said, kind, user_id, priority, now)
-    job.page_token, job.listed_before = said.next_page_token, listed
+    job.page_token, job.listed_before, job.walked = said.next_page_token, listed, page.walked
     if before is not None and not job.handle:
         job.handle = before.handle
     return [job]
@@ -142,10 +143,13 @@ def _next_listing(
 def _all_news(page: RawPage, said: Normalised, known: Mapping[str, bool], *, feeds: bool) -> bool:
     """Whether there may be more news behind this page: nothing on it is familiar, although other items are.
 
-    What a feed tells of is the head of the first page, and familiar for that reason alone.
+    What a feed tells of is the head of the first page, and familiar for that reason alone, as is what a walk that
+    begins anew has read before.
     """
     if page.kind is JobKind.BACKFILL:
         return False
+    if page.listed_before + said.listed <= page.walked:
+        return True
     head = FEED_ENTRIES if feeds and page.kind is JobKind.UPLOADS else 0
     return len(known) > head and not any(item.content_id in known for item in said.items[head:])
 

@@ -267,6 +267,8 @@ class RawPage(Record):
     """JSON (or XML) of this account's part; compressed by the store."""
     listed_before: int = 0
     """For a content list: how many entries earlier pages held."""
+    walked: int = 0
+    """See `Job.walked`."""
 
 
 class Job(Record):
@@ -286,6 +288,9 @@ class Job(Record):
     last_error: str = ""
     handle: str = ""
     """The account's handle, for platforms that are asked by name."""
+    walked: int = 0
+    """How many entries of the content list were read before its page token died and the walk began anew (it does once):
+    so far it goes on whatever it meets."""
 
     @property
     def bulk(self) -> bool:
@@ -380,6 +385,7 @@ class StoredRaw(Record):
     request: str
     body_zstd: bytes
     listed_before: int = 0
+    walked: int = 0
 
 
 class Normalised(msgspec.Struct, kw_only=True):

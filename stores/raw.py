@@ -78,6 +78,7 @@ def put_raw(txn: Txn, page: RawPage, raw_id: RawId, body_zstd: bytes) -> None:
         request=page.request,
         body_zstd=body_zstd,
         listed_before=page.listed_before,
+        walked=page.walked,
     )
     txn.put("raw", key, encode(stored))
     txn.put("raw_by_account", _by_account(page.account_key, page.fetched_at, key), b"")
@@ -117,4 +118,5 @@ def get_raw(txn: Txn, raw_id: RawId) -> RawPage:
         request=stored.request,
         body=zstandard.ZstdDecompressor().decompress(stored.body_zstd),
         listed_before=stored.listed_before,
+        walked=stored.walked,
     )

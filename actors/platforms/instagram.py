@@ -205,6 +205,7 @@ def _fetched(job: Job, body: bytes, request: str, fetched_at: int, usage: float 
         request=request,
         body=body,
         listed_before=job.listed_before,
+        walked=job.walked,
     )
     looked_up = {job.entity: key} if job.kind is JobKind.LOOKUP else {}
     return Fetched(pages=[page], missing=[job] if taken_over else [], looked_up=looked_up, usage=usage)

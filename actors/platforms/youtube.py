@@ -275,7 +275,7 @@ def _split(kind: JobKind, jobs: Sequence[Job], body: bytes, request: str, fetche
         assert job.account_key is not None
         _decode(PlaylistReply, body, "playlistItems")
         page = _page(kind, job.account_key, body, request, fetched_at)
-        page.listed_before = job.listed_before
+        page.listed_before, page.walked = job.listed_before, job.walked
         return Fetched(pages=[page], missing=[])
     if kind in _DISCOVERIES:
         return _found(_decode(FoundReply, body, _PATHS[kind]))

@@ -47,7 +47,9 @@ class Answering(YouTubeAdapter):
         return answer
 
 
-def job(kind: JobKind, entity: str, attempts: int = 0) -> Job:
+def job(
+    kind: JobKind, entity: str, attempts: int = 0, *, page_token: str = "", listed_before: int = 0, walked: int = 0
+) -> Job:
     return Job(
         platform=Platform.YOUTUBE,
         kind=kind,
@@ -56,6 +58,9 @@ def job(kind: JobKind, entity: str, attempts: int = 0) -> Job:
         priority=Priority.BACKFILL,
         due_at=NOW,
         attempts=attempts,
+        page_token=page_token,
+        listed_before=listed_before,
+        walked=walked,
     )
 
 
@@ -166,3 +171,32 @@ async def test_an_absurd_reply_to_one_of_a_pack_is_its_own(env: Environment, tmp
     await fetched(env, tmp_path, PACK, REFUSED, ValueError("year 60000"), REFUSED, OverflowError("too large"), REFUSED)
     assert await waiting(env) == {"v0": (1, True), "v2": (1, True)}
     assert await Work(env).dead_letter_count() == 2
+
+
+DEAD_TOKEN = Rejected("the page token is no longer valid", reason="invalidPageToken", status=400)
+
+
+@pytest.mark.parametrize("kind", [JobKind.BACKFILL, JobKind.NEWS])
+async def test_a_list_whose_page_token_died_is_walked_anew_once(
+    env: Environment, tmp_path: Path, kind: JobKind
+) -> None:
+    await fetched(env, tmp_path, [job(kind, CHANNEL, page_token="p4", listed_before=150)], DEAD_TOKEN)
+    anew = await Schedule(env).get(Platform.YOUTUBE, kind, CHANNEL)
+    assert anew is not None
+    assert (anew.page_token, anew.listed_before, anew.walked, anew.due_at) == ("", 0, 150, NOW)
+    assert await Work(env).dead_letter_count() == 0
+
+    await Schedule(env).settle(anew, None)
+    await fetched(env, tmp_path, [job(kind, CHANNEL, page_token="p9", listed_before=400, walked=150)], DEAD_TOKEN)
+    assert await Schedule(env).get(Platform.YOUTUBE, kind, CHANNEL) is None
+    assert await Work(env).dead_letter_count() == 1
+
+
+@pytest.mark.parametrize("kind", [JobKind.CHART, JobKind.SEARCH])
+async def test_what_comes_back_after_it_was_given_up_begins_anew(
+    env: Environment, tmp_path: Path, kind: JobKind
+) -> None:
+    await fetched(env, tmp_path, [job(kind, "US", page_token="p2", listed_before=50)], REFUSED)
+    back = await Schedule(env).get(Platform.YOUTUBE, kind, "US")
+    assert back is not None
+    assert (back.page_token, back.listed_before, back.due_at > NOW) == ("", 0, True)

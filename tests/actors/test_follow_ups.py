@@ -12,7 +12,7 @@ KEY = account_key(Platform.YOUTUBE, "UCa")
 NOW = 1_000
 
 
-def page(kind: JobKind, listed_before: int = 0) -> RawPage:
+def page(kind: JobKind, listed_before: int = 0, walked: int = 0) -> RawPage:
     return RawPage(
         platform=Platform.YOUTUBE,
         kind=kind,
@@ -21,6 +21,7 @@ def page(kind: JobKind, listed_before: int = 0) -> RawPage:
         request="",
         body=b"",
         listed_before=listed_before,
+        walked=walked,
     )
 
 
@@ -135,6 +136,20 @@ def test_what_a_feed_told_does_not_hide_the_news_behind_it() -> None:
     assert next_listing(JobKind.UPLOADS, known=(*grown, "b"), holds=whole, feeds=True) == []
     assert next_listing(JobKind.UPLOADS, known=head, holds=whole, feeds=True, bound=500) == [HISTORY]
     assert next_listing(JobKind.NEWS, known=("a",), listed_before=50, feeds=True) == []
+
+
+@pytest.mark.parametrize("kind", [JobKind.BACKFILL, JobKind.NEWS])
+def test_a_walk_that_begins_anew_passes_what_it_has_read_before(kind: JobKind) -> None:
+    said = Normalised(account_key=KEY, items=items("a"), listed=50, next_page_token="t")
+
+    def on(listed_before: int) -> list[tuple[JobKind, int, int]]:
+        again = page(kind, listed_before, walked=100)
+        jobs = follow_ups(again, said, LISTED, {"a": True, "old": True}, now=NOW, backfill_items=500)
+        return [(job.kind, job.listed_before, job.walked) for job in jobs]
+
+    assert on(0) == [(kind, 50, 100)]
+    assert on(50) == [(kind, 100, 100)]
+    assert on(100) == []
 
 
 def test_details_of_news_wait_behind_no_history() -> None:

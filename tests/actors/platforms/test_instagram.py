@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actors.platforms.instagram import PUBLIC_FIELDS, InstagramAdapter, Token, appsecret_proof
 from proto.errors import AuthFailed, Malformed, PokedexError, Rejected, Throttled, Unavailable
 from proto.ids import Platform, account_key
-from proto.records import ContentType, Job, JobKind, Priority, RawPage
+from proto.records import LISTINGS, ContentType, Job, JobKind, Priority, RawPage
 
 ID = "17841407673135339"
 KEY = account_key(Platform.INSTAGRAM, ID)
@@ -136,14 +136,15 @@ async def test_usage_is_unknown_when_the_platform_does_not_say() -> None:
     assert (await adapter(full).perform([job()], "token:a")).usage == 1.0
 
 
-async def test_older_media_are_asked_for_by_cursor() -> None:
+@pytest.mark.parametrize("kind", sorted(LISTINGS))
+async def test_older_media_are_asked_for_by_cursor(kind: JobKind) -> None:
     api = Api((200, reply({"id": ID, "username": "some.one", "media": {"data": [MEDIA]}})))
     one = adapter(api)
-    fetched = await one.perform([job(JobKind.UPLOADS, page_token="c1", listed_before=25)], "token:a")
+    fetched = await one.perform([job(kind, page_token="c1", listed_before=25, walked=75)], "token:a")
     assert "media.after(c1).limit(25){" in api.fields()
     assert "biography" not in api.fields()
     (raw,) = fetched.pages
-    assert (raw.kind, raw.listed_before) == (JobKind.UPLOADS, 25)
+    assert (raw.kind, raw.listed_before, raw.walked) == (kind, 25, 75)
     said = one.normalise(raw)
     assert (said.account, len(said.items), said.next_page_token) == (None, 1, "")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from actors.platforms.youtube import YouTubeAdapter, duration_seconds, rounding_step
 from proto.errors import AuthFailed, Malformed, PokedexError, Rejected, Throttled, Unavailable
 from proto.ids import AccountKey, Platform, account_key
-from proto.records import ContentType, Job, JobKind, Priority, RawPage
+from proto.records import LISTINGS, ContentType, Job, JobKind, Priority, RawPage
 
 UCA, UCB = "UC" + "a" * 21 + "A", "UC" + "b" * 21 + "Q"
 
@@ -161,6 +161,17 @@ async def test_videos_are_given_to_the_account_that_asked() -> None:
 async def test_a_channel_without_public_uploads_has_no_page() -> None:
     fetched = await adapter(error(404, "playlistNotFound")).perform([job(JobKind.UPLOADS, UCA)], "general")
     assert (fetched.pages, fetched.missing) == ([], [])
+
+
+@pytest.mark.parametrize("kind", sorted(LISTINGS))
+async def test_a_further_page_of_a_list_says_why_it_was_asked_for(kind: JobKind) -> None:
+    further = job(kind, UCA)
+    further.page_token, further.listed_before, further.walked = "p3", 100, 250
+    one = adapter(replying(200, {"items": [], "nextPageToken": "p4"}))
+    (raw,) = (await one.perform([further], "general")).pages
+    assert (raw.kind, raw.listed_before, raw.walked) == (kind, 100, 250)
+    assert "pageToken=p3" in raw.request
+    assert one.normalise(raw).next_page_token == "p4"
 
 
 async def test_a_handle_is_looked_up() -> None:

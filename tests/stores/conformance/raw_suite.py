@@ -33,7 +33,7 @@ class RawConformance:
 
     @pytest.mark.parametrize("body", [b"", b"{}", b"\0\xff" * 9, b"long " * 50_000])
     async def test_a_page_comes_back_as_it_was(self, env: Environment, raw: RawStore, body: bytes) -> None:
-        one = page(body, listed_before=50)
+        one = page(body, listed_before=50, walked=100)
         assert await raw.get(await self.put(env, one)) == one
 
     async def test_pages_come_in_the_order_asked(self, env: Environment, raw: RawStore) -> None:
