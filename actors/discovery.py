@@ -55,7 +55,7 @@ def discover(
             if taken >= left:
                 break
             if platform in wanted and _is_new(txn, platform, name) and not suppression.contains(platform, _bare(name)):
-                put_job(txn, _job(platform, name, now))
+                put_job(txn, _visit(platform, name, now))
                 taken += 1
         if taken:
             _spend(txn, source, taken, now)
@@ -77,7 +77,7 @@ def take_in(
     names = [key.partition(":")[2] for key in found if not suppression.covers(key)]
     new = [name for name in names if _is_new(txn, job.platform, name)][:left]
     for name in new:
-        put_job(txn, _job(job.platform, name, now))
+        put_job(txn, _visit(job.platform, name, now))
     if new:
         _spend(txn, source, len(new), now)
     return len(new)
@@ -89,6 +89,11 @@ def left_today(txn: Txn, job: Job, budgets: DiscoveryBudgets, now: int) -> int:
     return max(budget - _spent(txn, _source(job), now), 0)
 
 
+def renewed_at(now: float) -> int:
+    """When the day's budgets come back."""
+    return (int(now) // DAY_SECONDS + 1) * DAY_SECONDS
+
+
 def _source(job: Job) -> str:
     return CHARTS if job.kind is JobKind.CHART else SEARCHES
 
@@ -96,24 +101,22 @@ def _source(job: Job) -> str:
 def look_again(job: Job, next_page_token: str, now: int, *, left: int) -> Job:
     """A chart is read to its end, and anew every day; a search a page a day to its end, and anew after weeks.
 
-    ``left``: of the day's budget; without any the rest of a chart is not worth its calls.
+    ``left``: of the day's budget. Without any the rest of a chart, which is another one tomorrow, is not worth its
+    calls; a search reads the same page again for what it could not take.
     """
+    read = msgspec.structs.replace(job, due_at=now + DAY_SECONDS, attempts=0, first=False, last_error="")
+    if job.kind is JobKind.SEARCH and not left:
+        return read
     listed = job.listed_before + PAGE_ENTRIES
-    if listed >= MOST_ENTRIES[job.kind] or (job.kind is JobKind.CHART and not left):
-        next_page_token = ""
-    if next_page_token:
-        due_at = now if job.kind is JobKind.CHART else now + DAY_SECONDS
-    else:
-        due_at = now + (DAY_SECONDS if job.kind is JobKind.CHART else SEARCH_AGAIN_SECONDS)
-    return msgspec.structs.replace(
-        job,
-        page_token=next_page_token,
-        listed_before=listed if next_page_token else 0,
-        due_at=due_at,
-        attempts=0,
-        first=False,
-        last_error="",
-    )
+    if not next_page_token or not left or listed >= MOST_ENTRIES[job.kind]:
+        read.page_token, read.listed_before = "", 0
+        if job.kind is JobKind.SEARCH:
+            read.due_at = now + SEARCH_AGAIN_SECONDS
+        return read
+    read.page_token, read.listed_before = next_page_token, listed
+    if job.kind is JobKind.CHART:
+        read.due_at = now
+    return read
 
 
 def plan_discovery(txn: Txn, regions: Sequence[str], queries: Sequence[str], now: int) -> None:
@@ -124,19 +127,7 @@ def plan_discovery(txn: Txn, regions: Sequence[str], queries: Sequence[str], now
             settle_job(txn, planned[entity], None)
         for entity in wanted:
             if entity not in planned:
-                put_job(txn, _look(kind, entity, now))
-
-
-def _look(kind: JobKind, entity: str, now: int) -> Job:
-    return Job(
-        platform=Platform.YOUTUBE,
-        kind=kind,
-        entity=entity,
-        account_key=None,
-        priority=Priority.DISCOVERY,
-        due_at=now,
-        first=False,
-    )
+                put_job(txn, _job(Platform.YOUTUBE, kind, entity, now, first=False))
 
 
 def _in_bio(account: CreatorAccount | None) -> list[tuple[Platform, str]]:
@@ -178,16 +169,23 @@ def _entity(platform: Platform, name: str) -> str:
     return "@" + name.removeprefix("c/").removeprefix("@")
 
 
-def _job(platform: Platform, name: str, now: int) -> Job:
-    by_id = platform is Platform.YOUTUBE and is_channel_id(name)
-    key: AccountKey | None = account_key(platform, name) if by_id else None
+def _visit(platform: Platform, name: str, now: int) -> Job:
+    if platform is Platform.YOUTUBE and is_channel_id(name):
+        return _job(platform, JobKind.PROFILE, name, now, key=account_key(platform, name))
+    return _job(platform, JobKind.LOOKUP, _entity(platform, name), now)
+
+
+def _job(
+    platform: Platform, kind: JobKind, entity: str, now: int, *, key: AccountKey | None = None, first: bool = True
+) -> Job:
     return Job(
         platform=platform,
-        kind=JobKind.PROFILE if by_id else JobKind.LOOKUP,
-        entity=name if by_id else _entity(platform, name),
+        kind=kind,
+        entity=entity,
         account_key=key,
         priority=Priority.DISCOVERY,
         due_at=now,
+        first=first,
     )
 
 

@@ -11,7 +11,7 @@ import trio
 
 from actors import Inbox, Meter, Outbox
 from actors.cadence import MISSES_UNTIL_GONE, not_found_due
-from actors.discovery import DiscoveryBudgets, left_today, look_again, take_in
+from actors.discovery import DiscoveryBudgets, left_today, look_again, renewed_at, take_in
 from actors.lane import Lane
 from actors.platforms.adapter import Fetched, PlatformAdapter
 from proto.errors import AuthFailed, Malformed, PokedexError, Rejected, Throttled, Unavailable
@@ -107,11 +107,22 @@ class Fetcher:
 
     async def _ask(self, jobs: Sequence[Job], bucket: str) -> list[AnyWork]:
         """Raises one of `FAILURES`, and then has settled nothing."""
-        fetched = await self._perform(jobs, bucket)
         if jobs[0].kind in (JobKind.CHART, JobKind.SEARCH):
-            await self._take_in(jobs[0], fetched)
+            await self._discover(jobs[0], bucket)
             return []
-        return await self._store(jobs, fetched)
+        return await self._store(jobs, await self._perform(jobs, bucket))
+
+    async def _discover(self, job: Job, bucket: str) -> None:
+        """Once the day's budget is spent, charts or searches that are due wait for the next as they are: then the one that
+        was read longest ago goes first."""
+        now = int(self._now())
+        left = await self._env.read(lambda txn: left_today(txn, job, self._discovery, now))
+        if left:
+            left = await self._take_in(job, await self._perform([job], bucket))
+        else:
+            await self._schedule.release([job])
+        if not left:
+            self._lane.rest(job.kind, renewed_at(now))
 
     async def _ask_alone(self, jobs: Sequence[Job]) -> list[AnyWork]:
         """A hard refusal of a pack says nothing of its members: each is asked alone, and only the guilty one falls.
@@ -222,19 +233,24 @@ class Fetcher:
 
         return await self._env.write(change)
 
-    async def _take_in(self, job: Job, fetched: Fetched) -> None:
-        """What a chart or search names: ids of accounts, of which the new ones are scheduled."""
+    async def _take_in(self, job: Job, fetched: Fetched) -> int:
+        """What a chart or search names: ids of accounts, of which the new ones are scheduled.
+
+        Returns how much is left of the day's budget.
+        """
         now = int(self._now())
 
-        def change(txn: Txn) -> int:
+        def change(txn: Txn) -> tuple[int, int]:
             budgets = self._discovery
             taken = take_in(txn, job, fetched.found, budgets=budgets, suppression=self._suppression, now=now)
-            settle_job(txn, job, look_again(job, fetched.next_page_token, now, left=left_today(txn, job, budgets, now)))
-            return taken
+            left = left_today(txn, job, budgets, now)
+            settle_job(txn, job, look_again(job, fetched.next_page_token, now, left=left))
+            return taken, left
 
-        taken = await self._env.write(change)
+        taken, left = await self._env.write(change)
         detail = f"{taken} new accounts of {len(fetched.found)} found"
         await self._event("discovered", "info", f"{job.kind.value} {job.entity}", detail)
+        return left
 
     async def _throttled(self, jobs: Sequence[Job], error: Throttled) -> None:
         """A bucket that the platform closed may be one of several: the jobs go on as soon as any of them pays."""

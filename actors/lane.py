@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from actors.circuit import Circuit
 from actors.token_bucket import TokenBucket
+from proto.records import JobKind
 
 
 class Lane:
@@ -19,6 +20,7 @@ class Lane:
         """Buckets whose end was told, and shares of them: several calls may be under way when a key or token ends."""
         self.bulk_paused = False
         """Whether backfill and new accounts wait because known ones are looked at too late."""
+        self._resting: dict[JobKind, float] = {}
         self._held: dict[str, float] = {}
         self._bulk_held: dict[str, float] = {}
 
@@ -36,6 +38,13 @@ class Lane:
         if not buckets:
             return False
         return self.circuit.resting(now) or all(self._held.get(bucket, 0.0) > now for bucket in buckets)
+
+    def rest(self, kind: JobKind, until: float) -> None:
+        """Nothing of this kind is worth a lease before then; what is due stays so, and comes first."""
+        self._resting[kind] = until
+
+    def rests(self, kind: JobKind, now: float) -> bool:
+        return self._resting.get(kind, 0.0) > now
 
     def penalise(self, now: float, seconds: float) -> None:
         """The platform said "slow down": nothing goes out for a while."""

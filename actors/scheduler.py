@@ -67,7 +67,12 @@ class Scheduler:
         if self._lane.closed_because:
             return 0
         now = self._now()
-        rules = [rule for rule in self._rules if not self._lane.held(self._buckets_of(rule.kind), now)]
+        lane = self._lane
+        rules = [
+            rule
+            for rule in self._rules
+            if not lane.held(self._buckets_of(rule.kind), now) and not lane.rests(rule.kind, now)
+        ]
         with self._meter.working():
             packs = await self._schedule.lease(
                 self._platform, rules, now, packs=self._packs, flush=flush, no_bulk_of=await self._without_bulk(now)

@@ -140,7 +140,12 @@ def discovery_budgets(config: Config) -> DiscoveryBudgets:
 def pack_rules(adapter: PlatformAdapter) -> list[PackRule]:
     """What shares a call, and how long a part-filled one waits for company."""
     return [
-        PackRule(kind=kind, size=adapter.call_size(kind), wait_seconds=PACK_WAIT_SECONDS.get(kind, 300.0))
+        PackRule(
+            kind=kind,
+            size=adapter.call_size(kind),
+            wait_seconds=PACK_WAIT_SECONDS.get(kind, 300.0),
+            alone=kind in (JobKind.CHART, JobKind.SEARCH),
+        )
         for kind in LANE_ORDER
     ]
 

@@ -26,6 +26,8 @@ class PackRule(msgspec.Struct, frozen=True, kw_only=True):
     kind: JobKind
     size: int
     wait_seconds: float = 300.0
+    alone: bool = False
+    """Whether the next pack is only taken once the one before is answered, since that decides whether it is wanted."""
 
 
 TABLES = ("schedule", "schedule_due", "schedule_by_account", "leases")
@@ -255,10 +257,16 @@ def _due(txn: Txn, platform: Platform, rule: PackRule, now: int) -> list[Job]:
 
 def _ready(txn: Txn, platform: Platform, rule: PackRule, now: float, *, flush: bool, bulk: bool) -> list[Job]:
     """The next pack, if it is full or may go as it is. Bulk rides along with what goes anyway."""
+    if rule.alone and _leased(txn, platform, rule.kind, now):
+        return []
     pack = _due(txn, platform, rule, int(now))
     if not bulk and all(job.bulk for job in pack):
         return []
     return pack if len(pack) == rule.size or (flush and _ripe(pack, rule, now)) else []
+
+
+def _leased(txn: Txn, platform: Platform, kind: JobKind, now: float) -> bool:
+    return any(unpack_id(end) > now for _, end in txn.scan("leases", _state_key(platform, kind, "")))
 
 
 def _ripe(pack: Sequence[Job], rule: PackRule, now: float) -> bool:

@@ -159,8 +159,12 @@ def test_when_a_chart_and_a_search_are_read_again() -> None:
     spent = look_again(CHART, "p2", NOW, left=0)
     assert (spent.page_token, spent.due_at) == ("", NOW + DAY_SECONDS)
     assert look_again(CHART, "", NOW, left=1).due_at == NOW + DAY_SECONDS
-    further = look_again(search, "p3", NOW, left=0)
-    assert (further.page_token, further.due_at) == ("p3", NOW + DAY_SECONDS)
+    further = look_again(search, "p3", NOW, left=1)
+    assert (further.page_token, further.listed_before, further.due_at) == ("p3", 50, NOW + DAY_SECONDS)
+    for page_token, listed_before in (("", 0), ("p2", 50)):
+        short = msgspec.structs.replace(search, page_token=page_token, listed_before=listed_before)
+        same = look_again(short, "p3", NOW, left=0)
+        assert (same.page_token, same.listed_before, same.due_at) == (page_token, listed_before, NOW + DAY_SECONDS)
     deep = msgspec.structs.replace(CHART, listed_before=150)
     assert (look_again(deep, "p5", NOW, left=9).page_token, look_again(deep, "p5", NOW, left=9).listed_before) == (
         "",

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx2
+import msgspec
 import pytest
 import trio
 
 from actors import Meter, Outbox
-from actors.discovery import DiscoveryBudgets
+from actors.discovery import DAY_SECONDS, DiscoveryBudgets
 from actors.fetcher import MAX_TRIES, Fetcher
 from actors.lane import Lane
 from actors.platforms.adapter import Fetched
@@ -24,7 +25,7 @@ from stores.content import recent_items
 from stores.env import Environment
 from stores.journal import Journal
 from stores.ledger import Budget, Ledger
-from stores.schedule import Schedule
+from stores.schedule import PackRule, Schedule
 from stores.suppression import Suppression
 from stores.work import Work, decode_message
 
@@ -33,18 +34,18 @@ CHANNEL = "UC" + "a" * 22
 ANNA = account_key(Platform.YOUTUBE, CHANNEL)
 
 
-class Answering(YouTubeAdapter):
-    """Calls end in these, be they errors or replies, one after the other; the last one stays."""
+Perform = Callable[[Job], Fetched]
 
-    answers: list[Exception | Fetched]
+
+class Scripted(YouTubeAdapter):
+    """Calls are answered by a function of the first job of their pack."""
+
+    answer: Perform
 
     async def perform(self, jobs: Sequence[Job], bucket: str) -> Fetched:
-        assert jobs
         assert bucket
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        await trio.lowlevel.checkpoint()
+        return self.answer(jobs[0])
 
 
 def job(
@@ -64,37 +65,59 @@ def job(
     )
 
 
-async def fetched(env: Environment, folder: Path, jobs: Sequence[Job], *answers: Exception | Fetched) -> list[Event]:
-    """What is told when the calls for this pack end so, one after the other."""
+async def performed(
+    env: Environment,
+    folder: Path,
+    packs: Sequence[Sequence[Job]],
+    answer: Perform,
+    *,
+    now: int = NOW,
+    lane: Lane,
+    searches: int = 9,
+) -> list[Event]:
+    """What is told while two fetchers make these calls; the daily budgets of new accounts are ``searches`` each."""
     told, nobody = list[Event](), Suppression.open(folder / "suppression")
-    await Schedule(env).put(jobs)
-    permits, inbox = trio.open_memory_channel[FetchPermitted](1)
-    pages, _pages = trio.open_memory_channel[RawStored](1)
-    silent, _silent = trio.open_memory_channel[AccountUpserted](1)
-    async with httpx2.AsyncClient() as client, permits:
-        adapter = Answering(client, base_url="", feeds_url="", keys=(), now=lambda: float(NOW), timeout_seconds=1)
-        adapter.answers = list(answers)
-        await permits.send(FetchPermitted(platform=Platform.YOUTUBE, jobs=tuple(jobs), bucket="general"))
+    permits, inbox = trio.open_memory_channel[FetchPermitted](len(packs))
+    pages, _pages = trio.open_memory_channel[RawStored](len(packs))
+    silent, _silent = trio.open_memory_channel[AccountUpserted](len(packs))
+    async with httpx2.AsyncClient() as client, trio.open_nursery() as nursery:
+        adapter = Scripted(client, base_url="", feeds_url="", keys=(), now=lambda: float(now), timeout_seconds=1)
+        adapter.answer = answer
+        for pack in packs:
+            await permits.send(FetchPermitted(platform=Platform.YOUTUBE, jobs=tuple(pack), bucket="general"))
         await permits.aclose()
-        await Fetcher(
-            inbox,
-            Outbox(pages, Meter()),
-            Outbox(silent, Meter()),
-            adapter=adapter,
-            discovery=DiscoveryBudgets(),
-            suppression=nobody,
-            env=env,
-            schedule=Schedule(env),
-            ledger=Ledger(env, [Budget(platform=Platform.YOUTUBE, bucket="general", units=100)]),
-            journal=Journal(env, told.append),
-            lane=Lane({"api": TokenBucket(1, 1)}),
-            now=lambda: float(NOW),
-            jitter=random.Random(1),
-            stop=trio.Event(),
-            meter=Meter(),
-        ).run()
+        for number in range(2):
+            fetcher = Fetcher(
+                inbox.clone(),
+                Outbox(pages, Meter()),
+                Outbox(silent, Meter()),
+                adapter=adapter,
+                discovery=DiscoveryBudgets(charts=searches, searches=searches),
+                suppression=nobody,
+                env=env,
+                schedule=Schedule(env),
+                ledger=Ledger(env, [Budget(platform=Platform.YOUTUBE, bucket="general", units=100)]),
+                journal=Journal(env, told.append),
+                lane=lane,
+                now=lambda: float(now),
+                jitter=random.Random(number),
+                stop=trio.Event(),
+                meter=Meter(),
+            )
+            nursery.start_soon(fetcher.run)
     nobody.close()
     return told
+
+
+async def fetched(env: Environment, folder: Path, jobs: Sequence[Job], *errors: Exception) -> list[Event]:
+    """What is told when the calls for this pack fail so, one after the other; the last one stays."""
+    left = list(errors)
+
+    def answer(_job: Job) -> Fetched:
+        raise left.pop(0) if len(left) > 1 else left[0]
+
+    await Schedule(env).put(jobs)
+    return await performed(env, folder, [jobs], answer, lane=Lane({"api": TokenBucket(1, 1)}))
 
 
 @pytest.mark.parametrize("error", [ValueError("year 60000"), OverflowError("int too large"), Malformed("no list")])
@@ -133,9 +156,11 @@ async def test_an_item_that_the_platform_has_no_more_goes_with_its_counts_over_t
     ]
     profile = CreatorAccount(platform=Platform.YOUTUBE, platform_user_id=CHANNEL, fetched_at=NOW)
     said = Normalised(account_key=ANNA, account=profile, items=items)
-    await env.write(lambda txn: put_normalised(txn, said, NOW))
     revisit = job(JobKind.REVISIT, "v1")
-    await fetched(env, tmp_path, [revisit], Fetched(pages=[], missing=[revisit]))
+    await env.write(lambda txn: put_normalised(txn, said, NOW))
+    await Schedule(env).put([revisit])
+    lane = Lane({"api": TokenBucket(1, 1)})
+    await performed(env, tmp_path, [[revisit]], lambda _job: Fetched(pages=[], missing=[revisit]), lane=lane)
     assert await env.read(lambda txn: [one.content_id for one in recent_items(txn, ANNA, 9)]) == ["v12"]
     assert await env.read(lambda txn: [one.entity for one in snapshots_of(txn, ANNA)]) == [ANNA, "v12"]
 
@@ -200,3 +225,47 @@ async def test_what_comes_back_after_it_was_given_up_begins_anew(
     back = await Schedule(env).get(Platform.YOUTUBE, kind, "US")
     assert back is not None
     assert (back.page_token, back.listed_before, back.due_at > NOW) == ("", 0, True)
+
+
+QUERIES = ("art", "baking", "chess")
+SEARCHES = PackRule(kind=JobKind.SEARCH, size=1, alone=True)
+
+
+async def searched(env: Environment, folder: Path, now: int) -> list[tuple[str, str]]:
+    """Searches made on a day that allows for two new accounts, while each finds the same three on any page."""
+    made, lane, schedule = list[tuple[str, str]](), Lane({}), Schedule(env)
+
+    def answer(asked: Job) -> Fetched:
+        made.append((asked.entity, asked.page_token))
+        names = [account_key(Platform.YOUTUBE, f"UC{asked.entity:_<21}{number}") for number in range(3)]
+        return Fetched(pages=[], missing=[], found=names, next_page_token="p3")
+
+    while packs := await schedule.lease(Platform.YOUTUBE, [SEARCHES], now, packs=9, flush=True):
+        await performed(env, folder, packs, answer, now=now, lane=lane, searches=2)
+        if lane.rests(JobKind.SEARCH, now):
+            assert not lane.rests(JobKind.SEARCH, now + DAY_SECONDS)
+            break
+    return made
+
+
+async def test_searches_take_turns_and_read_a_page_until_all_of_it_is_taken(env: Environment, tmp_path: Path) -> None:
+    """The one that was read longest ago goes first, and none is made once the day's budget is spent."""
+    asked = [
+        msgspec.structs.replace(job(JobKind.SEARCH, query, page_token="p2"), account_key=None) for query in QUERIES
+    ]
+    await Schedule(env).put(asked)
+    days = [await searched(env, tmp_path, NOW + day * DAY_SECONDS) for day in range(5)]
+    assert days[:3] == [[("art", "p2")], [("baking", "p2")], [("chess", "p2")]]
+    assert days[3] == [("art", "p2"), ("baking", "p2")]  # what is left of both are two
+    assert days[4] == [("chess", "p2"), ("art", "p3"), ("baking", "p2")]
+
+
+async def test_no_search_is_made_on_a_day_whose_budget_is_spent(env: Environment, tmp_path: Path) -> None:
+    """Not even by a process that has just begun; what is due stays as it is."""
+    asked = msgspec.structs.replace(job(JobKind.SEARCH, "art", page_token="p2"), account_key=None)
+    await Schedule(env).put([asked])
+    lane = Lane({})
+    told = await performed(env, tmp_path, [[asked]], lambda _: pytest.fail("a call"), lane=lane, searches=0)
+    assert told == []
+    assert lane.rests(JobKind.SEARCH, NOW)
+    assert await Schedule(env).get(Platform.YOUTUBE, JobKind.SEARCH, "art") == asked

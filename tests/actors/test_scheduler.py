@@ -91,6 +91,14 @@ async def test_new_accounts_without_a_share_left_hold_nothing_up(env: Environmen
     assert not lane.bulk_paused
 
 
+async def test_a_kind_that_rests_stays_due(env: Environment) -> None:
+    lane = Lane({})
+    lane.rest(JobKind.LOOKUP, NOW + 1)
+    assert await sent(env, NEW_ONES, LOOKUPS_FIRST, lane) == []
+    lane.rest(JobKind.LOOKUP, NOW)
+    assert await sent(env, NEW_ONES, LOOKUPS_FIRST, lane) == NEW_ONES
+
+
 async def test_a_backlog_of_feeds_does_not_keep_an_order_waiting(env: Environment) -> None:
     """An ordered look goes out soon, although its pack is part-filled and there is no quiet moment."""
     feeds = [job(JobKind.FEED, number, Priority.LONG_TAIL) for number in range(FLUSH_ROUNDS * PACKS * 3)]

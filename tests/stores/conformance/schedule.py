@@ -68,6 +68,17 @@ class ScheduleConformance:
         (pack,) = await self._lease(schedule, now=NOW + 300)
         assert [one.entity for one in pack] == ["news", "visit"]
 
+    async def test_of_what_goes_alone_the_next_waits_for_the_answer(self, schedule: Schedule) -> None:
+        lonely = PackRule(kind=JobKind.SEARCH, size=1, alone=True)
+        await schedule.put([job(name, kind=JobKind.SEARCH) for name in ("a", "b")])
+        ((first,),) = await self._lease(schedule, rules=(lonely,))
+        assert await self._lease(schedule, rules=(lonely,)) == []
+        await schedule.settle(first, None)
+        ((second,),) = await self._lease(schedule, rules=(lonely,))
+        assert (first.entity, second.entity) == ("a", "b")
+        ((again,),) = await self._lease(schedule, now=NOW + 601, rules=(lonely,))  # its lease has ended
+        assert again.entity == "b"
+
     async def test_settling_without_a_successor_removes_the_job(self, schedule: Schedule) -> None:
         await schedule.put([job("a", kind=JobKind.UPLOADS)])
         assert await schedule.pending() == 1
