@@ -7,11 +7,15 @@ from collections.abc import Callable, Sequence
 import trio
 
 from actors import Meter, Outbox
+from actors.cadence import PRIORITY, SLACK_SECONDS
 from actors.lane import Lane
 from proto.ids import Platform
 from proto.messages import RefreshDue
-from proto.records import JobKind
+from proto.records import Job, JobKind, Priority
 from stores.schedule import PackRule, Schedule
+
+VISITS = (JobKind.PROFILE, JobKind.FEED)
+"""Kinds by which known accounts are kept fresh."""
 
 POLL_SECONDS = 0.2
 QUIET_ROUNDS = 2
@@ -20,11 +24,17 @@ QUIET_ROUNDS = 2
 FLUSH_ROUNDS = 20
 """So many rounds are the longest that a pack which may go as it is waits for a quiet moment."""
 
-LATE_SECONDS = 1_800.0
-"""A visit to an active account falls due so long before its window ends (actors/cadence.py)."""
+LATE_SECONDS = {PRIORITY[activity]: slack for activity, slack in SLACK_SECONDS.items()}
+"""A visit falls due so long before its window ends (actors/cadence.py)."""
 
 LOOK_SECONDS = 60.0
 """How often it is looked whether visits are late; while they are, all the time."""
+
+TRICKLE_SECONDS = 3_600.0
+"""How often a pack of each kind of bulk goes out although visits are late: more accounts than the budget keeps fresh are
+late for ever. Seven kinds come to 168 calls a day, of YouTube's 10,000 and of 4,800 a token of Instagram."""
+
+BULK = [priority for priority in Priority if priority >= Priority.BACKFILL]
 
 
 class Scheduler:
@@ -50,6 +60,7 @@ class Scheduler:
         self._schedule, self._lane, self._now, self._stop, self._meter = schedule, lane, now, stop, meter
 
         self._looked_at: float | None = None
+        self._trickled_at = now()
 
     async def run(self) -> None:
         quiet, rounds = 0, 0
@@ -74,25 +85,42 @@ class Scheduler:
             if not lane.held(self._buckets_of(rule.kind), now) and not lane.rests(rule.kind, now)
         ]
         with self._meter.working():
+            await self._look(now)
+            no_bulk_of = [rule.kind for rule in rules if self._paused(rule.kind) or self._spent(rule.kind, now)]
             packs = await self._schedule.lease(
-                self._platform, rules, now, packs=self._packs, flush=flush, no_bulk_of=await self._without_bulk(now)
+                self._platform, rules, now, packs=self._packs, flush=flush, no_bulk_of=no_bulk_of
             )
+            packs += await self._trickle(rules, now)
         for jobs in packs:
             await self._outbox.send(RefreshDue(platform=self._platform, jobs=jobs))
             self._meter.handled += len(jobs)
         return len(packs)
 
-    async def _without_bulk(self, now: float) -> list[JobKind]:
-        """Kinds of which bulk has to wait: its share is spent, or known accounts are looked at too late.
-
-        What costs nothing competes with nobody, and its lateness says nothing.
-        """
+    async def _look(self, now: float) -> None:
+        """Bulk is paused while known accounts are looked at too late; the lateness of what costs nothing says nothing."""
         if self._looked_at is None or self._looked_at + LOOK_SECONDS <= now or self._lane.bulk_paused:
-            visits = [kind for kind in (JobKind.PROFILE, JobKind.FEED) if self._buckets_of(kind)]
-            self._lane.bulk_paused = await self._schedule.late(self._platform, visits, now - LATE_SECONDS)
+            visits = [kind for kind in VISITS if self._buckets_of(kind)]
+            before = {priority: now - seconds for priority, seconds in LATE_SECONDS.items()}
+            self._lane.bulk_paused = await self._schedule.late(self._platform, visits, before)
             self._looked_at = now
-        return [
-            rule.kind
-            for rule in self._rules
-            if self._lane.bulk_paused or self._lane.bulk_held(self._buckets_of(rule.kind), now)
-        ]
+
+    def _paused(self, kind: JobKind) -> bool:
+        """Of a kind that visits do not pay for bulk takes nothing from them."""
+        paying = {bucket for visit in VISITS for bucket in self._buckets_of(visit)}
+        return self._lane.bulk_paused and not paying.isdisjoint(self._buckets_of(kind))
+
+    def _spent(self, kind: JobKind, now: float) -> bool:
+        return self._lane.bulk_held(self._buckets_of(kind), now)
+
+    async def _trickle(self, rules: Sequence[PackRule], now: float) -> list[tuple[Job, ...]]:
+        """See `TRICKLE_SECONDS`."""
+        if not self._lane.bulk_paused:
+            self._trickled_at = now
+        if now - self._trickled_at < TRICKLE_SECONDS:
+            return []
+        self._trickled_at = now
+        packs: list[tuple[Job, ...]] = []
+        for rule in rules:
+            if self._paused(rule.kind) and not self._spent(rule.kind, now):
+                packs += await self._schedule.lease(self._platform, [rule], now, packs=1, flush=True, priorities=BULK)
+        return packs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 
 import msgspec
@@ -53,16 +53,18 @@ class Schedule:
         packs: int,
         flush: bool,
         no_bulk_of: Collection[JobKind] = (),
+        priorities: Collection[Priority] = tuple(Priority),
     ) -> list[tuple[Job, ...]]:
-        """Takes up to ``packs`` packs of due jobs, highest priority first; of ``no_bulk_of`` only such as hold a job that
-        is not bulk.
+        """Takes up to ``packs`` packs of due jobs of these priorities, highest first; of ``no_bulk_of`` only such as hold
+        a job that is not bulk.
 
         A pack smaller than its rule's size is only taken with ``flush``, and then only when it holds a first read or
         an order, or has waited ``wait_seconds``.
         """
 
         def ready(txn: Txn, rule: PackRule) -> list[Job]:
-            return _ready(txn, platform, rule, now, flush=flush, bulk=rule.kind not in no_bulk_of)
+            due = _due(txn, platform, rule, int(now), priorities)
+            return _ready(txn, platform, rule, now, due, flush=flush, bulk=rule.kind not in no_bulk_of)
 
         def change(txn: Txn) -> list[tuple[Job, ...]]:
             taken: list[tuple[Job, ...]] = []
@@ -77,14 +79,14 @@ class Schedule:
             return []  # most looks find nothing, and a write would hold up others
         return await self._env.write(change)
 
-    async def late(self, platform: Platform, kinds: Collection[JobKind], before: float) -> bool:
-        """Whether a visit of one of these kinds to a known account has been due since before then."""
+    async def late(self, platform: Platform, kinds: Collection[JobKind], before: Mapping[Priority, float]) -> bool:
+        """Whether a visit of one of these kinds, and of a priority that is named, has been due since before then."""
 
         def look(txn: Txn) -> bool:
             return any(
-                unpack_id(head[0][3:11]) < before
+                unpack_id(head[0][3:11]) < moment
                 for kind in kinds
-                for priority in (Priority.ACTIVE, Priority.SEMI_ACTIVE, Priority.LONG_TAIL)
+                for priority, moment in before.items()
                 if (head := next(txn.scan("schedule_due", _queue(platform, kind, priority)), None))
             )
 
@@ -241,10 +243,10 @@ def content_pending(txn: Txn, account: AccountKey) -> bool:
     )
 
 
-def _due(txn: Txn, platform: Platform, rule: PackRule, now: int) -> list[Job]:
+def _due(txn: Txn, platform: Platform, rule: PackRule, now: int, priorities: Collection[Priority]) -> list[Job]:
     """The first ``rule.size`` due jobs, over the priorities in order."""
     found: list[Job] = []
-    for priority in Priority:
+    for priority in sorted(priorities):
         queue = _queue(platform, rule.kind, priority)
         for key, _ in txn.scan("schedule_due", queue):
             if len(found) == rule.size or unpack_id(key[3:11]) > now:
@@ -255,11 +257,12 @@ def _due(txn: Txn, platform: Platform, rule: PackRule, now: int) -> list[Job]:
     return found
 
 
-def _ready(txn: Txn, platform: Platform, rule: PackRule, now: float, *, flush: bool, bulk: bool) -> list[Job]:
-    """The next pack, if it is full or may go as it is. Bulk rides along with what goes anyway."""
+def _ready(
+    txn: Txn, platform: Platform, rule: PackRule, now: float, pack: list[Job], *, flush: bool, bulk: bool
+) -> list[Job]:
+    """The pack, if it is full or may go as it is. Bulk rides along with what goes anyway."""
     if rule.alone and _leased(txn, platform, rule.kind, now):
         return []
-    pack = _due(txn, platform, rule, int(now))
     if not bulk and all(job.bulk for job in pack):
         return []
     return pack if len(pack) == rule.size or (flush and _ripe(pack, rule, now)) else []

@@ -130,7 +130,20 @@ class ScheduleConformance:
         assert [one.entity for one in pack] == ["known", "new0", "new1"]
         assert len(await schedule.lease(Platform.YOUTUBE, [small], NOW, packs=9, flush=True)) == 1
 
-    async def test_late_are_visits_to_known_accounts_only(self, schedule: Schedule) -> None:
+    async def test_bulk_may_be_taken_by_itself(self, schedule: Schedule) -> None:
+        pair = PackRule(kind=JobKind.PROFILE, size=2)
+        await schedule.put([job(name, priority=Priority.ACTIVE) for name in "abc"] + [job("new")])
+        (pack,) = await schedule.lease(
+            Platform.YOUTUBE, [pair], NOW, packs=9, flush=True, priorities=[Priority.BACKFILL, Priority.DISCOVERY]
+        )
+        assert [one.entity for one in pack] == ["new"]
+
+    async def test_late_is_what_was_due_before_the_time_of_its_priority(self, schedule: Schedule) -> None:
+        async def late(**before: float) -> bool:
+            return await schedule.late(
+                Platform.YOUTUBE, VISITS, {Priority[name]: moment for name, moment in before.items()}
+            )
+
         await schedule.put(
             [
                 job("new", priority=Priority.DISCOVERY),
@@ -138,8 +151,8 @@ class ScheduleConformance:
                 job("listing", kind=JobKind.UPLOADS, priority=Priority.ACTIVE),
             ]
         )
-        assert not await schedule.late(Platform.YOUTUBE, VISITS, NOW + 1)
+        assert not await late(ACTIVE=NOW + 1, LONG_TAIL=NOW + 1)
         await schedule.put([job("known", priority=Priority.LONG_TAIL, first=False)])
-        assert not await schedule.late(Platform.YOUTUBE, VISITS, NOW)
-        assert await schedule.late(Platform.YOUTUBE, VISITS, NOW + 1)
-        assert not await schedule.late(Platform.INSTAGRAM, VISITS, NOW + 1)
+        assert not await late(ACTIVE=NOW + 1, LONG_TAIL=NOW)
+        assert await late(ACTIVE=NOW, LONG_TAIL=NOW + 1)
+        assert not await schedule.late(Platform.INSTAGRAM, VISITS, {Priority.LONG_TAIL: NOW + 1})
