@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 
 from actors.cadence import TOUCH_SECONDS
 from daemon.evaluation.ingestion import KEYS, LIMITS
-from proto.ids import Platform
+from proto.ids import AccountKey, Platform
 from proto.records import AccountStatus, Activity, CreatorAccount, Job, JobKind, Priority
 from stores.subscriptions import State, Subscriptions
 from tests.flow.played import DAY_SECONDS, HOUR_SECONDS, POLICY, Played, channel_key, profile_key, small_world
@@ -28,6 +30,16 @@ def inside(account: CreatorAccount, now: float) -> bool:
     """Touched within the longest of the windows, or known to be gone."""
     age = now - max(account.touched_at or 0, account.fetched_at)
     return account.misses > 0 or age <= TOUCH_SECONDS[Activity.LONG_TAIL]
+
+
+async def ask(
+    play: Played, kind: JobKind, entities: Sequence[str], priority: Priority, key: AccountKey | None = None
+) -> None:
+    """Jobs on YouTube that are due now."""
+    one = Job(
+        platform=Platform.YOUTUBE, kind=kind, entity="", account_key=key, priority=priority, due_at=int(play.now())
+    )
+    await play.flow.schedule.put([msgspec.structs.replace(one, entity=entity) for entity in entities])
 
 
 async def test_one_of_two_tokens_is_revoked(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
@@ -162,19 +174,8 @@ async def test_an_unknown_id_costs_the_others_of_its_pack_nothing(
         channel = next(iter(play.world.channels))
         key = channel_key(channel)
         known = [item.content_id for item in (await play.items(key))[:3]]
-        jobs = [
-            Job(
-                platform=Platform.YOUTUBE,
-                kind=JobKind.CONTENT,
-                entity=entity,
-                account_key=key,
-                priority=Priority.ACTIVE,
-                due_at=int(play.now()),
-            )
-            for entity in (*known, "nosuchvideo")
-        ]
         met = {entity: play.met[entity] for entity in known}
-        await play.flow.schedule.put(jobs)
+        await ask(play, JobKind.CONTENT, (*known, "nosuchvideo"), Priority.ACTIVE, key)
         await trio.sleep(HOUR_SECONDS)
         assert all(play.met[entity] > met[entity] for entity in known)
         assert play.met["nosuchvideo"] == 0
@@ -232,19 +233,7 @@ async def test_new_accounts_take_their_share_and_known_ones_stay_fresh(
     monkeypatch.setattr("tests.flow.played.LIMITS", LIMITS | {"general": 500})
     wanted = [f"@nobody.of.this.world.{number}" for number in range(250)]
     async with played(tmp_path, autojump_clock, accounts=30).playing() as play:
-        now = int(play.now())
-        jobs = [
-            Job(
-                platform=Platform.YOUTUBE,
-                kind=JobKind.LOOKUP,
-                entity=handle,
-                account_key=None,
-                priority=Priority.DISCOVERY,
-                due_at=now,
-            )
-            for handle in wanted
-        ]
-        await play.flow.schedule.put(jobs)
+        await ask(play, JobKind.LOOKUP, wanted, Priority.DISCOVERY)
         left = list[int]()
         for _ in range(3):
             await trio.sleep(DAY_SECONDS)

@@ -209,22 +209,15 @@ async def test_young_content_leaves_counts_of_each_day(env: Environment) -> None
     key, day = account_key(Platform.YOUTUBE, "UCseries"), 86_400
     noon = 20_000 * day + day // 2
 
-    def item(content_id: str, published_at: int, read_at: int, views: int) -> Normalised:
-        one = ContentItem(
-            content_id=content_id,
-            account_key=key,
-            published_at=published_at,
-            fetched_at=read_at,
-            views=views,
-            detailed=True,
-        )
-        return Normalised(account_key=key, items=[one])
+    def page_of(content_id: str, published_at: int, read_at: int, views: int) -> Normalised:
+        known = {"account_key": key, "published_at": published_at, "fetched_at": read_at, "views": views}
+        return Normalised(account_key=key, items=[item(content_id, **known, detailed=True)])
 
     pages = [
-        (item("young", noon - day, noon, 10), noon),
-        (item("young", noon - day, noon + 60, 12), noon + 60),
+        (page_of("young", noon - day, noon, 10), noon),
+        (page_of("young", noon - day, noon + 60, 12), noon + 60),
         (Normalised(account_key=key, counts=[ContentCounts(content_id="young", views=30, likes=3)]), noon + 2 * day),
-        (item("old", noon - 40 * day, noon, 99), noon),
+        (page_of("old", noon - 40 * day, noon, 99), noon),
     ]
     for order in (pages, pages[::-1]):
         for page, read_at in order:
