@@ -57,7 +57,7 @@ def aggregate(
 
 
 def with_labels_of(current: Creator, computed: Creator) -> Creator:
-    """The aggregate with the labels that stand in the store, which are the Enricher's to change."""
+    """The aggregate with what stands in the store and is for others to change: labels, and how sure its accounts are."""
     return msgspec.structs.replace(
         computed,
         primary_niche=current.primary_niche,
@@ -65,6 +65,7 @@ def with_labels_of(current: Creator, computed: Creator) -> Creator:
         content_style=current.content_style,
         llm_summary=current.llm_summary,
         enrichment=current.enrichment,
+        identity_confidence=current.identity_confidence,
     )
 
 

@@ -1,32 +1,45 @@
-"""Accounts → creators: here each account founds a creator of its own."""
+"""Accounts → creators: which of them are one person's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from actors import CurrentBatches, Inbox, Meter, Outbox
-from proto.messages import AccountEmbedded, AnyWork, CreatorResolved
-from stores.catalog import found_creator, get_account
+from actors.identity_facts import facts_of
+from actors.identity_resolution import Rules, settle, take_in
+from proto.identity import IdentityFacts
+from proto.messages import AccountEmbedded, AnyWork, CreatorResolved, CreatorRetired
+from stores.blocking import Blocking
+from stores.catalog import AccountBundle, account_bundle, get_account
 from stores.env import Environment, Txn
+from stores.identity import handles_of
 from stores.work import Work, complete, enqueue
 
 
 class IdentityResolver:
-    """Single: the only writer of which account belongs to whom."""
+    """Single: the only writer of which account belongs to whom. Facts are read off texts in a thread of their own.
+
+    ``retired`` takes creators that are merged into others to whoever indexes, past the stages that compute.
+    """
 
     def __init__(
         self,
         inbox: Inbox[AnyWork],
         outbox: Outbox[AnyWork],
+        retired: Outbox[AnyWork],
         *,
         env: Environment,
         work: Work,
+        rules: Rules,
+        threads: Blocking,
+        recent_items: int,
         now: Callable[[], float],
         batch: int,
         meter: Meter,
     ) -> None:
-        self._inbox, self._outbox = inbox, outbox
-        self._env, self._work, self._now, self._batch, self._meter = env, work, now, batch, meter
+        self._inbox, self._outbox, self._retired = inbox, outbox, retired
+        self._env, self._work, self._rules, self._threads = env, work, rules, threads
+        self._recent_items, self._now, self._batch, self._meter = recent_items, now, batch, meter
 
     async def run(self) -> None:
         async for messages in CurrentBatches(self._inbox, self._batch, self._work):
@@ -34,19 +47,46 @@ class IdentityResolver:
                 following = await self._handle([m for m in messages if isinstance(m, AccountEmbedded)])
             self._meter.handled += len(messages)
             for message in following:
-                await self._outbox.send(message)
+                await (self._retired if isinstance(message, CreatorRetired) else self._outbox).send(message)
 
     async def _handle(self, messages: list[AccountEmbedded]) -> list[AnyWork]:
+        """Facts are of a snapshot: should an account change meanwhile, a later message brings it back."""
+        facts = await self._threads.call(self._read, messages)
+
         def change(txn: Txn) -> list[AnyWork]:
             following: list[AnyWork] = []
-            for message in messages:
-                account = get_account(txn, message.account_key)
-                if not complete(txn, message) or account is None:
-                    continue
-                creator_id = account.creator_id
-                if creator_id is None:
-                    creator_id = found_creator(txn, account, int(self._now())).creator_id
-                following.append(enqueue(txn, CreatorResolved(creator_id=creator_id), self._now()))
+            for message, known in zip(messages, facts, strict=True):
+                if complete(txn, message) and known is not None and get_account(txn, message.account_key) is not None:
+                    following += self._resolve(txn, known)
             return following
 
         return await self._env.write(change)
+
+    def _read(self, messages: Sequence[AccountEmbedded]) -> list[IdentityFacts | None]:
+        with self._env.snapshot() as txn:
+            read = [
+                (
+                    account_bundle(txn, message.account_key, self._recent_items),
+                    list(handles_of(txn, message.account_key)),
+                )
+                for message in messages
+            ]
+        return [None if bundle is None else _facts(bundle, handles) for bundle, handles in read]
+
+    def _resolve(self, txn: Txn, facts: IdentityFacts) -> list[AnyWork]:
+        now = int(self._now())
+        weighed = take_in(txn, facts, self._rules)
+        rearranged = settle(txn, weighed.stirred, self._rules, now)
+        account = get_account(txn, facts.account_key)
+        assert account is not None and account.creator_id is not None, "settled without a creator"
+        said: list[AnyWork] = [
+            CreatorResolved(creator_id=creator_id) for creator_id in sorted({*rearranged.changed, account.creator_id})
+        ]
+        said += [CreatorRetired(creator_id=creator_id, row=row) for creator_id, row in rearranged.retired.items()]
+        return [enqueue(txn, message, now) for message in said]
+
+
+def _facts(bundle: AccountBundle, handles: Sequence[str]) -> IdentityFacts:
+    vector = bundle.vectors.get("bio")
+    vector_hash = vector.input_hash if vector is not None else ""
+    return facts_of(bundle.account, bundle.items, former_handles=handles, vector_hash=vector_hash)

@@ -9,7 +9,8 @@ import trio
 
 from actors import CurrentBatches, Inbox, Meter
 from actors.documents import text_document
-from proto.messages import AnyWork, CreatorEnriched
+from proto.ids import Row
+from proto.messages import AnyWork, CreatorEnriched, CreatorRetired
 from proto.records import Creator
 from stores.catalog import Catalog, CreatorBundle, log_indexed
 from stores.columns import Columns
@@ -51,14 +52,18 @@ class Indexer:
         async for messages in CurrentBatches(self._inbox, self._batch, self._work):
             with self._meter.working():
                 async with self._turn:
-                    await self._handle([m for m in messages if isinstance(m, CreatorEnriched)])
+                    await self._handle(
+                        [m for m in messages if isinstance(m, CreatorEnriched)],
+                        [m for m in messages if isinstance(m, CreatorRetired)],
+                    )
             self._meter.handled += len(messages)
 
-    async def _handle(self, messages: list[CreatorEnriched]) -> None:
+    async def _handle(self, messages: list[CreatorEnriched], retired: list[CreatorRetired]) -> None:
         bundles = await self._catalog.creator_bundles([m.creator_id for m in messages], self._recent_items)
         known = [bundle for bundle in bundles if bundle is not None]
-        checkpoint = await self._catalog.index_sequence() + len(known)
+        checkpoint = await self._catalog.index_sequence() + len(known) + len(retired)
         await self.take_in(known)
+        await self.leave_out([message.row for message in retired])
         await self._text.commit(checkpoint)
         ids = {bundle.creator.creator_id for bundle in known}
 
@@ -67,8 +72,21 @@ class Indexer:
                 complete(txn, message)
                 if message.creator_id in ids:
                     log_indexed(txn, message.creator_id)
+            for gone in retired:
+                complete(txn, gone)
+                log_indexed(txn, gone.creator_id)
 
         await self._env.write(change)
+
+    async def leave_out(self, rows: Sequence[Row]) -> None:
+        """Takes rows out of every index, without the text index's commit."""
+        if not rows:
+            return
+        await self._text.delete(rows)
+        for index in self._fields.values():
+            await index.delete(rows)
+        for row in rows:
+            self._columns.remove(row)
 
     async def take_in(self, bundles: Sequence[CreatorBundle]) -> None:
         """Puts creators into every index, without the text index's commit."""

@@ -25,6 +25,7 @@ NotNegative = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Probability = Annotated[float, Meta(gt=0, lt=1)]
 
 
 class Section(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -159,6 +160,15 @@ class IngestionConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=
     """How many that charts and searches name, likewise; 0: none are read."""
 
 
+class IdentityConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    merge_probability: Probability = 0.8
+    """From here on two accounts are taken for one person's."""
+    review_probability: Probability = 0.5
+    """From here on a person is asked."""
+    weights_file: str = ""
+    """Of `pokedexd eval identity --fit`; empty: the shipped ones."""
+
+
 class PipelineConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     channel_capacity: Positive = 64
     batch: Positive = 64
@@ -200,6 +210,7 @@ class Config(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     model: ModelConfig = ModelConfig()
     search: SearchConfig = SearchConfig()
     ingestion: IngestionConfig = IngestionConfig()
+    identity: IdentityConfig = IdentityConfig()
     pipeline: PipelineConfig = PipelineConfig()
     storage: StorageConfig = StorageConfig()
     log: LogConfig = LogConfig()
@@ -356,6 +367,12 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             config.ingestion.cadence not in ("adaptive", "buckets"),
             "ingestion.cadence",
             f"{config.ingestion.cadence!r} is neither 'adaptive' nor 'buckets'",
+        ),
+        (
+            config.identity.review_probability > config.identity.merge_probability,
+            "identity.review_probability",
+            f"{config.identity.review_probability:g} is above merge_probability "
+            f"({config.identity.merge_probability:g}): nothing would ever wait for a review",
         ),
         (
             youtube.derived_data not in ("", "granted", "denied"),

@@ -27,7 +27,7 @@ from proto.records import DEFAULT_TENANT, AuditEvent, CreatorAccount, JobKind
 from stores.blocking import Blocking
 from stores.catalog import INDEX_SEQUENCE, find_by_handle, get_account
 from stores.codec import encode, pack_id, unpack_id
-from stores.columns import UNKNOWN, Columns
+from stores.columns import Columns
 from stores.env import Environment, Txn
 from stores.erasure import (
     MENTIONED_IN,
@@ -119,7 +119,7 @@ class OpenIndexes:
 
     async def drop_row(self, row: Row) -> None:
         """Text and columns forget the creator; its slot in each graph, which stays, gets another vector first."""
-        _hide_row(self._columns, row)
+        self._columns.remove(row)
         await self._text.delete([row])
         for index in self._fields.values():
             await index.upsert([row], _any_vector(row, self._dims))
@@ -339,14 +339,6 @@ def _finish(txn: Txn, subjects: Sequence[Subject], now: int) -> None:
 def _audit(txn: Txn, detail: str, now: int) -> None:
     entry = AuditEvent(at=now, tenant_id=DEFAULT_TENANT, actor="operator", action="erasure", detail=detail)
     txn.put("audit", pack_id(txn.add(AUDIT_NUMBER)), encode(entry))
-
-
-def _hide_row(columns: Columns, row: Row) -> None:
-    if row < len(columns.present):
-        columns.present[row] = False
-        columns.followers[row] = UNKNOWN
-        columns.quality[row] = 0.0
-        columns.creator_id[row] = 0
 
 
 def _any_vector(row: Row, dims: int) -> Vector:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from daemon.readiness import KEYWORD_SEARCH, Readiness
 from proto.errors import IndexBroken
 from proto.ids import CreatorId, Row
 from proto.records import Creator, EmbeddingRecord
+from stores.belonging import row_of
 from stores.blocking import Blocking
 from stores.catalog import Catalog, CreatorBundle, get_creator
 from stores.codec import decode, unpack_id
@@ -153,7 +155,9 @@ class IndexKeeper:
         since = text.checkpoint
         while page := await self._catalog.changed_since(since, PAGE):
             since = page[-1][0]
-            await text.upsert(await self._documents_of([creator_id for _, creator_id in page]))
+            ids = [creator_id for _, creator_id in page]
+            await text.delete(await self._env.read(partial(retired_rows, ids=ids)))
+            await text.upsert(await self._documents_of(ids))
             await text.commit(since)
 
     async def _documents(self) -> AsyncIterator[list[TextDocument]]:
@@ -224,5 +228,10 @@ def stored_vectors(txn: Txn, field: str, model_id: str) -> Iterator[tuple[Rows, 
 def changed_rows(txn: Txn, checkpoint: int) -> set[Row]:
     """Rows indexed after a checkpoint: a snapshot that old does not hold their present vectors."""
     ids = (CreatorId(unpack_id(value)) for _, value in txn.scan("index_log", start=(checkpoint + 1).to_bytes(8, "big")))
-    creators = (get_creator(txn, creator_id) for creator_id in ids)
-    return {creator.row for creator in creators if creator is not None}
+    return {row for creator_id in ids if (row := row_of(txn, creator_id)) is not None}
+
+
+def retired_rows(txn: Txn, ids: Sequence[CreatorId]) -> list[Row]:
+    """Of those that were merged into others."""
+    gone = [creator_id for creator_id in ids if get_creator(txn, creator_id) is None]
+    return [row for creator_id in gone if (row := row_of(txn, creator_id)) is not None]

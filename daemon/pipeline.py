@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -17,6 +18,9 @@ from actors.embedder import Embedder
 from actors.enricher import Enricher
 from actors.fetcher import Fetcher
 from actors.identity import IdentityResolver
+from actors.identity_clusters import Thresholds
+from actors.identity_resolution import Rules
+from actors.identity_weights import BELIEFS
 from actors.indexer import Indexer
 from actors.lane import Lane
 from actors.limiter import Limiter
@@ -29,6 +33,7 @@ from actors.sweeper import Sweeper
 from daemon.config import Config
 from daemon.supervisor import Actor, RestartPolicy, StageEntry, supervise
 from models.embedding_model import EmbeddingModel
+from models.identity_weights import SHIPPED, load_weights
 from models.local_classifier import LocalClassifier
 from models.taxonomy import Taxonomy
 from proto.ids import Platform
@@ -150,6 +155,16 @@ def pack_rules(adapter: PlatformAdapter) -> list[PackRule]:
     ]
 
 
+def identity_rules(config: Config) -> Rules:
+    """Raises Malformed for a file of weights that cannot be used."""
+    identity = config.identity
+    path = Path(identity.weights_file) if identity.weights_file else SHIPPED
+    return Rules(
+        weights=load_weights(path, BELIEFS),
+        thresholds=Thresholds(merge=identity.merge_probability, review=identity.review_probability),
+    )
+
+
 class Channel(Generic[T]):
     """A bounded channel: the pipeline holds the original ends, actors get clones."""
 
@@ -180,6 +195,7 @@ class Pipeline:
         self._config, self._stores, self._adapters, self._lanes = config, stores, adapters, lanes
         self._readers = readers
         self._now, self._seed, self._make_subscriber = now, seed, make_subscriber
+        self._identity_rules = identity_rules(config)
         capacity = config.pipeline.channel_capacity
         self._due = {platform: Channel[RefreshDue](capacity) for platform in adapters}
         self._permitted = {platform: Channel[FetchPermitted](capacity) for platform in adapters}
@@ -294,9 +310,6 @@ class Pipeline:
                 **common(),
             )
 
-        def identity(meter: Meter, outbox: Outbox[AnyWork]) -> Actor:
-            return IdentityResolver(inbox(Stage.IDENTITY), outbox, meter=meter, **common())
-
         def aggregator(meter: Meter, outbox: Outbox[AnyWork]) -> Actor:
             return Aggregator(
                 inbox(Stage.AGGREGATOR),
@@ -326,12 +339,35 @@ class Pipeline:
         makers = {
             Stage.ENRICHER: (enricher, Stage.INDEXER),
             Stage.AGGREGATOR: (aggregator, Stage.ENRICHER),
-            Stage.IDENTITY: (identity, Stage.AGGREGATOR),
             Stage.EMBEDDER: (embedder, Stage.IDENTITY),
             Stage.NORMALISER: (normaliser, Stage.EMBEDDER),
         }
         for stage, (maker, to) in makers.items():
             self._spawn_to(nursery, stage.value, maker, self._work[to])
+        self._start_identity(nursery, learned)
+
+    def _start_identity(self, nursery: trio.Nursery, learned: Learned) -> None:
+        """Creators that are merged into others go straight to the Indexer."""
+        entry = self.board[Stage.IDENTITY.value]
+        resolved = self._work[Stage.AGGREGATOR].sender.clone()
+        retired = self._work[Stage.INDEXER].sender.clone()
+
+        def make() -> Actor:
+            return IdentityResolver(
+                self._work[Stage.IDENTITY].receiver,
+                Outbox(resolved, entry.meter),
+                Outbox(retired, entry.meter),
+                env=self._stores.env,
+                work=self._stores.work,
+                rules=self._identity_rules,
+                threads=learned.threads,
+                recent_items=self._config.platforms.youtube.recent_items,
+                now=self._now,
+                batch=self._config.pipeline.batch,
+                meter=entry.meter,
+            )
+
+        nursery.start_soon(supervise, entry, make, RestartPolicy(), [resolved, retired])
 
     def _start_lane(self, nursery: trio.Nursery, platform: Platform, stop: trio.Event) -> None:
         stores, adapter, lane = self._stores, self._adapters[platform], self._lanes[platform]

@@ -1,4 +1,4 @@
-"""The eight facts that stages tell each other.
+"""The nine facts that stages tell each other.
 
 A message carries ids; the receiving stage loads the current state. The tag is the class name and is stored with
 unfinished work, so renaming a message is a schema change.
@@ -10,7 +10,7 @@ import enum
 
 import msgspec
 
-from proto.ids import AccountKey, CreatorId, Platform, RawId
+from proto.ids import AccountKey, CreatorId, Platform, RawId, Row
 from proto.records import Job
 
 
@@ -122,7 +122,26 @@ class CreatorEnriched(WorkMessage, frozen=True, kw_only=True, tag=True):
         return str(self.creator_id)
 
 
-AnyWork = RawStored | AccountUpserted | AccountEmbedded | CreatorResolved | CreatorAggregated | CreatorEnriched
+class CreatorRetired(WorkMessage, frozen=True, kw_only=True, tag=True):
+    """Another creator has its accounts now; no search may return it any more."""
+
+    creator_id: CreatorId
+    row: Row
+
+    @property
+    def entity(self) -> str:
+        return str(self.creator_id)
+
+
+AnyWork = (
+    RawStored
+    | AccountUpserted
+    | AccountEmbedded
+    | CreatorResolved
+    | CreatorAggregated
+    | CreatorEnriched
+    | CreatorRetired
+)
 
 STAGE_OF: dict[type[WorkMessage], Stage] = {
     RawStored: Stage.NORMALISER,
@@ -131,5 +150,6 @@ STAGE_OF: dict[type[WorkMessage], Stage] = {
     CreatorResolved: Stage.AGGREGATOR,
     CreatorAggregated: Stage.ENRICHER,
     CreatorEnriched: Stage.INDEXER,
+    CreatorRetired: Stage.INDEXER,
 }
 """Which stage a work item waits for."""

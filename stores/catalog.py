@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from proto.ids import AccountKey, CreatorId, Platform, Row, creator_id_of
+from proto.ids import AccountKey, CreatorId, Platform
 from proto.records import (
     ContentCounts,
     ContentItem,
     Creator,
     CreatorAccount,
     EmbeddingRecord,
-    IdentityLink,
     MetricSnapshot,
     Normalised,
 )
@@ -21,6 +20,7 @@ from stores.codec import decode, encode, pack_id, unpack_id
 from stores.content import ITEMS, items_since, put_counts, put_items, recent_items, remove_items
 from stores.env import Environment, Txn
 from stores.history import SECONDS_PER_DAY, TRACKED_DAYS, tracked
+from stores.identity import note_handle
 from stores.scan import Pair, scan_tables
 
 ACCOUNTS = "accounts"
@@ -178,6 +178,8 @@ def put_account(txn: Txn, account: CreatorAccount) -> bool:
     What we decided ourselves (creator, due time) is kept from the stored state.
     """
     old = get_account(txn, account.key)
+    if account.handle:
+        note_handle(txn, account.key, account.handle, account.fetched_at)
     if old is not None:
         if old.fetched_at > account.fetched_at:
             _put_snapshot(txn, account)  # what comes late is news of its own day
@@ -283,23 +285,6 @@ def get_creator(txn: Txn, creator_id: CreatorId) -> Creator | None:
 
 def put_creator(txn: Txn, creator: Creator) -> None:
     txn.put("creators", pack_id(creator.creator_id), encode(creator))
-
-
-def found_creator(txn: Txn, account: CreatorAccount, now: int) -> Creator:
-    """Makes the creator that this account founds, with the next dense row, and links the account to it."""
-    creator_id = creator_id_of(account.key)
-    row = Row(txn.add(NEXT_ROW) - 1)
-    creator = Creator(creator_id=creator_id, row=row, account_keys=[account.key], created_at=now)
-    txn.add(CREATORS)
-    txn.put("rows", row.to_bytes(4, "big"), pack_id(creator_id))
-    txn.put("account_by_creator", pack_id(creator_id) + account.key.encode(), b"")
-    link = IdentityLink(
-        account_key=account.key, creator_id=creator_id, confidence=1.0, evidence=[("founder", 1.0)], at=now
-    )
-    txn.put("identity_links", account.key.encode(), encode(link))
-    put_creator(txn, creator)
-    write_account(txn, msgspec.structs.replace(account, creator_id=creator_id))
-    return creator
 
 
 def accounts_of(txn: Txn, creator_id: CreatorId) -> list[CreatorAccount]:

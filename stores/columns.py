@@ -32,6 +32,12 @@ class Columns:
         self.quality[row] = quality_of(creator)
         self.present[row] = True
 
+    def remove(self, row: Row) -> None:
+        """A row that is not there is no error."""
+        if row < len(self.present):
+            self.present[row] = False
+            self.creator_id[row], self.followers[row], self.quality[row] = 0, UNKNOWN, 0.0
+
     def rows(self) -> Rows:
         """Every present row, ascending."""
         return np.flatnonzero(self.present).astype(np.uint32)

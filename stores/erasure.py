@@ -16,8 +16,8 @@ from typing import Any
 import lmdb
 import msgspec
 
-from proto.ids import AccountKey, CreatorId, Platform, RawId, Row, account_key, split_account_key
-from proto.messages import AccountUpserted, AnyWork, CreatorResolved, Stage
+from proto.ids import AccountKey, CreatorId, Platform, RawId, Row, account_key, creator_id_of, split_account_key
+from proto.messages import AccountEmbedded, AccountUpserted, AnyWork, Stage
 from proto.records import (
     AuditEvent,
     ContentItem,
@@ -30,6 +30,7 @@ from proto.records import (
     JobKind,
     Priority,
 )
+from stores.belonging import drop_former
 from stores.catalog import (
     ACCOUNTS,
     CREATORS,
@@ -45,6 +46,7 @@ from stores.codec import decode, encode, pack_id, unpack_id
 from stores.content import ITEMS, Months, _block, _key, months_of, remove_items
 from stores.env import DATABASES, Environment, Txn
 from stores.history import DAILY_DAYS, SECONDS_PER_DAY, kept_days
+from stores.identity import decisions_of, delete_decision, delete_pair, drop_facts, forget_handles, pairs_of
 from stores.raw import drop_raw
 from stores.schedule import find_job, jobs_of, plan_job, put_job, settle_job
 from stores.subscriptions import forget_subscription
@@ -71,6 +73,16 @@ HANDLED = frozenset(
         "work",
         "dead_letters",
         "identity_links",
+        "identity_facts",
+        "identity_keys",
+        "identity_pairs",
+        "identity_review",
+        "identity_decisions",
+        "handle_history",
+        "founders",
+        "former_creators",
+        "former_by_account",
+        "retired_creators",
         "index_log",
         "index_sequence",
         "audit",
@@ -199,6 +211,7 @@ def erase_account(txn: Txn, key: AccountKey, *, handle: str = "", now: float = 0
         _remove_work(txn, stage, key, erased)
     _remove_prefixed(txn, "account_vectors", key, erased, limit)
     _remove_jobs(txn, key, erased, limit)
+    _remove_identity(txn, key, erased, now)
     _remove_content(txn, key, erased, limit)
     _remove_raw(txn, key, erased, limit)
     _remove_prefixed(txn, "metrics", key, erased, limit)
@@ -222,12 +235,14 @@ def erase_expired(txn: Txn, key: AccountKey, limits: Limits, now: float) -> Expi
     if expired.items:
         remove_items(txn, key, [item.content_id for item in items if item.fetched_at < limits.fields_before])
     drop_pages(txn, map(RawId, _old_raw(txn, key, limits.fields_before)))
+    forget_handles(txn, key, limits.fields_before)
+    drop_former(txn, key, limits.fields_before)
     for snapshot in (*_old_snapshots(txn, key, limits.statistics_before), *_superfluous(txn, key, limits, int(now))):
         txn.delete("metrics", snapshot)
     for vector in _old_vectors(txn, account, limits):
         txn.delete("account_vectors", vector)
     if expired.fields:
-        _blank_account(txn, account, keep_job_handles=limits.asked_by_handle)
+        _blank_account(txn, account, now, keep_job_handles=limits.asked_by_handle)
     if expired.fields or expired.items or expired.vectors:
         expired.following = _compute_anew(txn, account, now, blank=bool(expired.fields or expired.vectors))
     return expired
@@ -380,11 +395,11 @@ def _remove_from_creator(txn: Txn, account: CreatorAccount, creator_id: CreatorI
         txn.delete("embeddings", database_key)
         erased.note("embeddings")
     others = accounts_of(txn, creator_id)
-    if others:
+    if others:  # without it they may be no one's in common, and the creator's id may be made of it
         put_creator(txn, _blank(creator, [one.key for one in others]))
         for one in others:
             _hide_in_link(txn, one.key, account)
-        enqueue(txn, CreatorResolved(creator_id=creator_id), now)
+            enqueue(txn, AccountEmbedded(account_key=one.key), now)
         return
     _remove_creator(txn, creator, erased)
 
@@ -401,6 +416,25 @@ def _remove_creator(txn: Txn, creator: Creator, erased: Erased) -> None:
     txn.add(CREATORS, -1)
     erased.note("creators")
     erased.creator_gone = True
+
+
+def _remove_identity(txn: Txn, key: AccountKey, erased: Erased, now: float) -> None:
+    """Whom it was compared with may be worth more to each other now."""
+    met = drop_facts(txn, key)
+    erased.note("identity_facts", bool(met))
+    for pair in pairs_of(txn, key):
+        met.append(pair.second if pair.first == key else pair.first)
+        erased.note("identity_pairs", delete_pair(txn, pair.first, pair.second))
+    for decision in decisions_of(txn, key):
+        erased.note("identity_decisions", delete_decision(txn, decision.first, decision.second))
+    for other in dict.fromkeys(met):
+        if other != key:
+            enqueue(txn, AccountEmbedded(account_key=other), now)
+    erased.note("former_creators", drop_former(txn, key))
+    erased.note("handle_history", forget_handles(txn, key))
+    packed = pack_id(creator_id_of(key))
+    erased.note("founders", txn.delete("founders", packed))
+    erased.note("retired_creators", txn.delete("retired_creators", packed))
 
 
 def _hide_in_link(txn: Txn, key: AccountKey, account: CreatorAccount) -> None:
@@ -571,9 +605,11 @@ def _urgent(account: CreatorAccount, kind: JobKind, entity: str, now: int) -> Jo
     )
 
 
-def _blank_account(txn: Txn, account: CreatorAccount, *, keep_job_handles: bool) -> None:
+def _blank_account(txn: Txn, account: CreatorAccount, now: float, *, keep_job_handles: bool) -> None:
     """Leaves its id, where it belongs and how we treat it, so that it can be read again."""
     _free_handle(txn, account)
+    for other in drop_facts(txn, account.key):
+        enqueue(txn, AccountEmbedded(account_key=other), now)
     for job in [] if keep_job_handles else _jobs(txn, account.key, PIECES):
         plan_job(txn, msgspec.structs.replace(job, handle=""))
     write_account(

@@ -30,7 +30,6 @@ from proto.records import (
     RawPage,
 )
 from stores.catalog import (
-    found_creator,
     get_account,
     get_creator,
     put_account,
@@ -49,6 +48,7 @@ from stores.raw import put_raw, seal
 from stores.schedule import find_job, put_job
 from stores.work import enqueue, is_current, put_dead_letter
 from tests.conftest import EPOCH
+from tests.founding import found_creator
 
 ANNA = account_key(Platform.YOUTUBE, "UC4RqWPDDs0KvlpZNW3F-6gQ")
 WORDS = (b"Anna Quux", b"annaquux", b"my secret bio", b"title of a video", b"raw reply", b"about fitness")

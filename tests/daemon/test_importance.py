@@ -10,10 +10,11 @@ from daemon.visiting import schedule_of
 from proto.errors import Malformed
 from proto.ids import CreatorId, Platform, account_key
 from proto.records import CreatorAccount, Job, JobKind, Priority
-from stores.catalog import found_creator, get_account, put_account
+from stores.catalog import get_account, put_account
 from stores.env import Environment, Txn
 from stores.erasure import Limits, erase_expired
 from stores.schedule import find_job
+from tests.founding import found_creator
 
 NOW = 1_790_000_000
 IDS = [f"UC{number:021}A" for number in range(5)]

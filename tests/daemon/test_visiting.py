@@ -13,10 +13,11 @@ from daemon.visiting import schedule_of
 from proto.api import AccountSchedule, CreatorSchedule
 from proto.ids import CreatorId, Platform, account_key
 from proto.records import ContentItem, CreatorAccount, Job, JobKind, Priority
-from stores.catalog import found_creator, get_account, put_account
+from stores.catalog import get_account, put_account
 from stores.content import put_items, recent_items
 from stores.env import Environment, Txn
 from stores.schedule import plan_job, put_job
+from tests.founding import found_creator
 
 NOW = 1_790_000_000
 DAY = 86_400

@@ -13,7 +13,6 @@ from proto.records import ContentCounts, ContentItem, CreatorAccount, EmbeddingR
 from stores.catalog import (
     Catalog,
     account_vectors,
-    found_creator,
     get_account,
     log_indexed,
     put_account,
@@ -25,6 +24,7 @@ from stores.catalog import (
 )
 from stores.content import ITEMS, known_ids, month_of, months_of, put_items, recent_items
 from stores.env import Environment
+from tests.founding import found_creator
 from tests.stores.conformance.catalog_suite import CatalogConformance
 
 KEY = account_key(Platform.YOUTUBE, "UCa")

@@ -45,7 +45,6 @@ from stores.catalog import (
     CREATORS,
     Catalog,
     creator_bundle,
-    found_creator,
     get_account,
     get_creator,
     log_indexed,
@@ -82,6 +81,7 @@ from stores.suppression import Suppression
 from stores.text_index import TantivyTextIndex
 from stores.vectors import HnswVectorIndex
 from stores.work import ROWS, enqueue, put_dead_letter
+from tests.founding import found_creator
 
 NOW = 1_790_000_000
 MONTH = 31 * 86_400
@@ -341,7 +341,7 @@ async def test_a_creator_of_two_accounts_goes_on_with_the_other(env: Environment
         ]
         work = [decode(WorkItem, value).message for _, value in txn.scan("work")]
         assert len(work) == 1
-        assert b"CreatorResolved" in work[0]
+        assert b"AccountEmbedded" in work[0]  # who it belongs to now is decided anew
         assert naming(dump(txn), ANNA, ANNA_HANDLE) == []
         check_counters(txn)
 

@@ -9,7 +9,6 @@ from proto.ids import AccountKey, CreatorId, Platform, account_key
 from proto.records import ContentItem, Creator, CreatorAccount, EmbeddingRecord
 from stores.catalog import (
     Catalog,
-    found_creator,
     put_account,
     put_account_vectors,
     put_creator,
@@ -17,6 +16,7 @@ from stores.catalog import (
 )
 from stores.content import put_items
 from stores.env import Environment, Txn
+from tests.founding import found_creator
 
 T = TypeVar("T")
 
