@@ -13,7 +13,7 @@ import msgspec
 from daemon.forgetting import Report
 from daemon.importance import Weighed
 from daemon.importing import Piece, Verdict
-from proto.api import AdminStatus, DeadLetterPage, DeadLetterView, Problem
+from proto.api import AdminStatus, DeadLetterPage, DeadLetterView, DecisionView, Problem, ReviewPage, ReviewView
 from proto.errors import Malformed, Unavailable
 
 TIMEOUT_SECONDS = 60.0
@@ -60,6 +60,31 @@ class AdminClient:
     def set_importance(self, references: Sequence[str], importance: float) -> list[Weighed]:
         body = msgspec.json.encode({"accounts": references, "importance": importance})
         return msgspec.json.decode(self._call("POST", "/v1/importance", body), type=list[Weighed])
+
+    def reviews(self, limit: int) -> ReviewPage:
+        """The likeliest pairs that wait, at most so many."""
+        pairs: list[ReviewView] = []
+        cursor: str | None = ""
+        while True:
+            page = msgspec.json.decode(
+                self._call("GET", "/v1/reviews?" + urlencode({"cursor": cursor})), type=ReviewPage
+            )
+            pairs += page.pairs
+            cursor = page.cursor
+            if cursor is None or len(pairs) >= limit:
+                return msgspec.structs.replace(page, pairs=pairs[:limit])
+
+    def decide(self, first: str, second: str, *, same: bool) -> list[DecisionView]:
+        body = msgspec.json.encode({"first": first, "second": second, "same": same})
+        return msgspec.json.decode(self._call("POST", "/v1/reviews", body), type=list[DecisionView])
+
+    def merge(self, references: Sequence[str]) -> list[DecisionView]:
+        body = msgspec.json.encode(references)
+        return msgspec.json.decode(self._call("POST", "/v1/merge", body), type=list[DecisionView])
+
+    def split(self, reference: str) -> list[DecisionView]:
+        body = msgspec.json.encode(reference)
+        return msgspec.json.decode(self._call("POST", "/v1/split", body), type=list[DecisionView])
 
     def dead_letters(self, reason: str = "") -> list[DeadLetterView]:
         """Of a reason; empty: all."""

@@ -47,6 +47,7 @@ from daemon.raw_export import export_raw, find_account
 from daemon.reprocessing import FieldDiff, Reprocessing, open_readers
 from daemon.reprocessing import Report as Reprocessed
 from models.build import build, find_source
+from proto.api import DecisionView, NamedAccount
 from proto.errors import ConfigError, Malformed, ModelMissing, PokedexError, Unavailable
 from proto.ids import AccountKey, Platform
 from stores.env import Environment
@@ -363,6 +364,81 @@ def ctl_importance(
         _line(f"{one.account}  {one.detail or f'{one.before:g} → {one.importance:g}'}")
     if any(one.importance is None for one in weighed):
         raise typer.Exit(1)
+
+
+@ctl_app.command("review")
+def ctl_review(
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Pairs at most.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """List accounts that may be one person's and wait for your word, the likeliest first, with what speaks for it."""
+    page = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).reviews(limit)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(page).decode() + "\n")
+        return
+    for pair in page.pairs:
+        _line(f"{pair.probability:.1%}  {_named(pair.first)}  =?  {_named(pair.second)}")
+        said = ", ".join(f"{part.kind} {part.level.replace('_', ' ')} {part.log_odds:+.1f}" for part in pair.evidence)
+        _line(f"    {said}{f'; {pair.why}' if pair.why else ''}")
+        _line(f"    pokedexd ctl accept {pair.first.account} {pair.second.account}   (or reject)")
+    _line(f"{page.total:,} pairs wait")
+
+
+@ctl_app.command("accept")
+def ctl_accept(
+    first: Annotated[str, typer.Argument(help="Key, id, @handle or URL.", show_default=False)],
+    second: Annotated[str, typer.Argument(help="Likewise.", show_default=False)],
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+) -> None:
+    """Say that two accounts are one person's; with them go the other accounts of their creators."""
+    _tell_decisions(
+        _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).decide(first, second, same=True)
+    )
+
+
+@ctl_app.command("reject")
+def ctl_reject(
+    first: Annotated[str, typer.Argument(help="Key, id, @handle or URL.", show_default=False)],
+    second: Annotated[str, typer.Argument(help="Likewise.", show_default=False)],
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+) -> None:
+    """Say that two accounts are two people's."""
+    client = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config)
+    _tell_decisions(client.decide(first, second, same=False))
+
+
+@ctl_app.command("merge")
+def ctl_merge(
+    creators: Annotated[list[str], typer.Argument(help="Creator ids, or any account of each.", show_default=False)],
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+) -> None:
+    """Put creators together; the oldest one's id stays, the others lead to it."""
+    _tell_decisions(_admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).merge(creators))
+
+
+@ctl_app.command("split")
+def ctl_split(
+    account: Annotated[str, typer.Argument(help="Key, id, @handle or URL.", show_default=False)],
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+) -> None:
+    """Take an account out of its creator, for good."""
+    _tell_decisions(_admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).split(account))
+
+
+def _tell_decisions(decisions: Sequence[DecisionView]) -> None:
+    for one in decisions:
+        _line(f"{one.first} and {one.second}: {'one person' if one.same else 'two people'}")
+    _line("noted; it shows once the accounts have gone through the stages (pokedexd ctl status: pending)")
+
+
+def _named(account: NamedAccount) -> str:
+    return f"{account.account} {account.display_name or ''}{f' @{account.handle}' if account.handle else ''}".strip()
 
 
 @ctl_app.command("dead-letters")
@@ -695,6 +771,33 @@ def eval_ingestion(
     _line("units: of YouTube's general quota; calls: every request, those of Instagram and of free feeds too")
     _line("delay: hours from a post until it is known; last columns: the share of accounts inside their window")
     _line(f"{report.calls_over_limit} calls over any limit")
+
+
+@eval_app.command("identity")
+def eval_identity(
+    world: Annotated[
+        list[Path] | None, typer.Option(help="Folder of world files; repeatable.", show_default=False)
+    ] = None,
+    truth: Annotated[Path | None, typer.Option(help="Known pairs, JSON lines.", show_default=False)] = None,
+    accounts: Annotated[int, typer.Option(min=10, help="Without files: accounts of a made-up world.")] = 5_000,
+    seed: Annotated[int, typer.Option(help="Which made-up world.")] = 1,
+    fit: Annotated[
+        Path | None, typer.Option(help="Fit weights to the known pairs and write them here.", show_default=False)
+    ] = None,
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """How well accounts of one person are found, against known pairs or in a made-up world."""
+    from daemon.evaluation import identity_report
+
+    settings = _load(config, {}).config
+    with _named_progress() as tell:
+        report = identity_report.run(world or [], truth, accounts, seed, fit, settings, tell)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+        return
+    for one in identity_report.pictures(report):
+        out.print(one)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from daemon.logs import set_level
 from daemon.metrics import Metrics
 from daemon.pipeline import Pipeline, Stores, visit_policies
 from daemon.readiness import Readiness, ready_answer
+from daemon.reviewing import Reviewing
 from daemon.visiting import schedule_of
 from daemon.web.views import instant
 from proto.api import AdminStatus, BudgetStatus, CreatorSchedule, ReadyAnswer
@@ -55,6 +56,7 @@ class Control:
         self._readiness, self._metrics, self._now = readiness, metrics, now
         self._started = time.monotonic()
         self.letters = DeadLetters(stores.env, now=now)
+        self.reviewing = Reviewing(stores.env, now=now)
         self.forgetting: Forgetting | None = None
         """There once the indexes are open."""
 

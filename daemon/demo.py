@@ -170,7 +170,7 @@ class DemoProgress:
         if self._live is not None:
             self._live.update(self._table(ready, indexed))
             return
-        share, now = indexed / max(self._accounts, 1), time.monotonic()
+        share, now = indexed / self._expected(ready), time.monotonic()
         if share - self._said >= 0.1 or (share >= 1.0 > self._said) or now - self._said_at >= QUIET_SECONDS:
             self._said, self._said_at = share, now
             counts = ready.counts
@@ -203,11 +203,16 @@ class DemoProgress:
         table.add_row(
             "accounts / posts", f"{counts.accounts:,} / {counts.content_items:,}", str(counts.work_pending), "", ""
         )
-        table.add_row("searchable", f"{indexed:,} of {self._accounts:,}", "", "", "")
+        expected = self._expected(ready)
+        table.add_row("searchable", f"{indexed:,} of {expected:,}", "", "", "")
         outer = Table.grid(padding=(0, 0))
         outer.add_row(table)
-        outer.add_row(ProgressBar(total=max(self._accounts, 1), completed=min(indexed, self._accounts), width=60))
+        outer.add_row(ProgressBar(total=expected, completed=min(indexed, expected), width=60))
         return outer
+
+    def _expected(self, ready: ReadyAnswer) -> int:
+        """Creators there will be: accounts, without those found to be another's so far."""
+        return max(self._accounts - (ready.counts.accounts - ready.counts.creators), 1)
 
 
 def farewell(console: Console, url: str, admin_url: str, folder: Path, seconds: float, folders: Sequence[Path]) -> None:

@@ -65,14 +65,19 @@ async def open_listeners(
         path = Path(config.http.socket)
         await serve(create_app(public, any_host=True), _open(lambda: unix_listener(path), str(path)))
     await serve(
-        create_admin(_admin_services(config, control, metrics), trusted=True, letters=control.letters),
+        create_admin(
+            _admin_services(config, control, metrics),
+            trusted=True,
+            letters=control.letters,
+            reviewing=control.reviewing,
+        ),
         _open(lambda: unix_listener(admin_socket), str(admin_socket)),
     )
     admin_url = ""
     if config.admin.port >= 0:
         admin = _open(lambda: tcp_listener("127.0.0.1", config.admin.port), f"127.0.0.1:{config.admin.port}")
         services = _admin_services(config, control, metrics)
-        await serve(create_admin(services, trusted=False, letters=control.letters), admin)
+        await serve(create_admin(services, trusted=False, letters=control.letters, reviewing=control.reviewing), admin)
         admin_url = f"http://127.0.0.1:{admin.getsockname()[1]}"
     host = f"[{config.http.host}]" if ":" in config.http.host else config.http.host
     return Listening(
@@ -104,6 +109,9 @@ def _public_services(
         creators=stores.catalog.creators_with_accounts,
         recent_content=stores.catalog.recent_content,
         schedule=control.schedule_of,
+        identity=control.reviewing.of_creator,
+        reviews=control.reviewing.page,
+        present_id=control.reviewing.present_id,
         ready=control.ready,
         audit=note,
         now=now,

@@ -276,6 +276,80 @@ class DeadLetterPage(Body):
     cursor: str | None
 
 
+class EvidenceView(Body):
+    """One part of what speaks for or against two accounts being one person's."""
+
+    kind: str
+    level: str
+    log_odds: float
+    """Natural logarithm; below 0 it speaks against."""
+
+
+class NamedAccount(Body):
+    account: str
+    """Platform and id there."""
+    creator_id: str | None = None
+    display_name: str = ""
+    handle: str = ""
+    url: str = ""
+
+
+class ReviewView(Body):
+    """Two accounts that may be one person's."""
+
+    first: NamedAccount
+    second: NamedAccount
+    probability: float
+    log_odds: float
+    """Of the pair: the evidence's and what is believed of any two accounts that are compared, added up."""
+    evidence: list[EvidenceView]
+    standing: str
+    """``review``: waits for a person's word; ``rejected``: a person said that they are two; ``merged``."""
+    why: str
+    """Why a likely pair waits all the same; empty where its probability alone says so."""
+
+
+class ReviewPage(Body):
+    """Pairs that wait for a person's word, the likeliest first."""
+
+    pairs: list[ReviewView]
+    total: int
+    cursor: str | None
+
+
+class AccountIdentity(Body):
+    """Why an account belongs to its creator."""
+
+    account: NamedAccount
+    confidence: float
+    decided_by: str
+    """``rule`` or ``operator``."""
+    since: str
+    evidence: list[EvidenceView]
+
+
+class DecisionView(Body):
+    """A person's word on two accounts."""
+
+    first: str
+    second: str
+    same: bool
+    actor: str
+    at: str
+
+
+class CreatorIdentity(Body):
+    """How a creator's accounts came together."""
+
+    creator_id: str
+    confidence: float
+    """That of its least sure account."""
+    accounts: list[AccountIdentity]
+    others: list[ReviewView]
+    """Pairs with accounts that are not the creator's."""
+    decisions: list[DecisionView]
+
+
 class Problem(Body, omit_defaults=True):
     """RFC 9457 problem details."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from typing import TypeVar
 
 import msgspec
 import trio
@@ -12,12 +13,15 @@ from quart_trio import QuartTrio
 
 from daemon.dead_letters import DeadLetters
 from daemon.importing import IMPORT_ID, Piece
+from daemon.reviewing import Reviewing
 from daemon.web import guard, problems
 from daemon.web.params import only_known
 from daemon.web.problems import problem
 from daemon.web.search import json_response
 from daemon.web.services import AdminServices
 from proto.errors import Malformed
+
+T = TypeVar("T")
 
 
 class Reloaded(msgspec.Struct):
@@ -34,6 +38,14 @@ class Importance(msgspec.Struct, forbid_unknown_fields=True):
     importance: float
 
 
+class Word(msgspec.Struct, forbid_unknown_fields=True):
+    """What a person says of two accounts."""
+
+    first: str
+    second: str
+    same: bool
+
+
 def _piece(import_id: str, at: str) -> Piece | None:
     """None for rows that stand for themselves. Raises Malformed."""
     if not import_id:
@@ -47,7 +59,9 @@ def json_response_of(found: object) -> Response:
     return Response(msgspec.json.encode(found), content_type="application/json")
 
 
-def create_admin(services: AdminServices, *, trusted: bool, letters: DeadLetters | None = None) -> QuartTrio:
+def create_admin(
+    services: AdminServices, *, trusted: bool, letters: DeadLetters | None = None, reviewing: Reviewing | None = None
+) -> QuartTrio:
     """``trusted``: the unix socket. On TCP a key is asked for; without one configured only reading is allowed."""
     app = QuartTrio("daemon.web.admin", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = services.max_body_bytes
@@ -132,7 +146,41 @@ def create_admin(services: AdminServices, *, trusted: bool, letters: DeadLetters
 
     if letters is not None:
         _add_dead_letters(app, letters)
+    if reviewing is not None:
+        _add_reviewing(app, reviewing)
     return app
+
+
+def _add_reviewing(app: QuartTrio, reviewing: Reviewing) -> None:
+    @app.get("/v1/reviews")
+    async def reviews() -> Response:
+        only_known(request.args, ("cursor",))
+        return json_response(await reviewing.page(request.args.get("cursor", "")))
+
+    @app.post("/v1/reviews")
+    async def decide() -> Response:
+        """Body: two accounts (keys, ids, handles or URLs) and whether they are one person's; answer: what is noted."""
+        asked = _body(await request.get_data(), Word, '{"first": "…", "second": "…", "same": true}')
+        return json_response_of(await reviewing.decide(asked.first, asked.second, same=asked.same))
+
+    @app.post("/v1/merge")
+    async def merge() -> Response:
+        """Body: creators, by their ids or any of their accounts; answer: what is noted."""
+        asked = _body(await request.get_data(), list[str], '["creator id or account", …]')
+        return json_response_of(await reviewing.merge(asked))
+
+    @app.post("/v1/split")
+    async def split() -> Response:
+        """Body: an account; answer: what is noted, by which it is none of its creator's others any more."""
+        return json_response_of(await reviewing.split(_body(await request.get_data(), str, '"account"')))
+
+
+def _body(data: str | bytes, kind: type[T], expected: str) -> T:
+    """Raises Malformed."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as error:
+        raise Malformed(f"the body is not {expected}: {error}") from error
 
 
 def _add_dead_letters(app: QuartTrio, letters: DeadLetters) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from proto.api import CreatorDetail, CreatorSchedule, Problem, ReadyAnswer, SearchAnswer
+from proto.api import CreatorDetail, CreatorIdentity, CreatorSchedule, Problem, ReadyAnswer, ReviewPage, SearchAnswer
 
 QUERY = {"type": "string", "maxLength": 512}
 ROUTES: dict[str, dict[str, Any]] = {
@@ -22,7 +22,7 @@ ROUTES: dict[str, dict[str, Any]] = {
         "problems": (400,),
     },
     "/v1/creators/{creator_id}": {
-        "summary": "One creator with accounts, labels and recent content.",
+        "summary": "One creator with accounts, labels and recent content; an id of one merged into it redirects (307).",
         "type": CreatorDetail,
         "path": {"creator_id": ({"type": "string", "pattern": "^[0-9]{1,19}$"}, "The creator's id.")},
         "problems": (400, 404),
@@ -32,6 +32,18 @@ ROUTES: dict[str, dict[str, Any]] = {
         "type": CreatorSchedule,
         "path": {"creator_id": ({"type": "string", "pattern": "^[0-9]{1,19}$"}, "The creator's id.")},
         "problems": (400, 404),
+    },
+    "/v1/creators/{creator_id}/identity": {
+        "summary": "Why each account belongs to the creator, and which others may.",
+        "type": CreatorIdentity,
+        "path": {"creator_id": ({"type": "string", "pattern": "^[0-9]{1,19}$"}, "The creator's id.")},
+        "problems": (400, 404),
+    },
+    "/v1/reviews": {
+        "summary": "Pairs of accounts that may be one person's and wait for an operator's word.",
+        "type": ReviewPage,
+        "query": {"cursor": ({"type": "string"}, "The `cursor` of the page before.")},
+        "problems": (400,),
     },
     "/healthz": {"summary": "Alive.", "type": dict[str, str]},
     "/readyz": {

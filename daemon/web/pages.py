@@ -10,7 +10,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from daemon.web.params import decode_cursor, whole_number
-from daemon.web.search import answer, detail
+from daemon.web.search import answer, detail, moved_to, see
 from daemon.web.services import PublicServices
 from proto.errors import Unavailable
 
@@ -44,6 +44,9 @@ def register(app: QuartTrio, services: PublicServices) -> None:
 
     @app.get("/creators/<creator_id>")
     async def creator_page(creator_id: str) -> Response:
+        moved = await moved_to(services, creator_id)
+        if moved is not None:
+            return see(f"/creators/{moved}")
         page = await detail(services, creator_id)
         return html(
             pages.get_template("creator.html").render(

@@ -38,8 +38,25 @@ def register(app: QuartTrio, services: PublicServices) -> None:
 
     @app.get("/v1/creators/<creator_id>")
     async def creator(creator_id: str) -> Response:
+        """An id that another creator has taken over leads there."""
         only_known(request.args.to_dict(), ())
-        return json_response(await detail(services, creator_id))
+        moved = await moved_to(services, creator_id)
+        return json_response(await detail(services, creator_id)) if moved is None else see(f"/v1/creators/{moved}")
+
+    @app.get("/v1/creators/<creator_id>/identity")
+    async def identity(creator_id: str) -> Response:
+        """Raises NotFound for an unknown creator."""
+        only_known(request.args.to_dict(), ())
+        found = await services.identity(parse_creator_id(creator_id))
+        if found is None:
+            raise NotFound(f"no creator {creator_id}")
+        return json_response(found)
+
+    @app.get("/v1/reviews")
+    async def reviews() -> Response:
+        """Raises Malformed for a cursor that is none."""
+        only_known(request.args.to_dict(), ("cursor",))
+        return json_response(await services.reviews(request.args.get("cursor", "")))
 
     @app.get("/v1/creators/<creator_id>/schedule")
     async def schedule(creator_id: str) -> Response:
@@ -94,6 +111,18 @@ async def detail(services: PublicServices, creator_id: str) -> CreatorDetail:
         raise NotFound(f"no creator {creator_id}")
     items = await services.recent_content(number, RECENT)
     return CreatorDetail(creator=creator_view(*pair), recent_content=[content_view(item) for item in items])
+
+
+async def moved_to(services: PublicServices, creator_id: str) -> CreatorId | None:
+    """The creator that has taken over this id's accounts; None where the id stands for itself, or for nobody."""
+    number = parse_creator_id(creator_id)
+    present = await services.present_id(number)
+    return present if present != number else None
+
+
+def see(path: str) -> Response:
+    """A merge can be undone, so that the redirect is a temporary one."""
+    return Response(b"", 307, headers={"Location": path})
 
 
 def parse_creator_id(text: str) -> CreatorId:

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from daemon.importing import Piece
 from daemon.web.hub import HubServices
-from proto.api import AdminStatus, CreatorSchedule, ReadyAnswer
+from proto.api import AdminStatus, CreatorIdentity, CreatorSchedule, ReadyAnswer, ReviewPage
 from proto.ids import CreatorId
 from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount
 from stores.ports import SearchPage, SearchQuery
@@ -24,6 +24,10 @@ class PublicServices(msgspec.Struct, kw_only=True, frozen=True):
     creators: Callable[[Sequence[CreatorId]], Awaitable[list[CreatorWithAccounts | None]]]
     recent_content: Callable[[CreatorId, int], Awaitable[list[ContentItem]]]
     schedule: Callable[[CreatorId], Awaitable[CreatorSchedule | None]]
+    identity: Callable[[CreatorId], Awaitable[CreatorIdentity | None]]
+    reviews: Callable[[str], Awaitable[ReviewPage]]
+    present_id: Callable[[CreatorId], Awaitable[CreatorId | None]]
+    """Where an id leads that another creator has taken over."""
     ready: Callable[[], Awaitable[ReadyAnswer]]
     audit: Callable[[AuditEvent], None]
     now: Callable[[], float]

@@ -350,7 +350,7 @@ def test_the_demo_shows_progress_and_stops_at_sigterm(tmp_path: Path) -> None:
     text = "".join(lines)
     assert "ready after" in text
     accounts, searchable = re.findall(r"([\d,]+) accounts, .* ([\d,]+) creators searchable", text)[-1]
-    assert int(accounts) == int(searchable) > 40  # some have an account on either platform
+    assert int(accounts) > int(searchable) > 40  # some have accounts on both platforms and are one creator
     demo.terminate()
     demo.stdout.read()
     demo.stdout.close()

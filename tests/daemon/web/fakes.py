@@ -12,7 +12,16 @@ from daemon.forgetting import Report
 from daemon.importance import Weighed
 from daemon.importing import Piece, Verdict
 from daemon.web.services import AdminServices, CreatorWithAccounts, PublicServices
-from proto.api import AdminStatus, Counts, CreatorSchedule, DependencyStatus, ReadyAnswer, StageStatus
+from proto.api import (
+    AdminStatus,
+    Counts,
+    CreatorIdentity,
+    CreatorSchedule,
+    DependencyStatus,
+    ReadyAnswer,
+    ReviewPage,
+    StageStatus,
+)
 from proto.errors import Malformed
 from proto.ids import AccountKey, CreatorId, Platform, Row
 from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount, Enrichment
@@ -93,6 +102,7 @@ class World:
         self.observed: list[float] = []
         self.ready_status = "ok"
         self.allowed: list[str] = []
+        self.moved: dict[CreatorId, CreatorId] = {}
         self.before_search: Callable[[], Awaitable[None]] | None = None
 
     async def search(self, query: SearchQuery) -> SearchPage:
@@ -116,6 +126,17 @@ class World:
     async def schedule(self, creator_id: CreatorId) -> CreatorSchedule | None:
         return CreatorSchedule(creator_id=str(creator_id), accounts=[]) if creator_id in self.pairs else None
 
+    async def identity(self, creator_id: CreatorId) -> CreatorIdentity | None:
+        if creator_id not in self.pairs:
+            return None
+        return CreatorIdentity(creator_id=str(creator_id), confidence=1.0, accounts=[], others=[], decisions=[])
+
+    async def reviews(self, cursor: str) -> ReviewPage:
+        return ReviewPage(pairs=[], total=len(cursor), cursor=None)
+
+    async def present_id(self, creator_id: CreatorId) -> CreatorId | None:
+        return self.moved.get(creator_id, creator_id)
+
     async def ready(self) -> ReadyAnswer:
         return ready_answer(self.ready_status)
 
@@ -125,6 +146,9 @@ class World:
             creators=self.creators,
             recent_content=self.recent_content,
             schedule=self.schedule,
+            identity=self.identity,
+            reviews=self.reviews,
+            present_id=self.present_id,
             ready=self.ready,
             audit=self.audited.append,
             now=lambda: NOW,
