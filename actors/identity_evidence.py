@@ -44,12 +44,14 @@ def evidence_of(one: IdentityFacts, other: IdentityFacts, crowd: Crowd, bio_cosi
     """Everything that can be said of the pair; symmetric. ``bio_cosine``: of their bio vectors, None without both."""
     handles, links = handle(one, other, crowd), link(one, other, crowd)
     names = name(one, other, handles)
+    if links == "mutual":  # whoever links each other, and nobody else, needs no equal names
+        handles, names = "" if handles in ("other", "partly") else handles, ""
     found = {
         "handle": handles,
         "name": names,
         "link": links,
         "accord": accord(handles, names, links),
-        "elsewhere": elsewhere(one, other),
+        "elsewhere": elsewhere(one, other, links),
         "alias": alias(one, other),
         "site": shared(one.sites, other.sites, crowd),
         "email": shared(one.emails, other.emails, crowd),
@@ -117,12 +119,14 @@ def accord(handles: str, names: str, links: str) -> str:
     return "link_and_name" if alike and links in _LINKS[: _LINKS.index("content_sole") + 1] else ""
 
 
-def elsewhere(one: IdentityFacts, other: IdentityFacts) -> str:
-    """Whether a bio names another account of the other's platform, and not this one."""
+def elsewhere(one: IdentityFacts, other: IdentityFacts, links: str) -> str:
+    """Whether a bio names another account of the other's platform, and not this one; or content where no bio does."""
     for mine, theirs in ((one, other), (other, one)):
         named = [target for target in mine.bio_named if platform_in(target) is _platform(theirs)]
         if named and not set(named) & set(theirs.owned):
             return "bio"
+    if links.startswith(("mutual", "bio")):
+        return ""
     for mine, theirs in ((one, other), (other, one)):
         told = [target for target in mine.content_named if platform_in(target[0]) is _platform(theirs)]
         if told and not {target for target, _, _ in told} & set(theirs.owned):

@@ -56,7 +56,7 @@ class Control:
         self._readiness, self._metrics, self._now = readiness, metrics, now
         self._started = time.monotonic()
         self.letters = DeadLetters(stores.env, now=now)
-        self.reviewing = Reviewing(stores.env, now=now)
+        self.reviewing = Reviewing(stores.env, now=now, hand_on=pipeline.hand_on)
         self.forgetting: Forgetting | None = None
         """There once the indexes are open."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -13,6 +14,7 @@ import trio
 from actors import Meter, Outbox
 from actors.aggregator import Aggregator
 from actors.cadence import VisitPolicy
+from actors.courier import Courier
 from actors.discovery import DiscoveryBudgets
 from actors.embedder import Embedder
 from actors.enricher import Enricher
@@ -201,6 +203,7 @@ class Pipeline:
         self._permitted = {platform: Channel[FetchPermitted](capacity) for platform in adapters}
         self._work: dict[Stage, Channel[AnyWork]] = {stage: Channel(capacity) for stage in WORKING_STAGES}
         self._work[Stage.INDEXER] = Channel(INDEXER_CAPACITY)
+        self._words = Channel[AnyWork](capacity)
         self.board = self._make_board()
 
     def _make_board(self) -> dict[str, StageEntry]:
@@ -213,6 +216,7 @@ class Pipeline:
             )
         for stage, channel in self._work.items():
             board[stage.value] = StageEntry(stage.value, channel.depth)
+        board["courier"] = StageEntry("courier", self._words.depth)
         for name in ("sweeper", "reaper", *(["subscriber"] if self._make_subscriber else [])):
             board[name] = StageEntry(name, lambda: 0)
         return board
@@ -230,6 +234,12 @@ class Pipeline:
         """Of each platform that is on, whether history and new accounts wait for late visits to known ones."""
         return {platform: lane.bulk_paused for platform, lane in self._lanes.items()}
 
+    def hand_on(self, messages: Sequence[AnyWork]) -> None:
+        """Stored work of the identity stage that no stage caused; what finds no room is sent by the Sweeper."""
+        for message in messages:
+            with contextlib.suppress(trio.WouldBlock):
+                self._words.sender.send_nowait(message)
+
     def alive(self) -> bool:
         """Whether every stage that was started still runs; a stage being restarted counts as alive."""
         return all(entry.state != "stopped" for entry in self.board.values())
@@ -241,6 +251,7 @@ class Pipeline:
         for platform in self._adapters:
             self._start_lane(nursery, platform, stop)
         self._start_sweeper(nursery, stop)
+        self._start_courier(nursery, stop)
         self._start_reaper(nursery, stop)
         if self._make_subscriber is not None:
             make_subscriber = self._make_subscriber
@@ -451,6 +462,12 @@ class Pipeline:
             )
 
         nursery.start_soon(supervise, entry, make, RestartPolicy(), list(clones.values()))
+
+    def _start_courier(self, nursery: trio.Nursery, stop: trio.Event) -> None:
+        def make(meter: Meter, outbox: Outbox[AnyWork]) -> Actor:
+            return Courier(self._words.receiver, outbox, stop=stop, meter=meter)
+
+        self._spawn_to(nursery, "courier", make, self._work[Stage.IDENTITY])
 
     def _start_reaper(self, nursery: trio.Nursery, stop: trio.Event) -> None:
         def make(meter: Meter, outbox: Outbox[AnyWork]) -> Actor:

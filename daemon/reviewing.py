@@ -18,7 +18,7 @@ from proto.api import AccountIdentity, CreatorIdentity, DecisionView, EvidenceVi
 from proto.errors import Malformed, NotFound
 from proto.identity import IdentityDecision, IdentityPair
 from proto.ids import AccountKey, CreatorId
-from proto.messages import AccountEmbedded
+from proto.messages import AccountEmbedded, AnyWork
 from proto.records import DEFAULT_TENANT, AuditEvent, CreatorAccount, IdentityLink
 from stores.belonging import get_link, members_of, present_id
 from stores.catalog import get_account, get_creator
@@ -32,12 +32,18 @@ PAGE = 50
 MOST_MERGED = 20
 """Creators put together at once."""
 
+Said = tuple[list[DecisionView], list[AnyWork]]
+"""What is noted, and the stored work that carries it out."""
+
 
 class Reviewing:
     """Reads and words over one store."""
 
-    def __init__(self, env: Environment, *, now: Callable[[], float]) -> None:
-        self._env, self._now = env, now
+    def __init__(
+        self, env: Environment, *, now: Callable[[], float], hand_on: Callable[[Sequence[AnyWork]], None]
+    ) -> None:
+        """``hand_on`` takes stored work to the identity stage at once."""
+        self._env, self._now, self._hand_on = env, now, hand_on
 
     async def page(self, cursor: str = "", limit: int = PAGE) -> ReviewPage:
         """Pairs that wait, the likeliest first. Raises Malformed for a cursor that is none."""
@@ -67,9 +73,11 @@ class Reviewing:
         """The account is no other's of its creator. Raises Malformed where it is the only one."""
         return await self._write(partial(_split, reference=reference))
 
-    async def _write(self, change: Callable[..., list[DecisionView]]) -> list[DecisionView]:
+    async def _write(self, change: Callable[..., Said]) -> list[DecisionView]:
         """Durable on return."""
-        return await self._env.write(partial(change, now=int(self._now())), synced=True)
+        decisions, following = await self._env.write(partial(change, now=int(self._now())), synced=True)
+        self._hand_on(following)
+        return decisions
 
 
 def _page(txn: Txn, after: bytes, limit: int) -> ReviewPage:
@@ -98,7 +106,7 @@ def _of_creator(txn: Txn, creator_id: CreatorId) -> CreatorIdentity | None:
     )
 
 
-def _decide(txn: Txn, references: Sequence[str], same: bool, now: int) -> list[DecisionView]:
+def _decide(txn: Txn, references: Sequence[str], same: bool, now: int) -> Said:
     first, second = (_account(txn, reference).key for reference in references)
     if first == second:
         raise Malformed(f"{references[0]!r} and {references[1]!r} are one account; expected two")
@@ -107,7 +115,7 @@ def _decide(txn: Txn, references: Sequence[str], same: bool, now: int) -> list[D
     return _say(txn, [(first, second)], now, same=False)
 
 
-def _merge(txn: Txn, references: Sequence[str], now: int) -> list[DecisionView]:
+def _merge(txn: Txn, references: Sequence[str], now: int) -> Said:
     if not 2 <= len(references) <= MOST_MERGED:
         raise Malformed(f"{len(references)} creators; expected 2 to {MOST_MERGED}")
     ids = list(dict.fromkeys(_creator_id(txn, reference) for reference in references))
@@ -119,7 +127,7 @@ def _merge(txn: Txn, references: Sequence[str], now: int) -> list[DecisionView]:
     return _say(txn, [(members[0], other) for other in members[1:]], now, same=True)
 
 
-def _split(txn: Txn, reference: str, now: int) -> list[DecisionView]:
+def _split(txn: Txn, reference: str, now: int) -> Said:
     account = _account(txn, reference)
     members = members_of(txn, account.creator_id) if account.creator_id is not None else []
     others = [key for key in members if key != account.key]
@@ -128,15 +136,15 @@ def _split(txn: Txn, reference: str, now: int) -> list[DecisionView]:
     return _say(txn, [(account.key, other) for other in others], now, same=False)
 
 
-def _say(txn: Txn, pairs: Sequence[tuple[AccountKey, AccountKey]], now: int, *, same: bool) -> list[DecisionView]:
+def _say(txn: Txn, pairs: Sequence[tuple[AccountKey, AccountKey]], now: int, *, same: bool) -> Said:
     """The words, the work that carries them out and their place in the audit trail are one transaction."""
     said = [IdentityDecision(first=a, second=b, same=same, at=now) for a, b in (pair_of(*pair) for pair in pairs)]
     for decision in said:
         put_decision(txn, decision)
         _audit(txn, decision, now)
-    for key in dict.fromkeys(key for pair in pairs for key in pair):
-        enqueue(txn, AccountEmbedded(account_key=key), now)
-    return [_view(decision) for decision in said]
+    touched = dict.fromkeys(key for pair in pairs for key in pair)
+    following = [enqueue(txn, AccountEmbedded(account_key=key), now) for key in touched]
+    return [_view(decision) for decision in said], following
 
 
 def _audit(txn: Txn, decision: IdentityDecision, now: int) -> None:

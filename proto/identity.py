@@ -88,4 +88,5 @@ class FormerCreator(Record):
 
     creator: Creator
     account_keys: list[AccountKey]
-    left_at: int
+    read_at: int
+    """When the oldest of what it was computed of was read."""

@@ -99,7 +99,7 @@ def arrange(txn: Txn, memberships: Sequence[Membership], now: int) -> Rearranged
         had = before.get(creator_id, [])
         gets = wanted[creator_id].accounts if creator_id in wanted else []
         if had != gets:
-            _keep_former(txn, creator_id, had, now)
+            _keep_former(txn, creator_id, had)
             done.changed += [creator_id] if gets else []
     for creator_id, had in before.items():
         _take_out(txn, creator_id, had)
@@ -112,15 +112,23 @@ def arrange(txn: Txn, memberships: Sequence[Membership], now: int) -> Rearranged
     return done
 
 
-def drop_former(txn: Txn, account: AccountKey, left_before: int | None = None) -> int:
-    """Kept states of creators that the account was part of, those left before an instant or all; returns how many."""
+def old_formers(txn: Txn, account: AccountKey, read_before: int | None = None) -> list[bytes]:
+    """Kept states of creators that the account was part of, those of data read before an instant or all."""
     prefix = account.encode() + b"\0"
     keys = [entry[len(prefix) :] for entry, _ in txn.scan("former_by_account", prefix)]
     formers = {key: former for key in keys if (former := _former(txn, key)) is not None}
-    old = [key for key, former in formers.items() if left_before is None or former.left_at < left_before]
-    for key in old:
-        _delete_former(txn, key, formers[key])
-    return len(old)
+    return [key for key, former in formers.items() if read_before is None or former.read_at < read_before]
+
+
+def drop_formers(txn: Txn, keys: Iterable[bytes]) -> int:
+    """Returns how many there were."""
+    dropped = 0
+    for key in keys:
+        former = _former(txn, key)
+        if former is not None:
+            _delete_former(txn, key, former)
+            dropped += 1
+    return dropped
 
 
 def _members_before(txn: Txn, wanted: Mapping[CreatorId, Membership]) -> dict[CreatorId, list[AccountKey]]:
@@ -198,12 +206,13 @@ def _retire(txn: Txn, creator_id: CreatorId) -> Row | None:
     return creator.row
 
 
-def _keep_former(txn: Txn, creator_id: CreatorId, accounts: Sequence[AccountKey], now: int) -> None:
+def _keep_former(txn: Txn, creator_id: CreatorId, accounts: Sequence[AccountKey]) -> None:
     creator = get_creator(txn, creator_id)
     if creator is None or not accounts or founder_of(txn, creator_id) is None:
         return
     key = _former_key(creator_id, accounts)
-    former = FormerCreator(creator=creator, account_keys=list(accounts), left_at=now)
+    read = [stored.fetched_at for one in accounts if (stored := get_account(txn, one)) is not None]
+    former = FormerCreator(creator=creator, account_keys=list(accounts), read_at=min(read, default=0))
     txn.put("former_creators", key, encode(former))
     for account in accounts:
         txn.put("former_by_account", account.encode() + b"\0" + key, b"")

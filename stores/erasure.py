@@ -30,7 +30,7 @@ from proto.records import (
     JobKind,
     Priority,
 )
-from stores.belonging import drop_former
+from stores.belonging import drop_formers, old_formers
 from stores.catalog import (
     ACCOUNTS,
     CREATORS,
@@ -46,7 +46,15 @@ from stores.codec import decode, encode, pack_id, unpack_id
 from stores.content import ITEMS, Months, _block, _key, months_of, remove_items
 from stores.env import DATABASES, Environment, Txn
 from stores.history import DAILY_DAYS, SECONDS_PER_DAY, kept_days
-from stores.identity import decisions_of, delete_decision, delete_pair, drop_facts, forget_handles, pairs_of
+from stores.identity import (
+    decisions_of,
+    delete_decision,
+    delete_pair,
+    drop_facts,
+    forget_handles,
+    old_handles,
+    pairs_of,
+)
 from stores.raw import drop_raw
 from stores.schedule import find_job, jobs_of, plan_job, put_job, settle_job
 from stores.subscriptions import forget_subscription
@@ -157,6 +165,8 @@ class Expired(msgspec.Struct, kw_only=True):
     thinned: int = 0
     """Snapshots of days that a week's or four weeks' newest stands for."""
     vectors: int = 0
+    former: int = 0
+    """Handles that it had, and states of its creator to go back to."""
     refreshed: int = 0
     """Jobs brought forward, so that what nears its end is read again."""
     following: AnyWork | None = None
@@ -236,7 +246,7 @@ def erase_expired(txn: Txn, key: AccountKey, limits: Limits, now: float) -> Expi
         remove_items(txn, key, [item.content_id for item in items if item.fetched_at < limits.fields_before])
     drop_pages(txn, map(RawId, _old_raw(txn, key, limits.fields_before)))
     forget_handles(txn, key, limits.fields_before)
-    drop_former(txn, key, limits.fields_before)
+    drop_formers(txn, old_formers(txn, key, limits.fields_before))
     for snapshot in (*_old_snapshots(txn, key, limits.statistics_before), *_superfluous(txn, key, limits, int(now))):
         txn.delete("metrics", snapshot)
     for vector in _old_vectors(txn, account, limits):
@@ -297,6 +307,8 @@ def _expired(txn: Txn, account: CreatorAccount, items: Sequence[ContentItem], li
         snapshots=len(_old_snapshots(txn, account.key, limits.statistics_before)),
         thinned=len(_superfluous(txn, account.key, limits, now)),
         vectors=len(_old_vectors(txn, account, limits)),
+        former=len(old_handles(txn, account.key, limits.fields_before))
+        + len(old_formers(txn, account.key, limits.fields_before)),
         refreshed=len(_to_read_again(txn, account, items, limits, now)),
     )
 
@@ -430,7 +442,7 @@ def _remove_identity(txn: Txn, key: AccountKey, erased: Erased, now: float) -> N
     for other in dict.fromkeys(met):
         if other != key:
             enqueue(txn, AccountEmbedded(account_key=other), now)
-    erased.note("former_creators", drop_former(txn, key))
+    erased.note("former_creators", drop_formers(txn, old_formers(txn, key)))
     erased.note("handle_history", forget_handles(txn, key))
     packed = pack_id(creator_id_of(key))
     erased.note("founders", txn.delete("founders", packed))

@@ -173,10 +173,15 @@ def handles_of(txn: Txn, account: AccountKey) -> dict[str, HandleHeld]:
     return {key[len(prefix) :].decode(): decode(HandleHeld, value) for key, value in txn.scan("handle_history", prefix)}
 
 
-def forget_handles(txn: Txn, account: AccountKey, before: int | None = None) -> int:
-    """Handles last seen before an instant, or all; returns how many."""
+def old_handles(txn: Txn, account: AccountKey, before: int | None = None) -> list[str]:
+    """Handles last seen before an instant, or all."""
     held = handles_of(txn, account)
-    old = [handle for handle in held if before is None or held[handle].last_seen_at < before]
+    return [handle for handle in held if before is None or held[handle].last_seen_at < before]
+
+
+def forget_handles(txn: Txn, account: AccountKey, before: int | None = None) -> int:
+    """Those of `old_handles`; returns how many."""
+    old = old_handles(txn, account, before)
     for handle in old:
         txn.delete("handle_history", _handle_key(account, handle))
     return len(old)

@@ -22,8 +22,8 @@ from proto.records import ContentItem, CreatorAccount, Enrichment, Normalised
 from stores.belonging import Rearranged, members_of, present_id, row_of
 from stores.catalog import CREATORS, get_account, get_creator, put_account, put_creator
 from stores.env import DATABASES, Environment, Txn
-from stores.erasure import erase_account
-from stores.identity import REVIEWS, decisions_of, get_pair, handles_of, pairs_of, put_decision, review_page
+from stores.erasure import Limits, erase_account, erase_expired, expired_of
+from stores.identity import REVIEWS, decisions_of, get_facts, get_pair, handles_of, pairs_of, put_decision, review_page
 
 RULES = Rules(weights=BELIEFS, thresholds=Thresholds(merge=0.9, review=0.5))
 NOW = 1_790_000_000
@@ -291,3 +291,35 @@ def test_whoever_is_erased_leaves_no_trace_and_never_comes_back_through_others(e
         assert present_id(txn, creator_id_of(ALEX.key)) is None
     assert all(ALEX.key not in cluster for cluster in clusters(env))
     check(env)
+
+
+def test_what_was_read_too_long_ago_is_not_kept_to_go_back_to(env: Environment) -> None:
+    """Both accounts were read again since; the handle that one had, and the creators they were, are too old."""
+    one, other = youtube(handle="gearbox"), instagram("7", handle="zanzibar")
+    arrive(env, one, other)
+    say(env, one, other, same=True)
+    arrive(env, youtube(handle="geartwo"), other, at=NOW + 100)
+    limits = Limits(fields_before=NOW + 50, refresh_before=0, statistics_before=0, derives=True, asked_by_handle=False)
+    with env.snapshot() as txn:
+        assert set(handles_of(txn, one.key)) == {"gearbox", "geartwo"}
+        assert txn.entries("former_creators") > 0
+        assert expired_of(txn, one.key, limits, NOW + 200).former > 1
+    expired = env.write_now(lambda txn: erase_expired(txn, one.key, limits, NOW + 200))
+    assert not expired.fields
+    with env.snapshot() as txn:
+        assert set(handles_of(txn, one.key)) == {"geartwo"}
+        assert txn.entries("former_by_account") == 0 or txn.entries("former_creators") > 0
+        assert expired_of(txn, one.key, limits, NOW + 200).former == 0
+
+
+def test_fields_that_expire_take_the_facts_along(env: Environment) -> None:
+    """Nothing that the platform said stays readable, and who was compared with it is weighed anew."""
+    arrive(env, ALEX, ALEX_IG)
+    limits = Limits(fields_before=NOW + 1, refresh_before=0, statistics_before=0, derives=True, asked_by_handle=False)
+    assert env.write_now(lambda txn: erase_expired(txn, ALEX.key, limits, NOW + 200)).fields
+    with env.snapshot() as txn:
+        assert get_facts(txn, ALEX.key) is None
+        assert not [key for key, _ in txn.scan("identity_keys") if key.endswith(ALEX.key.encode())]
+        assert handles_of(txn, ALEX.key) == {}
+        work = [value for _, value in txn.scan("work")]
+    assert any(ALEX_IG.key.encode() in value and b"AccountEmbedded" in value for value in work)
