@@ -128,9 +128,9 @@ def elsewhere(one: IdentityFacts, other: IdentityFacts, links: str) -> str:
     if links.startswith(("mutual", "bio")):
         return ""
     for mine, theirs in ((one, other), (other, one)):
-        told = [target for target in mine.content_named if platform_in(target[0]) is _platform(theirs)]
-        if told and not {target for target, _, _ in told} & set(theirs.owned):
-            return "content"
+        told = {target: count for target, count, _ in mine.content_named if platform_in(target) is _platform(theirs)}
+        if told and not told.keys() & set(theirs.owned):
+            return "content_again" if max(told.values()) > 1 else "content"
     return ""
 
 

@@ -29,6 +29,8 @@ MOST_WORDS = 5
 LEAST_BIO_WORDS = 6
 """Shorter bios are alike by chance."""
 LEAST_ALIAS_CHARS = 4
+MOST_NAMED = 100
+"""Accounts that one bio, or all the content of an account, may name; a catalogue of others says little of its owner."""
 SHARED_SITES = word_table(
     """
     youtu.be bit.ly tinyurl.com goo.gl amzn.to amazon.com spoti.fi spotify.com open.spotify.com apple.com
@@ -76,10 +78,10 @@ def facts_of(
         aliases=_aliases(account, bio),
         markers=_markers(account),
         owned=_owned(account, former),
-        bio_named=_targets([*bio, *handles(account.website)]),
+        bio_named=_targets([*bio, *handles(account.website)])[:MOST_NAMED],
         content_named=_content_named(account, items),
-        sites=_sites(account),
-        emails=_once(block_key(EMAIL, email) for email in account.emails),
+        sites=_sites(account)[:MOST_NAMED],
+        emails=_once(block_key(EMAIL, email) for email in account.emails)[:MOST_NAMED],
         bio=_bio_key(account.bio),
         language=account.language,
         country=account.country,
@@ -137,7 +139,8 @@ def _content_named(account: CreatorAccount, items: Sequence[ContentItem]) -> lis
             counts[target] += 1
             first_of.setdefault(platform_in(target), target)
         firsts.update(first_of.values())
-    return [(target, count, firsts[target]) for target, count in sorted(counts.items())]
+    most = sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:MOST_NAMED]
+    return [(target, count, firsts[target]) for target, count in sorted(most)]
 
 
 def _aliases(account: CreatorAccount, bio: Iterable[Handle]) -> list[str]:

@@ -311,7 +311,8 @@ def ctl_status(
     counts = ready.counts
     out.print(
         f"{counts.creators:,} creators, {counts.accounts:,} accounts, {counts.content_items:,} content items, "
-        f"{counts.work_pending:,} pending, {status.dead_letters:,} dead letters",
+        f"{counts.work_pending:,} pending, {status.dead_letters:,} dead letters, "
+        f"{status.reviews:,} pairs to review",
         highlight=False,
     )
     out.print(_table("stage", ["state", "waiting", "handled", "busy s", "blocked s", "restarts"], [

@@ -87,6 +87,7 @@ class Control:
             ],
             index={"sequence": str(await stores.catalog.index_sequence())},
             backfill_paused=[one.value for one, paused in self._pipeline.backfill_paused().items() if paused],
+            reviews=await self.reviewing.count(),
         )
 
     async def refresh_metrics(self) -> None:

@@ -53,6 +53,10 @@ class Reviewing:
             raise Malformed(f"{cursor[:60]!r} is no cursor of this list") from error
         return await self._env.read(partial(_page, after=after, limit=limit))
 
+    async def count(self) -> int:
+        """A kept counter; no scan."""
+        return await self._env.read(lambda txn: txn.counter(REVIEWS))
+
     async def of_creator(self, creator_id: CreatorId) -> CreatorIdentity | None:
         """Why each of its accounts belongs to it, and which pairs with others wait. None for an unknown creator."""
         return await self._env.read(partial(_of_creator, creator_id=creator_id))

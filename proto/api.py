@@ -249,6 +249,8 @@ class AdminStatus(Body):
     index: dict[str, str]
     backfill_paused: list[str]
     """Platforms on which history and new accounts wait, since known accounts are looked at too late."""
+    reviews: int = 0
+    """Pairs of accounts that may be one person's and wait for an operator's word."""
 
 
 class DeadLetterView(Body):

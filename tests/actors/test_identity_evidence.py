@@ -230,6 +230,13 @@ def test_some_words_may_mark_an_account_about_somebody(handle: str, expected: st
     assert levels(facts(handle="gearbox"), instagram(handle)).get("fan") == expected
 
 
+def test_a_catalogue_of_links_is_read_up_to_a_bound() -> None:
+    bio = " ".join(f"instagram.com/account{number}" for number in range(400))
+    known = facts(bio=bio, texts=(bio,))
+    assert len(known.bio_named) == len(known.content_named) == 100
+    assert len(known.keys) < 600
+
+
 def test_names_of_accounts_are_stored_as_hashes() -> None:
     """What is said of others must not be found under their names once they are forgotten."""
     known = facts(bio="instagram.com/secretperson and twitch.tv/other", texts=("instagram.com/secretguest",))
