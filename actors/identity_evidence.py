@@ -34,8 +34,8 @@ STEADY = 3
 """Items from which on a link that comes again and again, and alone, is the owner's."""
 FEW, MANY = 2, 4
 """Up to so many accounts a block's value is its owner's alone (one on each side), or that of a few."""
-COMMON = 20
-"""A word in more display names than so many makes no name rare: there are people called so by chance."""
+COMMON, EVERYDAY = 20, 200
+"""Words in more display names than so many make no name rare: there are people called so by chance, or many."""
 SAME_BIO, LIKE_BIO, UNLIKE_BIO = 0.9, 0.7, 0.3
 """Cosine of bio vectors."""
 
@@ -73,10 +73,10 @@ def handle(one: IdentityFacts, other: IdentityFacts, crowd: Crowd) -> str:
     if not pairs:
         return ""
     if same := {mine for mine, theirs in pairs if mine == theirs}:
-        return "same_" + _rarity(STRING, same, _common_words(one, other, crowd), crowd)
+        return "same_" + _rarity(STRING, same, _least_common(one, other, crowd), crowd)
     cores = [(core(mine), core(theirs)) for mine, theirs in pairs]
     if same := {mine for mine, theirs in cores if mine == theirs}:
-        return "core_" + _rarity(CORE, same, _common_words(one, other, crowd), crowd)
+        return "core_" + _rarity(CORE, same, _least_common(one, other, crowd), crowd)
     if one.handle and other.handle and (one.handle in other.names or other.handle in one.names):
         return "named"
     if any(_begins_or_ends(mine, theirs) for mine, theirs in cores):
@@ -238,20 +238,19 @@ def _names(one: IdentityFacts, other: IdentityFacts, crowd: Crowd) -> str:
     return "content_first" if count >= most and first >= max(rival for _, rival in rivals) else "content_among"
 
 
-def _rarity(kind: bytes, same: Iterable[str], common: bool, crowd: Crowd) -> str:
+def _rarity(kind: bytes, same: Iterable[str], word_crowd: int, crowd: Crowd) -> str:
+    """``word_crowd``: of the least common word of the display names."""
     rarest = min(same, key=lambda value: (crowd(block_key(kind, value)), -len(value), value))
     alone = _by_crowd(crowd(block_key(kind, rarest)))
-    if common and alone == "rare":
-        return "common"
+    if alone == "rare" and word_crowd > COMMON:
+        return "everyday" if word_crowd > EVERYDAY else "common"
     return f"short_{alone}" if len(rarest) <= SHORT_CHARS else alone
 
 
-def _common_words(one: IdentityFacts, other: IdentityFacts, crowd: Crowd) -> bool:
-    """Whether a display name of the two is made of words alone that many names have."""
-    return any(
-        facts.name and all(crowd(block_key(WORD, word)) > COMMON for word in facts.name[:MOST_WORDS])
-        for facts in (one, other)
-    )
+def _least_common(one: IdentityFacts, other: IdentityFacts, crowd: Crowd) -> int:
+    """In how many display names the least common word stands, of the one of the two names that is the more common."""
+    named = [facts.name[:MOST_WORDS] for facts in (one, other) if facts.name]
+    return max((min(crowd(block_key(WORD, word)) for word in words) for words in named), default=0)
 
 
 def _by_crowd(accounts: int) -> str:

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from actors.identity_clusters import Pair, Thresholds, pair_of, resolve
-from actors.identity_evidence import COMMON, FEW, MANY, Evidence, evidence_of, explicit, name_each_other
+from actors.identity_evidence import COMMON, EVERYDAY, FEW, MANY, Evidence, evidence_of, explicit, name_each_other
 from actors.identity_facts import BIO_NAMES, CONTENT_NAMES, OWNER, WORD
 from actors.identity_weights import Weights, probability, score_of
 from proto.identity import BlockKey, IdentityDecision, IdentityFacts, IdentityPair, Standing
@@ -162,7 +162,7 @@ def _partners(txn: Txn, keys: Iterable[BlockKey]) -> set[AccountKey]:
 def _pairs_in(txn: Txn, key: BlockKey) -> set[Pair]:
     """Pairs that a block ties, or tied before it became crowded."""
     if key[:1] == WORD:
-        known = [facts for account in members(txn, key, COMMON + 1) if (facts := get_facts(txn, account)) is not None]
+        known = [facts for account in members(txn, key, EVERYDAY + 1) if (facts := get_facts(txn, account)) is not None]
         return {
             pair_of(facts.account_key, other)
             for facts in known
@@ -190,13 +190,13 @@ def _crowd(txn: Txn, key: BlockKey) -> int:
 
 def _most(key: BlockKey) -> int:
     """Accounts of a block that are looked at."""
-    return {WORD: COMMON, BIO_NAMES: MOST_NAMED, CONTENT_NAMES: MOST_NAMED}.get(key[:1], MOST_ALIKE)
+    return {WORD: EVERYDAY, BIO_NAMES: MOST_NAMED, CONTENT_NAMES: MOST_NAMED}.get(key[:1], MOST_ALIKE)
 
 
 def _worth(txn: Txn, key: BlockKey) -> int:
     """A number that changes with what a block's crowd makes of its value."""
     crowd = _crowd(txn, key)
-    limits = {OWNER: (1,), WORD: (COMMON,)}.get(key[:1], (FEW, MANY, _most(key)))
+    limits = {OWNER: (1,), WORD: (COMMON, EVERYDAY)}.get(key[:1], (FEW, MANY, _most(key)))
     return sum(crowd > limit for limit in limits)
 
 

@@ -228,6 +228,7 @@ def make_forgetting(parts: Parts, indexes: Indexes, dims: int) -> Forgetting:
         ),
         threads=threads,
         now=parts.now,
+        hand_on=parts.pipeline.hand_on,
     )
 
 

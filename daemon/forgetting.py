@@ -22,7 +22,7 @@ from daemon.config import DaemonConfig
 from daemon.importing import parse_reference
 from proto.errors import Unavailable
 from proto.ids import AccountKey, CreatorId, Platform, Row, account_key
-from proto.messages import CreatorResolved
+from proto.messages import AnyWork, CreatorResolved
 from proto.records import DEFAULT_TENANT, AuditEvent, CreatorAccount, JobKind
 from stores.blocking import Blocking
 from stores.catalog import INDEX_SEQUENCE, find_by_handle, get_account
@@ -145,9 +145,11 @@ class Forgetting:
         indexes: ErasableIndexes,
         threads: Blocking,
         now: Callable[[], float],
+        hand_on: Callable[[Sequence[AnyWork]], None] = lambda _: None,
     ) -> None:
+        """``hand_on`` takes stored work to the identity stage at once, where there is one."""
         self._env, self._data_dir, self._suppression, self._indexes = env, data_dir, suppression, indexes
-        self._threads, self._now = threads, now
+        self._threads, self._now, self._hand_on = threads, now, hand_on
 
     async def forget(self, references: Sequence[str]) -> list[Report]:
         """Account keys, ids, handles or URLs, as in imports; one report each. Raises Malformed for any that is none,
@@ -199,6 +201,7 @@ class Forgetting:
                 report.removed[database] = report.removed.get(database, 0) + rows
             mark.row = erased.row if erased.row is not None else mark.row
             report.creator_gone = report.creator_gone or erased.creator_gone
+            self._hand_on(erased.following)
             if erased.done:
                 return
 

@@ -143,6 +143,8 @@ class Erased(msgspec.Struct, kw_only=True):
     creator_id: CreatorId | None = None
     row: Row | None = None
     creator_gone: bool = False
+    following: list[AnyWork] = []
+    """Stored work that decides anew who the accounts belong to that it was compared with."""
     done: bool = True
     """False while there is more: call again."""
 
@@ -411,7 +413,7 @@ def _remove_from_creator(txn: Txn, account: CreatorAccount, creator_id: CreatorI
         put_creator(txn, _blank(creator, [one.key for one in others]))
         for one in others:
             _hide_in_link(txn, one.key, account)
-            enqueue(txn, AccountEmbedded(account_key=one.key), now)
+            erased.following.append(enqueue(txn, AccountEmbedded(account_key=one.key), now))
         return
     _remove_creator(txn, creator, erased)
 
@@ -441,7 +443,7 @@ def _remove_identity(txn: Txn, key: AccountKey, erased: Erased, now: float) -> N
         erased.note("identity_decisions", delete_decision(txn, decision.first, decision.second))
     for other in dict.fromkeys(met):
         if other != key:
-            enqueue(txn, AccountEmbedded(account_key=other), now)
+            erased.following.append(enqueue(txn, AccountEmbedded(account_key=other), now))
     erased.note("former_creators", drop_formers(txn, old_formers(txn, key)))
     erased.note("handle_history", forget_handles(txn, key))
     packed = pack_id(creator_id_of(key))

@@ -221,6 +221,8 @@ def test_a_name_of_words_that_many_have_is_not_rare() -> None:
 
     assert dict(evidence_of(one, other, crowds))["handle"] == "same_rare"
     assert dict(evidence_of(one, other, crowded))["handle"] == "same_common"
+    everyday = dict(evidence_of(one, other, lambda key: 201 if key[:1] == b"t" else crowds(key)))
+    assert everyday["handle"] == "same_everyday"
 
 
 @pytest.mark.parametrize(
