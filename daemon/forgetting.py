@@ -22,8 +22,9 @@ from daemon.config import DaemonConfig
 from daemon.importing import parse_reference
 from proto.errors import Unavailable
 from proto.ids import AccountKey, CreatorId, Platform, Row, account_key
-from proto.messages import AnyWork, CreatorResolved
+from proto.messages import AccountEmbedded, AnyWork
 from proto.records import DEFAULT_TENANT, AuditEvent, CreatorAccount, JobKind
+from stores.belonging import members_of
 from stores.blocking import Blocking
 from stores.catalog import INDEX_SEQUENCE, find_by_handle, get_account
 from stores.codec import encode, pack_id, unpack_id
@@ -222,7 +223,8 @@ class Forgetting:
             async with self._indexes.turn:
                 await self._indexes.rewrite(await self._env.read(lambda txn: txn.counter(INDEX_SEQUENCE)))
         subjects = [mark.subject for mark in marks]
-        await self._env.write(partial(_finish, subjects=subjects, now=int(self._now())), synced=True)
+        finish = partial(_finish, subjects=subjects, now=int(self._now()))
+        self._hand_on(await self._env.write(finish, synced=True))
 
 
 def forget_offline(
@@ -327,16 +329,19 @@ def _erase_piece(txn: Txn, mark: Mark, now: float) -> Erased:
     return erased
 
 
-def _finish(txn: Txn, subjects: Sequence[Subject], now: int) -> None:
+def _finish(txn: Txn, subjects: Sequence[Subject], now: int) -> list[AnyWork]:
     """A creator that goes on with other accounts is computed and indexed anew, whoever indexed it meanwhile."""
+    following: list[AnyWork] = []
     marks = {mark.subject.alias: mark for mark in marked_erasures(txn)}
     for subject in subjects:
         mark = marks.get(subject.alias)
         stored = txn.get("rows", mark.row.to_bytes(4, "big")) if mark is not None and mark.row is not None else None
         if stored is not None:
-            enqueue(txn, CreatorResolved(creator_id=CreatorId(unpack_id(stored))), now)
+            left = members_of(txn, CreatorId(unpack_id(stored)))[:1]
+            following += [enqueue(txn, AccountEmbedded(account_key=key), now) for key in left]
         unmark_erasure(txn, subject)
         _audit(txn, f"forgotten: erased-{subject.alias} ({subject.platform.value})", now)
+    return following
 
 
 def _audit(txn: Txn, detail: str, now: int) -> None:
