@@ -88,8 +88,17 @@ def handle(one: IdentityFacts, other: IdentityFacts, crowd: Crowd) -> str:
 
 
 def name(one: IdentityFacts, other: IdentityFacts, handles: str) -> str:
-    """Display names, where both have one and the handles do not say the same already; a single word says less."""
-    if not one.names or not other.names or handles.startswith(("same", "core")):
+    """Display names, where both have one; a single word says less. Equal handles leave nothing to say but a conflict:
+    two people with two names, one handle each."""
+    level = _names_alike(one, other)
+    if handles.startswith(("same", "core")):
+        own = any(facts.handle in facts.names for facts in (one, other))
+        return "conflict" if level == "other" and not own else ""
+    return level
+
+
+def _names_alike(one: IdentityFacts, other: IdentityFacts) -> str:
+    if not one.names or not other.names:
         return ""
     pairs = [(core(mine), core(theirs)) for mine in one.names for theirs in other.names]
     if any(mine == theirs for mine, theirs in pairs) or sorted(one.name) == sorted(other.name):

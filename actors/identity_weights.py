@@ -42,6 +42,7 @@ BELIEFS: Weights = MappingProxyType(
         "name:near": 0.8,
         "name:partly": 0.0,
         "name:other": -1.5,
+        "name:conflict": -3.0,
         "link:mutual": 8.0,
         "link:mutual_among": 5.0,
         "link:bio_sole": 5.5,

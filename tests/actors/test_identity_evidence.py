@@ -267,3 +267,10 @@ def test_shipped_weights_know_every_level_and_files_that_do_not_are_refused(tmp_
     save_weights(path, FittedWeights(pairs=1, matches=1, weights={"prior": 0.0}))
     with pytest.raises(Malformed, match="lacks"):
         load_weights(path, BELIEFS)
+
+
+def test_equal_handles_under_two_names_are_a_conflict() -> None:
+    one = facts(handle="glowdesol", name="Matt Stanham")
+    assert levels(one, instagram("glowdesol", name="Sam Woodfield"))["name"] == "conflict"
+    assert "name" not in levels(one, instagram("glowdesol", name="Matt Stanham"))
+    assert "name" not in levels(one, instagram("glowdesol", name="Glow de Sol"))
