@@ -211,8 +211,8 @@ class DemoProgress:
         return outer
 
     def _expected(self, ready: ReadyAnswer) -> int:
-        """Creators there will be: accounts, without those found to be another's so far."""
-        return max(self._accounts - (ready.counts.accounts - ready.counts.creators), 1)
+        """Creators there will be, at most as many as accounts: who is the same person is known at the end."""
+        return max(self._accounts if ready.counts.work_pending else ready.counts.creators, 1)
 
 
 def farewell(console: Console, url: str, admin_url: str, folder: Path, seconds: float, folders: Sequence[Path]) -> None:
