@@ -12,13 +12,13 @@ from actors.identity_facts import (
     MOST_WORDS,
     OWNER,
     STRING,
-    WORD,
     block_key,
     platform_in,
 )
 from actors.identity_names import ABOUT, core, likeness
 from proto.identity import BlockKey, IdentityFacts
 from proto.ids import Platform, split_account_key
+from stores.identity import WORD
 
 Crowd = Callable[[BlockKey], int]
 """How many accounts stand in a block."""

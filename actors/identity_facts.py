@@ -15,13 +15,12 @@ from actors.identity_names import core, fan_words, is_fan_bio, skeleton, variant
 from proto.identity import BlockKey, IdentityFacts, Name
 from proto.ids import Platform
 from proto.records import ContentItem, CreatorAccount
+from stores.identity import WORD
 
 _One = TypeVar("_One")
 
 STRING, CORE, SITE, EMAIL, BIO = b"s", b"c", b"w", b"e", b"b"
 """Kinds of block keys; accounts that stand in one block may be one person's."""
-WORD = b"t"
-"""Kind of the block of a display name's word, which ties nobody and only tells how common the word is."""
 OWNER, BIO_NAMES, CONTENT_NAMES = b"o", b"n", b"m"
 """Kinds of blocks of a name: who has it, whose bio says it, whose content says it. The first goes with the others."""
 MOST_WORDS = 5
@@ -31,6 +30,7 @@ LEAST_BIO_WORDS = 6
 LEAST_ALIAS_CHARS = 4
 MOST_NAMED = 100
 """Accounts that one bio, or all the content of an account, may name; a catalogue of others says little of its owner."""
+_PLATFORMS = tuple(Platform)
 SHARED_SITES = word_table(
     """
     youtu.be bit.ly tinyurl.com goo.gl amzn.to amazon.com spoti.fi spotify.com open.spotify.com apple.com
@@ -50,13 +50,13 @@ def block_key(kind: bytes, value: str) -> BlockKey:
 
 def named_key(platform: str, handle: str) -> Name:
     """Of an account as texts name it; begins with the platform's number (`platform_in`)."""
-    number = list(Platform).index(Platform(platform))
+    number = _PLATFORMS.index(Platform(platform))
     return bytes((number,)) + hashlib.blake2b(handle.casefold().encode(), digest_size=8).digest()
 
 
 def platform_in(key: Name) -> Platform:
     """Of a key made by `named_key`."""
-    return list(Platform)[key[0]]
+    return _PLATFORMS[key[0]]
 
 
 def facts_of(

@@ -52,6 +52,8 @@ ABOUT = word_table("daily clips clip moments fc bestof team archive highlights n
 """What an account about somebody, but at times a second one of somebody's own, adds to the handle."""
 
 LEAST_NAME_CHARS = 2
+_GLUED_FRONT = re.compile(f"^(?:{'|'.join(GLUED)})(?=.{{{LEAST_CORE_CHARS}}})")
+_GLUED_END = re.compile(f"(?<=.{{{LEAST_CORE_CHARS}}})(?:{'|'.join(GLUED)})$")
 _LATIN = re.compile(r"[^\u0000-\u024f]+")
 _FAN_BIO = re.compile(
     r"\b(?:fan[ -]?(?:page|club|site|account|made)|(?:not|no) affiliat\w+|unofficial|parody|tribute|dedicated to|(?:clips|moments|edits) of)\b",
@@ -79,6 +81,7 @@ def variants(text: str) -> list[str]:
     return list(dict.fromkeys(one for one in (text, latin) if len(skeleton(one)) >= LEAST_NAME_CHARS))
 
 
+@lru_cache(maxsize=16_384)
 def core(text: str) -> str:
     """The skeleton without common words, apart or written together; the skeleton itself where too little is left."""
     kept = "".join(word for word in words(text) if word not in AFFIXES)
@@ -106,11 +109,5 @@ def likeness(one: str, other: str) -> float:
 
 
 def _unglued(name: str) -> str:
-    for word in GLUED:
-        if name.startswith(word) and len(name) - len(word) >= LEAST_CORE_CHARS:
-            name = name[len(word) :]
-            break
-    for word in GLUED:
-        if name.endswith(word) and len(name) - len(word) >= LEAST_CORE_CHARS:
-            return name[: -len(word)]
-    return name
+    """The longest glued word at the front goes, then the longest at the end, where a name is left."""
+    return _GLUED_END.sub("", _GLUED_FRONT.sub("", name, count=1), count=1)

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 import numpy as np
 
+from actors.identity_blocks import Blocks
 from actors.identity_clusters import Pair, Thresholds, pair_of, resolve
-from actors.identity_evidence import COMMON, EVERYDAY, FEW, MANY, Evidence, evidence_of, explicit, name_each_other
-from actors.identity_facts import BIO_NAMES, CONTENT_NAMES, OWNER, WORD
+from actors.identity_evidence import Evidence, evidence_of, explicit, name_each_other
 from actors.identity_weights import Weights, probability, score_of
-from proto.identity import BlockKey, IdentityDecision, IdentityFacts, IdentityPair, Standing
+from proto.identity import IdentityDecision, IdentityFacts, IdentityPair, Standing
 from proto.ids import AccountKey, CreatorId, creator_id_of, split_account_key
 from proto.records import EmbeddingRecord, IdentityLink
 from stores.belonging import Membership, Rearranged, arrange, founded_at, members_of
@@ -25,23 +25,13 @@ from stores.env import Txn
 from stores.identity import (
     decisions_of,
     delete_pair,
-    get_facts,
     get_pair,
-    members,
     pairs_of,
-    put_facts,
     put_pair,
 )
 
-MOST_ALIKE = MANY
-"""A value that more accounts share is worth so little that it ties no two of them by itself."""
-MOST_NAMED = 50
-"""Likewise for how many name one account."""
 FOUNDER = [("founder", 1.0)]
 """The evidence of the account that names its creator."""
-_NAMING = (BIO_NAMES, CONTENT_NAMES)
-_OF_NAMES = (OWNER, *_NAMING)
-_TIES_NOBODY = (*_OF_NAMES, WORD)
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,22 +48,27 @@ class Weighed(msgspec.Struct, kw_only=True):
 
 def take_in(txn: Txn, facts: IdentityFacts, rules: Rules) -> Weighed:
     """Stores an account's facts and weighs every pair that they may change."""
-    account = facts.account_key
-    old = get_facts(txn, account)
-    keys, old_keys = set(facts.keys), set(old.keys) if old else set()
-    moved = sorted(keys ^ old_keys)
-    before = {key: _worth(txn, key) for key in moved}
-    put_facts(txn, facts, sorted(keys - old_keys), sorted(old_keys - keys))
-    return _weigh(txn, account, keys, [key for key in moved if before[key] != _worth(txn, key)], rules)
+    blocks, account = Blocks(txn), facts.account_key
+    stirred_keys = blocks.put(facts)
+    wanted = {pair_of(account, other) for other in blocks.partners(facts.keys) if other != account}
+    wanted |= {(pair.first, pair.second) for pair in pairs_of(txn, account)}
+    for key in stirred_keys:
+        wanted |= blocks.pairs_in(key)
+    weighed = Weighed(compared=len(wanted), stirred={account})
+    for pair in sorted(wanted):
+        if _weigh(txn, blocks, pair, rules):
+            weighed.stirred |= set(pair)
+    return weighed
 
 
 def candidates(txn: Txn, account: AccountKey) -> list[tuple[Pair, Evidence, bool]]:
     """Every pair of the account that is weighed, what is said of it and whether it is explicit, whatever it is worth."""
-    facts = get_facts(txn, account)
+    blocks = Blocks(txn)
+    facts = blocks.facts(account)
     if facts is None:
         return []
-    pairs = sorted({pair_of(account, other) for other in _partners(txn, facts.keys) if other != account})
-    found = ((pair, _evidence(txn, *pair)) for pair in pairs)
+    pairs = sorted({pair_of(account, other) for other in blocks.partners(facts.keys) if other != account})
+    found = ((pair, _evidence(txn, blocks, pair)) for pair in pairs)
     return [(pair, *evidence) for pair, evidence in found if evidence is not None]
 
 
@@ -89,26 +84,12 @@ def settle(txn: Txn, accounts: Iterable[AccountKey], rules: Rules, now: int) -> 
     return arrange(txn, [_membership(txn, cluster, merged, said, now) for cluster in resolved.clusters], now)
 
 
-def _weigh(
-    txn: Txn, account: AccountKey, keys: set[BlockKey], stirred_keys: Sequence[BlockKey], rules: Rules
-) -> Weighed:
-    wanted = {pair_of(account, other) for other in _partners(txn, keys) if other != account}
-    wanted |= {(pair.first, pair.second) for pair in pairs_of(txn, account)}
-    for key in stirred_keys:
-        wanted |= _pairs_in(txn, key)
-    weighed = Weighed(compared=len(wanted), stirred={account})
-    for first, second in sorted(wanted):
-        if _weigh_pair(txn, first, second, rules):
-            weighed.stirred |= {first, second}
-    return weighed
-
-
-def _weigh_pair(txn: Txn, first: AccountKey, second: AccountKey, rules: Rules) -> bool:
+def _weigh(txn: Txn, blocks: Blocks, pair: Pair, rules: Rules) -> bool:
     """Stores what the pair is worth now; returns whether that changed."""
-    fresh = _score(txn, first, second, rules)
+    fresh = _score(txn, blocks, pair, rules)
     if fresh is None or fresh.score < rules.thresholds.kept_from:
-        return delete_pair(txn, first, second)
-    old = get_pair(txn, first, second)
+        return delete_pair(txn, *pair)
+    old = get_pair(txn, *pair)
     if old is not None:
         fresh = msgspec.structs.replace(fresh, standing=old.standing, why=old.why)
     if fresh != old:
@@ -116,88 +97,25 @@ def _weigh_pair(txn: Txn, first: AccountKey, second: AccountKey, rules: Rules) -
     return fresh != old
 
 
-def _score(txn: Txn, first: AccountKey, second: AccountKey, rules: Rules) -> IdentityPair | None:
-    found = _evidence(txn, first, second)
+def _score(txn: Txn, blocks: Blocks, pair: Pair, rules: Rules) -> IdentityPair | None:
+    found = _evidence(txn, blocks, pair)
     if found is None:
         return None
     evidence, said = found
     score, parts = score_of(evidence, rules.weights)
-    return IdentityPair(first=first, second=second, score=score, evidence=parts, explicit=said)
+    return IdentityPair(first=pair[0], second=pair[1], score=score, evidence=parts, explicit=said)
 
 
-def _evidence(txn: Txn, first: AccountKey, second: AccountKey) -> tuple[Evidence, bool] | None:
-    """And whether it is explicit. None for two that nothing ties."""
-    one, other = get_facts(txn, first), get_facts(txn, second)
-    if one is None or other is None or not _may_be_one(txn, one, other):
+def _evidence(txn: Txn, blocks: Blocks, pair: Pair) -> tuple[Evidence, bool] | None:
+    """And whether it is explicit. None for two that nothing ties; of one platform, two that do not name each other."""
+    one, other = map(blocks.facts, pair)
+    if one is None or other is None:
         return None
-    found = evidence_of(one, other, lambda key: _crowd(txn, key), _cosine(txn, one, other))
+    one_platform = _platform(pair[0]) == _platform(pair[1])
+    if not (name_each_other(one, other) if one_platform else blocks.tie(one, other)):
+        return None
+    found = evidence_of(one, other, blocks.crowd, _cosine(txn, one, other))
     return found, explicit(one, other, found)
-
-
-def _may_be_one(txn: Txn, one: IdentityFacts, other: IdentityFacts) -> bool:
-    """Accounts of one platform only when each names the other; others when they share a block that is not crowded."""
-    if _platform(one.account_key) == _platform(other.account_key):
-        return name_each_other(one, other)
-    mine, theirs = set(one.keys), set(other.keys)
-    shared = {key for key in mine & theirs if key[:1] not in _TIES_NOBODY}
-    shared |= {key for key in mine if key[:1] in _NAMING and OWNER + key[1:] in theirs}
-    shared |= {key for key in theirs if key[:1] in _NAMING and OWNER + key[1:] in mine}
-    return any(_crowd(txn, key) <= _most(key) for key in shared)
-
-
-def _partners(txn: Txn, keys: Iterable[BlockKey]) -> set[AccountKey]:
-    """Who shares a block with an account that stands in these."""
-    found: set[AccountKey] = set()
-    for key in keys:
-        if key[:1] == OWNER:
-            met = [account for kind in _NAMING for account in _uncrowded(txn, kind + key[1:])]
-        elif key[:1] in _NAMING:
-            met = members(txn, OWNER + key[1:], MOST_ALIKE) if _crowd(txn, key) <= MOST_NAMED else []
-        else:
-            met = _uncrowded(txn, key) if key[:1] != WORD else []
-        found.update(met)
-    return found
-
-
-def _pairs_in(txn: Txn, key: BlockKey) -> set[Pair]:
-    """Pairs that a block ties, or tied before it became crowded."""
-    if key[:1] == WORD:
-        known = [facts for account in members(txn, key, EVERYDAY + 1) if (facts := get_facts(txn, account)) is not None]
-        return {
-            pair_of(facts.account_key, other)
-            for facts in known
-            for other in _partners(txn, facts.keys)
-            if other != facts.account_key
-        }
-    if key[:1] not in _OF_NAMES:
-        met = members(txn, key, MOST_ALIKE + 1)
-        return {pair_of(one, other) for one in met for other in met if one < other}
-    owners = members(txn, OWNER + key[1:], MOST_ALIKE)
-    naming = _NAMING if key[:1] == OWNER else (key[:1],)
-    namers = [account for kind in naming for account in members(txn, kind + key[1:], MOST_NAMED + 1)]
-    return {pair_of(owner, namer) for owner in owners for namer in namers if owner != namer}
-
-
-def _uncrowded(txn: Txn, key: BlockKey) -> list[AccountKey]:
-    met = members(txn, key, _most(key) + 1)
-    return met if len(met) <= _most(key) else []
-
-
-def _crowd(txn: Txn, key: BlockKey) -> int:
-    """How many stand in a block, up to one more than may."""
-    return len(members(txn, key, _most(key) + 1))
-
-
-def _most(key: BlockKey) -> int:
-    """Accounts of a block that are looked at."""
-    return {WORD: EVERYDAY, BIO_NAMES: MOST_NAMED, CONTENT_NAMES: MOST_NAMED}.get(key[:1], MOST_ALIKE)
-
-
-def _worth(txn: Txn, key: BlockKey) -> int:
-    """A number that changes with what a block's crowd makes of its value."""
-    crowd = _crowd(txn, key)
-    limits = {OWNER: (1,), WORD: (COMMON, EVERYDAY)}.get(key[:1], (FEW, MANY, _most(key)))
-    return sum(crowd > limit for limit in limits)
 
 
 def _cosine(txn: Txn, one: IdentityFacts, other: IdentityFacts) -> float | None:

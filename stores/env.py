@@ -47,6 +47,7 @@ DATABASES = (
     "identity_links",
     "identity_facts",
     "identity_keys",
+    "identity_words",
     "identity_pairs",
     "identity_review",
     "identity_decisions",
@@ -212,9 +213,9 @@ class Environment:
         with self._env.begin() as txn:
             yield Txn(txn, self._databases)
 
-    def write_now(self, change: Callable[[Txn], T]) -> T:
-        """A write before the event loop runs (start-up only)."""
-        one: _Change[T] = _Change(change, synced=True)
+    def write_now(self, change: Callable[[Txn], T], *, synced: bool = True) -> T:
+        """A write while no event loop runs (at start, or without a daemon); ``synced`` as of `write`."""
+        one: _Change[T] = _Change(change, synced)
         self._commit([one])
         if one.error is not None:
             raise one.error

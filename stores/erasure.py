@@ -83,6 +83,7 @@ HANDLED = frozenset(
         "identity_links",
         "identity_facts",
         "identity_keys",
+        "identity_words",
         "identity_pairs",
         "identity_review",
         "identity_decisions",

@@ -17,6 +17,7 @@ from stores.scan import Pair, scan_tables
 TABLES = (
     "identity_facts",
     "identity_keys",
+    "identity_words",
     "identity_pairs",
     "identity_review",
     "identity_decisions",
@@ -27,6 +28,12 @@ TABLES = (
     "retired_creators",
 )
 """Databases of the environment that this store owns."""
+
+WORD = b"t"
+"""Kind of the block of a display name's word, which ties nobody and only tells how common the word is.
+
+Its accounts are counted as they come and go: thousands may share a word, and every comparison asks how many.
+"""
 
 REVIEWS = "identity_reviews"
 """Kept counter: pairs that wait for a person's word."""
@@ -64,9 +71,10 @@ def put_facts(txn: Txn, facts: IdentityFacts, joined: Iterable[BlockKey], left: 
     name = facts.account_key.encode()
     txn.put("identity_facts", name, encode(facts))
     for key in left:
-        txn.delete("identity_keys", key + name)
+        _leave(txn, key, name)
     for key in joined:
         txn.put("identity_keys", key + name, b"")
+        _count(txn, key, 1)
 
 
 def drop_facts(txn: Txn, account: AccountKey) -> list[AccountKey]:
@@ -76,7 +84,7 @@ def drop_facts(txn: Txn, account: AccountKey) -> list[AccountKey]:
         return []
     name = account.encode()
     for key in facts.keys:
-        txn.delete("identity_keys", key + name)
+        _leave(txn, key, name)
     txn.delete("identity_facts", name)
     return sorted({met for key in facts.keys for met in members(txn, key, MOST_MET)})
 
@@ -85,6 +93,12 @@ def members(txn: Txn, key: BlockKey, limit: int) -> list[AccountKey]:
     """Accounts in a block, in the order of their keys; at most ``limit``."""
     entries = islice(txn.scan("identity_keys", key), limit)
     return [AccountKey(entry[len(key) :].decode()) for entry, _ in entries]
+
+
+def word_count(txn: Txn, key: BlockKey) -> int:
+    """In how many accounts' display names a word stands; ``key``: of the kind `WORD`."""
+    stored = txn.get("identity_words", key)
+    return int.from_bytes(stored, "big") if stored else 0
 
 
 def get_pair(txn: Txn, first: AccountKey, second: AccountKey) -> IdentityPair | None:
@@ -185,6 +199,21 @@ def forget_handles(txn: Txn, account: AccountKey, before: int | None = None) -> 
     for handle in old:
         txn.delete("handle_history", _handle_key(account, handle))
     return len(old)
+
+
+def _leave(txn: Txn, key: BlockKey, name: bytes) -> None:
+    if txn.delete("identity_keys", key + name):
+        _count(txn, key, -1)
+
+
+def _count(txn: Txn, key: BlockKey, delta: int) -> None:
+    if key[:1] != WORD:
+        return
+    count = word_count(txn, key) + delta
+    if count > 0:
+        txn.put("identity_words", key, count.to_bytes(4, "big"))
+    else:
+        txn.delete("identity_words", key)
 
 
 def _pair_key(one: AccountKey, other: AccountKey) -> bytes:

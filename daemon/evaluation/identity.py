@@ -211,7 +211,7 @@ def _take_in(env: Environment, known: Sequence[Known], rules: Rules, tell: Calla
     for at in range(0, len(known), FOLDED):
         part = known[at : at + FOLDED]
         started = time.perf_counter()
-        compared += env.write_now(partial(_take_in_part, part=part, rules=rules))
+        compared += env.write_now(partial(_take_in_part, part=part, rules=rules), synced=False)
         seconds += [(time.perf_counter() - started) / len(part)] * len(part)
         tell((at + len(part)) / len(known))
     total = sum(seconds)
