@@ -52,7 +52,7 @@ def evidence_of(one: IdentityFacts, other: IdentityFacts, crowd: Crowd, bio_cosi
         "link": links,
         "accord": accord(handles, names, links),
         "elsewhere": elsewhere(one, other, links),
-        "alias": alias(one, other),
+        "alias": alias(one, other, handles, links),
         "site": shared(one.sites, other.sites, crowd),
         "email": shared(one.emails, other.emails, crowd),
         "bio": bio(one, other, bio_cosine),
@@ -143,15 +143,21 @@ def elsewhere(one: IdentityFacts, other: IdentityFacts, links: str) -> str:
     return ""
 
 
-def alias(one: IdentityFacts, other: IdentityFacts) -> str:
-    """Whether the handles that the one states of itself elsewhere are the other's, as people keep theirs."""
+def alias(one: IdentityFacts, other: IdentityFacts, handles: str, links: str) -> str:
+    """Whether the handles that the one states of itself elsewhere are the other's, as people keep theirs.
+
+    Where the two have one handle, or a bio names the other account itself, that is said already.
+    """
     mine, theirs = {*one.aliases}, {*other.aliases}
+    if not mine and not theirs:
+        return ""
+    said = handles.startswith(("same", "core")) or links.startswith(("mutual", "bio"))
     if other.handle in mine or one.handle in theirs:
-        return "same"
+        return "" if said else "same"
     mine, theirs = {*map(core, mine)}, {*map(core, theirs)}
     if core(other.handle) in mine or core(one.handle) in theirs or mine & theirs:
-        return "core"
-    return "other" if mine or theirs else ""
+        return "" if said else "core"
+    return "other"
 
 
 def shared(mine: Sequence[BlockKey], theirs: Sequence[BlockKey], crowd: Crowd) -> str:

@@ -201,6 +201,14 @@ def test_mail_country_bio_and_alias() -> None:
     assert levels(facts(bio="twitter.com/gearboxes"), instagram("gearboxes"))["alias"] == "same"
 
 
+def test_an_alias_tells_nothing_where_handles_or_links_do() -> None:
+    one = facts(handle="anna", bio="twitter.com/annasmith")
+    assert levels(one, instagram("annasmith"))["alias"] == "same"
+    assert "alias" not in levels(facts(handle="annasmith", bio="twitter.com/annasmith"), instagram("annasmith"))
+    assert "alias" not in levels(facts(handle="anna", bio="instagram.com/annasmith"), instagram("annasmith"))
+    assert levels(facts(handle="annasmith", bio="twitter.com/zanzibar"), instagram("annasmith"))["alias"] == "other"
+
+
 def test_fan_pages_differ_from_whom_they_are_about() -> None:
     star = facts(handle="alexmorgan", name="Alex Morgan")
     for page in (

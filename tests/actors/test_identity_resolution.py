@@ -233,8 +233,8 @@ def test_who_takes_over_a_handle_does_not_take_over_the_creator(env: Environment
 
 
 def test_a_handle_taken_over_leaves_a_one_way_link_in_doubt(env: Environment) -> None:
-    channel = youtube(handle="gearbox", display_name="Gear", bio="instagram.com/zanzibar")
-    old = instagram("1", handle="zanzibar", display_name="Gear")
+    channel = youtube(handle="gearbox", display_name="Gear Works", bio="instagram.com/zanzibar")
+    old = instagram("1", handle="zanzibar", display_name="Gear Works")
     arrive(env, channel, old)
     assert together(env, channel, old)
     thief = instagram("2", handle="zanzibar", display_name="Somebody")
