@@ -161,7 +161,7 @@ class IngestionConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=
 
 
 class IdentityConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    merge_probability: Probability = 0.8
+    merge_probability: Probability = 0.83
     """From here on two accounts are taken for one person's."""
     review_probability: Probability = 0.5
     """From here on a person is asked."""

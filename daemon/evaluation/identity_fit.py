@@ -21,9 +21,9 @@ from proto.ids import AccountKey, split_account_key
 
 SPREAD = 4.0
 """Variance of a weight around what is believed of it (log-odds squared): what few pairs show moves it little."""
-GENERATED_SHARE, GENERATED_ACCOUNTS, GENERATED_SEED = 1.0, 60_000, 7
+GENERATED_SHARE, GENERATED_ACCOUNTS, GENERATED_SEED = 2.0, 60_000, 7
 """The made-up world teaches what real files do not have, such as bios of both sides and look-alikes; its pairs count as
-much as all real ones together. It is another one than figures are measured on."""
+twice as much as all real ones. It is another one than figures are measured on."""
 ROUNDS, CLOSE_ENOUGH = 100, 1e-9
 
 
