@@ -37,6 +37,12 @@ class Rename(OfAccount, tag="rename", kw_only=True, frozen=True):
     name: str
 
 
+class ChangeBio(OfAccount, tag="change_bio", kw_only=True, frozen=True):
+    """The description or biography becomes ``text``."""
+
+    text: str
+
+
 class Delete(OfAccount, tag="delete", kw_only=True, frozen=True):
     """Deleted, or made private: no caller can tell."""
 
@@ -88,7 +94,7 @@ class FeedsDown(Timed, tag="feeds_down", kw_only=True, frozen=True):
     seconds: float
 
 
-AccountEvent = Rename | Delete | Restore | ChangeNiche | PostNow
+AccountEvent = Rename | ChangeBio | Delete | Restore | ChangeNiche | PostNow
 VideoEvent = EditVideo | DeleteVideo
 AnyEvent = AccountEvent | VideoEvent | RevokeToken | KillHub | ReviveHub | FeedsDown
 

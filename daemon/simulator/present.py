@@ -14,6 +14,7 @@ import msgspec
 from daemon.simulator.authoring import Author
 from daemon.simulator.events import (
     AccountEvent,
+    ChangeBio,
     ChangeNiche,
     Delete,
     DeleteVideo,
@@ -281,11 +282,14 @@ class PresentWorld:
         return last.niche if isinstance(last, ChangeNiche) else ""
 
     def _now(self, account: _E, account_id: str) -> _E:
-        """With its present name and its grown counts."""
+        """With its present name, its present text and its grown counts."""
         changes: dict[str, object] = {}
         renamed = self._last(account_id, (Rename,))
         if isinstance(renamed, Rename):
             changes["handle" if isinstance(account, Channel) else "username"] = renamed.name
+        rewritten = self._last(account_id, (ChangeBio,))
+        if isinstance(rewritten, ChangeBio):
+            changes["description" if isinstance(account, Channel) else "biography"] = rewritten.text
         days = (self.clock() - self.world.now) / DAY_SECONDS
         if self._posting and days > 0:
             low, high = GROWTH_PER_DAY
