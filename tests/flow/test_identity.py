@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
-from tests.flow.processes import Daemon, Simulator, environment, run_cli, simulator
+from tests.flow.processes import Daemon, Simulator, environment, run_cli, simulator, wait_for
 
 CREATORS = 24
 
@@ -29,7 +32,8 @@ def import_everybody(world: Simulator, data: Path, env: dict[str, str]) -> None:
 
 
 def hits(daemon: Daemon, query: str) -> list[dict[str, Any]]:
-    return [hit["creator"] for hit in daemon.get("/v1/search", q=query, limit=50).json()["hits"]]
+    answer = daemon.get("/v1/search", q=query, limit=100)
+    return [hit["creator"] for hit in answer.json()["hits"]] if answer.status_code == 200 else []
 
 
 def everybody(daemon: Daemon) -> list[dict[str, Any]]:
@@ -137,3 +141,68 @@ def test_wrong_words_are_refused_with_what_is_expected(world: Simulator, tmp_pat
         assert daemon.get("/v1/reviews", cursor="xyz").status_code == 400
         assert daemon.get("/v1/creators/12/identity").status_code == 404
         assert daemon.terminate() == 0
+
+
+def happen(world: Simulator, kind: str, account: str, **fields: str) -> None:
+    body = {"kind": kind, "account": account, **fields}
+    httpx2.post(f"{world.url}/_simulator/events", json=body, trust_env=False).raise_for_status()
+
+
+def link_each_other(world: Simulator, channel: str, profile: dict[str, Any]) -> None:
+    happen(world, "change_bio", channel, text=f"On Instagram: https://www.instagram.com/{profile['handle']}")
+    happen(world, "change_bio", profile["platform_user_id"], text=f"https://www.youtube.com/channel/{channel}")
+
+
+def whose(daemon: Daemon, account: str) -> list[str]:
+    return next((keys(creator) for creator in everybody(daemon) if account in keys(creator)), [])
+
+
+def test_creators_follow_renames_a_handle_that_is_taken_over_and_links_that_change(tmp_path: Path) -> None:
+    with simulator("--creators", "95", "--seed", "6") as world:
+        env, data = environment(world), tmp_path / "data"
+        import_everybody(world, data, env)
+        with Daemon(data, env) as daemon:
+            daemon.wait_until_done()
+            alone = [creator["accounts"][0] for creator in everybody(daemon) if len(creator["accounts"]) == 1]
+            assert daemon.terminate() == 0
+        channels = [one["platform_user_id"] for one in alone if one["platform"] == "youtube"][:4]
+        profiles = [one for one in alone if one["platform"] == "instagram"][:4]
+        renamed, robbed, left, joined = channels
+        for channel, profile in zip([renamed, robbed, left], profiles, strict=False):
+            link_each_other(world, channel, profile)
+        ids = [f"instagram:{one['platform_user_id']}" for one in profiles]
+        with Daemon(data, env | later(world, 29)) as daemon:
+            for channel, profile in zip([renamed, robbed, left], ids, strict=False):
+                wait_for(partial(are_one, daemon, profile, f"youtube:{channel}"), "the creator of two")
+            assert daemon.terminate() == 0
+
+        happen(world, "rename", renamed, name="quiteanothername")
+        happen(world, "rename", profiles[1]["platform_user_id"], name="moved.away")
+        happen(world, "rename", profiles[3]["platform_user_id"], name=profiles[1]["handle"])
+        link_each_other(world, joined, profiles[2])
+        news = {(f"youtube:{renamed}", "quiteanothername"), (ids[3], profiles[1]["handle"])}
+        with Daemon(data, env | later(world, 58)) as daemon:
+            wait_for(partial(are_one, daemon, ids[2], f"youtube:{joined}"), "the link that is new")
+            wait_for(partial(are_one, daemon, f"youtube:{left}"), "the end of a link that is gone")
+            wait_for(lambda: news <= set(shown(daemon)), "the new names")
+            assert are_one(daemon, ids[0], f"youtube:{renamed}"), "a new name takes an account from its creator"
+            assert are_one(daemon, ids[3]), "who takes a name over takes its owner's place"
+            assert f"youtube:{robbed}" not in whose(daemon, ids[3])
+            accounts = [account for account, _ in shown(daemon)]
+            assert len(accounts) == len(set(accounts))
+            assert daemon.terminate() == 0
+
+
+def are_one(daemon: Daemon, *accounts: str) -> bool:
+    return whose(daemon, accounts[0]) == sorted(accounts)
+
+
+def later(world: Simulator, days: int) -> dict[str, str]:
+    at = datetime.fromtimestamp(world.now, UTC) + timedelta(days=days)
+    return {"POKEDEXD_DAEMON__CLOCK_AT": at.isoformat(), "POKEDEXD_PIPELINE__RESEND_AFTER_SECONDS": "5"}
+
+
+def shown(daemon: Daemon) -> list[tuple[str, str]]:
+    """Every account that search shows, with the handle that it is shown under."""
+    accounts = [account for creator in everybody(daemon) for account in creator["accounts"]]
+    return [(f"{one['platform']}:{one['platform_user_id']}", one["handle"]) for one in accounts]
