@@ -193,6 +193,8 @@ def forget(
         rows = sum(report.removed.values())
         found = f"erased, {rows:,} rows" if report.known else "nothing was held"
         out.print(f"{account}: {found}; suppressed as {report.alias}", highlight=False, markup=False, soft_wrap=True)
+        if report.others:
+            _line(f"  the same person's other accounts stay: {', '.join(report.others)}")
     if any(report.compact_at_start for report in reports):
         out.print("free pages of the store hold old bytes until the daemon is started again", highlight=False)
 

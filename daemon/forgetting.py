@@ -19,14 +19,14 @@ import trio
 
 from daemon.clock import make_clock
 from daemon.config import DaemonConfig
-from daemon.importing import parse_reference
-from proto.errors import Unavailable
-from proto.ids import AccountKey, CreatorId, Platform, Row, account_key
+from daemon.naming import find_account, is_bare, names_in
+from proto.errors import Malformed, Unavailable
+from proto.ids import AccountKey, CreatorId, Platform, Row
 from proto.messages import AccountEmbedded, AnyWork
-from proto.records import DEFAULT_TENANT, AuditEvent, CreatorAccount, JobKind
+from proto.records import DEFAULT_TENANT, AuditEvent
 from stores.belonging import members_of
 from stores.blocking import Blocking
-from stores.catalog import INDEX_SEQUENCE, find_by_handle, get_account
+from stores.catalog import INDEX_SEQUENCE, get_account
 from stores.codec import encode, pack_id, unpack_id
 from stores.columns import Columns
 from stores.env import Environment, Txn
@@ -68,6 +68,8 @@ class Report(msgspec.Struct, kw_only=True):
     removed: dict[str, int] = {}
     """Database → rows."""
     creator_gone: bool = False
+    others: list[AccountKey] = []
+    """Accounts of the same creator that stay; each is somebody's name of its own and is forgotten by its own."""
     compact_at_start: bool = True
     """Freed and inner pages of the store hold bytes until the next start writes it anew (`compact_store`)."""
 
@@ -158,8 +160,9 @@ class Forgetting:
         marks = [Mark(subject=await self._subject(text)) for text in references]
         reports = []
         for mark in marks:
+            others = await self._env.read(partial(_others, subject=mark.subject))
             added = await self._threads.call(self._suppression.add, _names_of(mark.subject))
-            report = Report(alias=mark.subject.alias, known=False, suppressed=bool(added))
+            report = Report(alias=mark.subject.alias, known=False, suppressed=bool(added), others=others)
             await self._erase(mark, report)
             reports.append(report)
         await self._clean(marks)
@@ -179,7 +182,7 @@ class Forgetting:
         if account is not None:
             platform, user_id, handle = account.platform, account.platform_user_id, account.handle
         else:
-            platform, user_id, handle = _named(text)
+            platform, user_id, handle = _unknown(text)
         name = user_id or "@" + handle
         return Subject(
             platform=platform, user_id=user_id, handle=handle, alias=self._suppression.alias((platform, name))
@@ -291,26 +294,23 @@ def _replace_store(env: Environment, store: Path, copy: Path, map_size_bytes: in
     sync_folder(store)
 
 
-def find_account(txn: Txn, text: str) -> CreatorAccount | None:
-    """By its key, or by what an import would take."""
-    if text.partition(":")[0] in set(Platform):
-        account = get_account(txn, AccountKey(text))
-        if account is not None:
-            return account
-    platform, user_id, handle = _named(text)
-    key = account_key(platform, user_id) if user_id else find_by_handle(txn, platform, handle)
-    return get_account(txn, key) if key is not None else None
+def _others(txn: Txn, subject: Subject) -> list[AccountKey]:
+    """The creator's other accounts."""
+    account = get_account(txn, subject.key) if subject.user_id else None
+    if account is None or account.creator_id is None:
+        return []
+    return [key for key in members_of(txn, account.creator_id) if key != account.key]
 
 
-def _named(text: str) -> tuple[Platform, str, str]:
-    """Platform, id and handle, one of the latter empty. Raises Malformed."""
-    prefix, _, rest = text.strip().partition(":")
-    if prefix == Platform.INSTAGRAM.value and rest.isdigit():
-        return Platform.INSTAGRAM, rest, ""  # an id: usernames may be digits too, but a key is what was asked for
-    reference = parse_reference(text)
-    if reference.kind is JobKind.PROFILE:
-        return reference.platform, reference.entity, ""
-    return reference.platform, "", reference.entity.removeprefix("user/").lstrip("@")
+def _unknown(text: str) -> tuple[Platform, str, str]:
+    """Platform, id and handle, one of the latter empty. Raises Malformed for a name that may be anybody's."""
+    if is_bare(text.strip()):
+        likely = " or ".join(f"{name.platform.value}:{name.handle}" for name in names_in(text))
+        raise Malformed(
+            f"{text}: nothing is held under that name; to keep it out from now on, say of which platform: {likely}"
+        )
+    (name,) = names_in(text)
+    return name.platform, name.user_id, name.handle
 
 
 def _names_of(subject: Subject) -> list[tuple[Platform, str]]:

@@ -7,7 +7,7 @@ from functools import partial
 
 import msgspec
 
-from daemon.forgetting import find_account
+from daemon.naming import find_account
 from proto.errors import Malformed
 from proto.records import Job, JobKind, Priority
 from stores.catalog import write_account

@@ -5,21 +5,19 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 import zstandard
 
-from daemon.importing import parse_reference
+from daemon.naming import MAX_KEY_CHARS, find_key
 from daemon.web.views import instant
 from proto.errors import Malformed, NotFound
-from proto.ids import AccountKey, Platform, RawId
+from proto.ids import AccountKey, RawId
 from proto.records import RawPage
-from stores.catalog import find_by_handle, get_account
+from stores.catalog import get_account
 from stores.env import Environment, Txn
 from stores.raw import RawStore, get_raw
-
-MAX_KEY_CHARS = 100
-"""Longer than any account key; the store takes keys of 511 bytes at most."""
 
 _NAMES = r"api_?key|key|(?:access|refresh|id)_token|token|client_secret|appsecret_proof|hub\.(?:secret|verify_token)|signature|sig|password"
 SECRET = re.compile(rf"(\b(?:{_NAMES})=|\"(?:{_NAMES})\"\s*:\s*\"|\bBearer\s+|\bAIza)[^&\s\"']+", re.IGNORECASE)
@@ -43,7 +41,7 @@ class ExportedPage(msgspec.Struct, kw_only=True):
 
 async def find_account(env: Environment, text: str) -> AccountKey:
     """By key, id, URL or handle. Raises NotFound, or Malformed for what names no account of any platform."""
-    return await env.read(lambda txn: _find(txn, text.strip()))
+    return await env.read(lambda txn: _find(txn, text))
 
 
 async def export_raw(env: Environment, account: AccountKey, write: Callable[[bytes], object]) -> int:
@@ -83,12 +81,8 @@ def mask_secrets(text: str) -> str:
 
 
 def _find(txn: Txn, text: str) -> AccountKey:
-    if text.partition(":")[0] in set(Platform) and len(text) <= MAX_KEY_CHARS and _held(txn, AccountKey(text)):
-        return AccountKey(text)
-    reference = parse_reference(text)
-    name = reference.entity.removeprefix("user/")
-    key = reference.account_key or find_by_handle(txn, reference.platform, name)
-    if key is None or not _held(txn, key):
+    key = find_key(txn, text, partial(_held, txn))
+    if key is None:
         raise NotFound(f"no account {text[:MAX_KEY_CHARS]!r} is held here; name it by key, id, URL or handle")
     return key
 

@@ -12,7 +12,7 @@ from itertools import combinations
 
 from actors.identity_clusters import pair_of
 from actors.identity_weights import probability
-from daemon.forgetting import find_account
+from daemon.naming import MAX_ID_DIGITS, find_account
 from daemon.web.views import account_url, instant
 from proto.api import AccountIdentity, CreatorIdentity, DecisionView, EvidenceView, NamedAccount, ReviewPage, ReviewView
 from proto.errors import Malformed, NotFound
@@ -31,6 +31,8 @@ from stores.work import enqueue
 PAGE = 50
 MOST_MERGED = 20
 """Creators put together at once."""
+MOST_ACCOUNTS = 50
+"""Each is tied to each, so that what was said of the others stands when one is forgotten or split off."""
 
 Said = tuple[list[DecisionView], list[AnyWork]]
 """What is noted, and the stored work that carries it out."""
@@ -101,12 +103,13 @@ def _of_creator(txn: Txn, creator_id: CreatorId) -> CreatorIdentity | None:
     members = members_of(txn, present)
     outside = [pair for key in members for pair in pairs_of(txn, key) if not {pair.first, pair.second} <= set(members)]
     links = [link for key in members if (link := get_link(txn, key)) is not None]
+    said = {(one.first, one.second): one for key in members for one in decisions_of(txn, key)}
     return CreatorIdentity(
         creator_id=str(present),
         confidence=creator.identity_confidence,
         accounts=[_account_identity(txn, link) for link in links],
         others=[_review(txn, pair) for pair in sorted(outside, key=lambda pair: -pair.score)],
-        decisions=[_view(one) for key in members for one in decisions_of(txn, key) if one.first == key],
+        decisions=[_view(one) for one in sorted(said.values(), key=lambda one: (one.first, one.second))],
     )
 
 
@@ -125,10 +128,16 @@ def _merge(txn: Txn, references: Sequence[str], now: int) -> Said:
     ids = list(dict.fromkeys(_creator_id(txn, reference) for reference in references))
     if len(ids) < 2:
         raise Malformed(f"{', '.join(references)}: one creator already")
-    members = [key for creator_id in ids for key in members_of(txn, creator_id)]
-    for one, other in combinations(sorted(members), 2):
-        delete_decision(txn, one, other)
-    return _say(txn, [(members[0], other) for other in members[1:]], now, same=True)
+    creators = [members_of(txn, creator_id) for creator_id in ids]
+    accounts = [key for members in creators for key in members]
+    if len(accounts) > MOST_ACCOUNTS:
+        raise Malformed(f"{len(accounts)} accounts in all; a creator merged by hand has at most {MOST_ACCOUNTS}")
+    against = [said for key in accounts for said in decisions_of(txn, key) if not said.same]
+    for said in against:
+        if {said.first, said.second} <= set(accounts):
+            delete_decision(txn, said.first, said.second)
+    pairs = [(one, other) for ones, others in combinations(creators, 2) for one in ones for other in others]
+    return _say(txn, pairs, now, same=True)
 
 
 def _split(txn: Txn, reference: str, now: int) -> Said:
@@ -159,7 +168,7 @@ def _audit(txn: Txn, decision: IdentityDecision, now: int) -> None:
 
 def _creator_id(txn: Txn, reference: str) -> CreatorId:
     """By its id, retired ones too, or by one of its accounts."""
-    if reference.isascii() and reference.isdecimal() and len(reference) <= 19:
+    if reference.isascii() and reference.isdecimal() and len(reference) <= MAX_ID_DIGITS:
         found = present_id(txn, CreatorId(int(reference)))
         if found is not None:
             return found

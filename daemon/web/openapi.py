@@ -9,6 +9,7 @@ import msgspec
 from proto.api import CreatorDetail, CreatorIdentity, CreatorSchedule, Problem, ReadyAnswer, ReviewPage, SearchAnswer
 
 QUERY = {"type": "string", "maxLength": 512}
+MOVED = "An id of a creator that was merged into another leads there."
 ROUTES: dict[str, dict[str, Any]] = {
     "/v1/search": {
         "summary": "Find creators: keywords and meaning, ranked and explained.",
@@ -22,21 +23,24 @@ ROUTES: dict[str, dict[str, Any]] = {
         "problems": (400,),
     },
     "/v1/creators/{creator_id}": {
-        "summary": "One creator with accounts, labels and recent content; an id of one merged into it redirects (307).",
+        "summary": "One creator with accounts, labels and recent content.",
         "type": CreatorDetail,
         "path": {"creator_id": ({"type": "string", "pattern": "^[0-9]{1,19}$"}, "The creator's id.")},
+        "moves": MOVED,
         "problems": (400, 404),
     },
     "/v1/creators/{creator_id}/schedule": {
         "summary": "When the creator's accounts are looked at next, why, and what that costs.",
         "type": CreatorSchedule,
         "path": {"creator_id": ({"type": "string", "pattern": "^[0-9]{1,19}$"}, "The creator's id.")},
+        "moves": MOVED,
         "problems": (400, 404),
     },
     "/v1/creators/{creator_id}/identity": {
         "summary": "Why each account belongs to the creator, and which others may.",
         "type": CreatorIdentity,
         "path": {"creator_id": ({"type": "string", "pattern": "^[0-9]{1,19}$"}, "The creator's id.")},
+        "moves": MOVED,
         "problems": (400, 404),
     },
     "/v1/reviews": {
@@ -90,6 +94,8 @@ def _operation(route: dict[str, Any], schema: Any, problem: dict[str, Any]) -> d
     responses: dict[str, Any] = {"200": ok}
     for status in route.get("also", ()):
         responses[str(status)] = ok | {"description": TITLES[status]}
+    if "moves" in route:
+        responses["307"] = {"description": route["moves"], "headers": {"Location": {"schema": {"type": "string"}}}}
     for status in (*route.get("problems", ()), *ALWAYS):
         responses.setdefault(str(status), {"description": TITLES[status]} | problem)
     return {

@@ -47,6 +47,9 @@ def register(app: QuartTrio, services: PublicServices) -> None:
     async def identity(creator_id: str) -> Response:
         """Raises NotFound for an unknown creator."""
         only_known(request.args.to_dict(), ())
+        moved = await moved_to(services, creator_id)
+        if moved is not None:
+            return see(f"/v1/creators/{moved}/identity")
         found = await services.identity(parse_creator_id(creator_id))
         if found is None:
             raise NotFound(f"no creator {creator_id}")
@@ -62,6 +65,9 @@ def register(app: QuartTrio, services: PublicServices) -> None:
     async def schedule(creator_id: str) -> Response:
         """Raises NotFound for an unknown creator."""
         only_known(request.args.to_dict(), ())
+        moved = await moved_to(services, creator_id)
+        if moved is not None:
+            return see(f"/v1/creators/{moved}/schedule")
         found = await services.schedule(parse_creator_id(creator_id))
         if found is None:
             raise NotFound(f"no creator {creator_id}")

@@ -85,6 +85,10 @@ def test_accounts_of_one_person_are_one_creator_until_an_operator_says_otherwise
         assert moved.status_code == 307
         assert moved.headers["location"] == f"/v1/creators/{twin['creator_id']}"
         assert daemon.get(f"/creators/{parted}").status_code == 307
+        for part in ("schedule", "identity"):
+            moved = daemon.get(f"/v1/creators/{parted}/{part}")
+            assert moved.status_code == 307
+            assert moved.headers["location"] == f"/v1/creators/{twin['creator_id']}/{part}"
         again = daemon.get(f"/v1/creators/{twin['creator_id']}").json()["creator"]
         assert again["identity_confidence"] == 1.0
         assert {name: again[name] for name in ("accounts", "total_followers", "primary_niche", "enrichment")} == {
@@ -106,8 +110,12 @@ def test_whoever_is_forgotten_stays_gone_while_the_other_account_goes_on(world: 
         counts = daemon.wait_until_done()["counts"]
         twin = next(creator for creator in everybody(daemon) if len(creator["accounts"]) == 2)
         channel, profile = reversed(keys(twin))
+        refused = run_cli("forget", twin["creator_id"], "--data-dir", str(data), env=env)
+        assert refused.returncode != 0
+        assert f"{profile} and {channel}" in refused.stderr
         done = run_cli("forget", channel, "--data-dir", str(data), env=env)
         assert done.returncode == 0, done.stderr
+        assert f"other accounts stay: {profile}" in done.stdout
         after = daemon.wait_until_done()["counts"]
         assert (after["accounts"], after["creators"]) == (counts["accounts"] - 1, counts["creators"])
         left = [creator for creator in everybody(daemon) if profile in keys(creator)]

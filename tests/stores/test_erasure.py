@@ -624,13 +624,15 @@ async def test_nothing_is_erased_that_could_not_be_suppressed(world: World, monk
 
 
 async def test_somebody_unknown_is_suppressed_all_the_same(world: World) -> None:
-    reports = await world.forgetting.forget(["instagram:nobody.here", "instagram:4711", "@never_seen"])
+    reports = await world.forgetting.forget(["instagram:nobody.here", "instagram:4711", "youtube:@never_seen"])
     assert [(one.known, one.suppressed) for one in reports] == [(False, True)] * 3
     assert world.suppression.contains_handle(Platform.INSTAGRAM, "nobody.here")
     assert world.suppression.covers(account_key(Platform.INSTAGRAM, "4711"))
     assert world.suppression.contains_handle(Platform.YOUTUBE, "@Never_Seen")
-    again: list[Report] = await world.forgetting.forget(["@never_seen"])
+    again: list[Report] = await world.forgetting.forget(["youtube:never_seen"])
     assert not again[0].suppressed
+    with pytest.raises(Malformed, match="say of which platform: youtube:somebody or instagram:somebody"):
+        await world.forgetting.forget(["@somebody"])
     await world.close()
 
 
