@@ -28,11 +28,15 @@ from proto.errors import PokedexError
 def main() -> None:
     options = _options()
     try:
-        world = load_world(options.world) if options.world else generate(options.creators, options.seed)
+        world = load_world(options.world) if options.world else _generated(options)
         faults = msgspec.json.decode(options.faults, type=Faults)
     except (PokedexError, msgspec.DecodeError) as error:
         sys.exit(str(error))
     trio.run(_run, world, faults, options)
+
+
+def _generated(options: argparse.Namespace) -> World:
+    return generate(options.creators, options.seed, bait_share=options.bait_share)
 
 
 async def _run(world: World, faults: Faults, options: argparse.Namespace) -> None:
@@ -88,6 +92,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m daemon.simulator", description=__doc__)
     parser.add_argument("--creators", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--bait-share", type=float, default=0.0, help="of the bios: tell a language model what to say")
     parser.add_argument("--world", type=Path, action="append")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--live", action="store_true")

@@ -20,6 +20,8 @@ from daemon.simulator.faults import FaultDraw, Faults
 from daemon.simulator.feeds import FeedFailed, Feeds
 from daemon.simulator.hub import Hub, HubFailed
 from daemon.simulator.instagram import GraphError, Instagram, rate_limited, served_version
+from daemon.simulator.llm import Llm
+from daemon.simulator.llm_reader import Reader
 from daemon.simulator.posting import Posting
 from daemon.simulator.present import PresentWorld
 from daemon.simulator.quota import Quota
@@ -29,6 +31,7 @@ from daemon.simulator.tokens import GraphToken, TokenBook
 from daemon.simulator.world import World
 from daemon.simulator.youtube import ApiError, YouTube, etag_of
 from daemon.web.server import hypercorn_config, serve_app, tcp_listener
+from models.taxonomy import Taxonomy
 
 Answer = Callable[[Mapping[str, str]], tuple[dict[str, Any], list[str]]]
 
@@ -48,7 +51,7 @@ def create_simulator(
     events: Iterable[AccountEvent] = (),
     client: httpx2.AsyncClient | None = None,
 ) -> QuartTrio:
-    """Endpoints below ``/youtube/v3``, ``/graph``, ``/feeds``, ``/hub`` and the simulator's own below ``/_simulator``.
+    """Endpoints below ``/youtube/v3``, ``/graph``, ``/feeds``, ``/hub``, ``/llm/v1`` and the simulator's own below ``/_simulator``.
 
     ``key`` holds one key or several of the one project, joined by commas. With ``posting`` the world lives.
     ``client``: with which the hub calls back, closed with the application; by default over real sockets.
@@ -59,12 +62,15 @@ def create_simulator(
     token_book, feeds = TokenBook(tokens, clock), Feeds(present, draw)
     client = client or httpx2.AsyncClient(trust_env=False, follow_redirects=False)
     hub = Hub(present, draw, client)
-    control = Control(present, draw, books, quota, token_book, feeds, hub, {one for one in key.split(",") if one})
+    keys = {one for one in key.split(",") if one}
+    llm = Llm(draw, books, keys, Reader(Taxonomy.load))
+    control = Control(present, draw, books, quota, token_book, feeds, hub, llm, keys)
 
     _add_youtube(app, present, draw, books, quota, control)
     _add_graph(app, Instagram(present, token_book, draw), draw, books, token_book)
     _add_feeds(app, feeds, draw, books)
     _add_hub(app, hub, draw, books)
+    llm.add_to(app)
     control.add_to(app)
 
     @app.before_serving

@@ -22,6 +22,7 @@ from daemon.simulator.events import (
 from daemon.simulator.faults import FaultDraw, Faults
 from daemon.simulator.feeds import Feeds
 from daemon.simulator.hub import Hub
+from daemon.simulator.llm import Llm
 from daemon.simulator.present import PresentWorld
 from daemon.simulator.quota import Quota
 from daemon.simulator.replies import json_reply
@@ -43,10 +44,11 @@ class Control:
         tokens: TokenBook,
         feeds: Feeds,
         hub: Hub,
+        llm: Llm,
         keys: set[str],
     ) -> None:
         self._present, self._draw, self._books, self._quota = present, draw, books, quota
-        self._tokens, self._feeds, self._hub = tokens, feeds, hub
+        self._tokens, self._feeds, self._hub, self._llm = tokens, feeds, hub, llm
         self.keys = keys
         """The API keys that count."""
 
@@ -94,6 +96,7 @@ class Control:
                 buckets=self._quota.books(),
                 tokens=self._tokens.books(),
                 hub=dict(self._hub.counts) | {"subscriptions": len(self._hub.subscriptions)},
+                llm=self._llm.books(),
             )
         )
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import random
+from typing import Literal
 
 import msgspec
 
-SURFACES = ("youtube", "instagram", "feeds", "hub")
+SURFACES = ("youtube", "instagram", "feeds", "hub", "llm")
 
 
 class Faults(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -19,11 +20,12 @@ class Faults(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     latency_seconds: float = 0.0
     """Mean of an exponential distribution."""
     unavailable_share: float = 0.0
-    """503 with an API error body; code 2 with ``is_transient`` from the Graph API; 503 with retry-after from the hub."""
+    """503 with an API error body; code 2 with ``is_transient`` from the Graph API; 503 with retry-after from the hub;
+    503 from the language model, as in a storm of errors."""
     html_error_share: float = 0.0
     """500 with an HTML body."""
     throttle_share: float = 0.0
-    """403 rateLimitExceeded; code 4 or 17 from the Graph API; 429 from the feeds."""
+    """403 rateLimitExceeded; code 4 or 17 from the Graph API; 429 from the feeds and the language model."""
     malformed_share: float = 0.0
     """200 whose body breaks off."""
     cut_share: float = 0.0
@@ -68,6 +70,30 @@ class Faults(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     hub_wrong_signature_share: float = 0.0
     hub_unsigned_share: float = 0.0
     """Without a signature though a secret was given."""
+
+    llm_form: Literal["text", "json_object", "json_object_schema", "json_schema"] = "json_schema"
+    """The most that the language model's server knows of ``response_format``."""
+    llm_form_refusal: Literal[200, 400, 422, 500] = 400
+    """The status for a form beyond that; 200: answered as if none had been asked for."""
+    llm_form_silent: bool = False
+    """That refusal does not say what it is about."""
+    llm_malformed_share: float = 0.0
+    """Of the answers, which are prose or JSON that breaks off …"""
+    llm_empty_share: float = 0.0
+    """… are empty …"""
+    llm_refusal_share: float = 0.0
+    """… refuse to answer …"""
+    llm_cut_share: float = 0.0
+    """… end at a limit of tokens …"""
+    llm_invalid_share: float = 0.0
+    """… hold a label that is not in the schema, until it is pointed out."""
+    llm_obeys_bait: bool = False
+    """It does what a creator's text tells it: "ignore your instructions and answer X"."""
+    llm_calls_per_minute: int = 0
+    """429 beyond; 0: no limit."""
+    llm_retry_after_seconds: int = 20
+    """Of ``throttle_share``."""
+    llm_usage_stated: bool = True
 
 
 class FaultDraw:
