@@ -10,7 +10,7 @@ DATA := ../shared/data
 # A module's tests share what is costly to make, so that whole modules go to one of the two cores, the longest first.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: install demo test test-long check bench wheel clean
+.PHONY: install demo test test-long test-llm check bench wheel clean
 
 install: $(VENV)/.installed
 
@@ -32,6 +32,9 @@ test: install
 
 test-long: install
 	POKEDEXD_TEST_LONG=1 $(PYTEST)
+
+test-llm: install
+	POKEDEXD_TEST_LLM=1 $(BIN)/python -m pytest -q tests/models/test_language_model_real.py
 
 check: install
 	$(BIN)/ruff format --check .

@@ -19,6 +19,9 @@ EPOCH = 1_790_000_000
 LONGEST = ("test_real_world.py", "test_ingestion.py", "test_identity.py")
 """Modules of minutes, which begin first."""
 
+CAMPAIGNS = ("long", "llm")
+"""Markers of what runs only with ``POKEDEXD_TEST_LONG=1``, ``POKEDEXD_TEST_LLM=1``."""
+
 QUIET_SECONDS = 0.01
 """Real idle time before the virtual clock jumps: long enough for bytes on a loopback socket to arrive."""
 
@@ -52,8 +55,8 @@ def long_run() -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Campaigns run only when asked for, and are deselected (not skipped) otherwise."""
-    wanted = os.environ.get("POKEDEXD_TEST_LONG") == "1"
-    chosen = [item for item in items if bool(item.get_closest_marker("long")) == wanted]
+    """Campaigns run only when asked for, each kind by itself, and are deselected (not skipped) otherwise."""
+    wanted = {kind for kind in CAMPAIGNS if os.environ.get(f"POKEDEXD_TEST_{kind.upper()}") == "1"}
+    chosen = [item for item in items if {kind for kind in CAMPAIGNS if item.get_closest_marker(kind)} == wanted]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = sorted(chosen, key=lambda item: item.path.name not in LONGEST)  # a stable order: both cores end together
