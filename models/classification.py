@@ -27,6 +27,7 @@ NAME_TOKENS, LINE_TOKENS = 20, 40
 BIO_SHARE = 0.4
 """Of a creator's tokens; what the bio leaves goes to titles and captions."""
 MAX_COMPLAINT_CHARS = 800
+MAX_SUMMARY_CHARS = 600
 
 _SYSTEM = """\
 You label creators of online content for a search engine. For every creator you are given what the creator writes: \
@@ -92,7 +93,8 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
 
     def refused(self, problem: str) -> Prompt:
         """The same question with what was wrong about the last answer."""
-        return msgspec.structs.replace(self, user=self.user + _COMPLAINT.format(problem=problem))
+        unfenced = problem.replace("<", " ").replace(">", " ")  # it may quote what a creator made the model say
+        return msgspec.structs.replace(self, user=self.user + _COMPLAINT.format(problem=unfenced))
 
 
 class Classification(msgspec.Struct, frozen=True, kw_only=True):
@@ -255,6 +257,9 @@ def _unknown(field: str, value: object, known: Mapping[str, str], kind: str) -> 
 def _summary_problems(summary: object) -> Iterator[str]:
     if not isinstance(summary, str):
         yield "llm_summary must be a text"
+        return
+    if len(summary) > MAX_SUMMARY_CHARS:
+        yield f"llm_summary has {len(summary)} characters; at most {MAX_SUMMARY_CHARS}"
         return
     if _CONTROL.search(summary.strip()):
         yield "llm_summary holds line breaks or control characters"

@@ -27,7 +27,7 @@ STATED_IN_PROMPT = "\n\nAnswer with one JSON object and nothing else. It follows
 
 _REFUSALS = (400, 422, 500)
 _ABOUT_FORM = re.compile(r"response_?format|json_?schema|json_?object|json mode|schema|grammar|guided", re.IGNORECASE)
-_THOUGHT = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+_THOUGHT_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _MAX_STARTS = 64
 """Opening braces that are tried as the beginning of the answer."""
 
@@ -43,11 +43,14 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BadAnswer(Malformed):
-    """An answer that was paid for and is no JSON object: prose, cut off, refused or empty."""
+    """An answer that was paid for and is no JSON object: refused, cut off, empty or (``prose``) just words."""
 
-    def __init__(self, text: str, *, model: str = "", prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
+    def __init__(
+        self, text: str, *, model: str = "", prompt_tokens: int = 0, completion_tokens: int = 0, prose: bool = False
+    ) -> None:
         super().__init__(text)
         self.model, self.prompt_tokens, self.completion_tokens = model, prompt_tokens, completion_tokens
+        self.prose = prose
 
 
 class _Message(msgspec.Struct):
@@ -129,8 +132,8 @@ class LanguageModel:
                     form = self._step_down(form)
                     continue
                 return await self._without_form(form, refused, system, prompt, schema, max_tokens)
-            except BadAnswer:
-                if not self._proven:
+            except BadAnswer as bad:
+                if bad.prose and not self._proven:
                     self._doubt(form)
                 raise
             if form == self._form:
@@ -245,10 +248,9 @@ def _said(body: bytes) -> str:
     """An error's own words: ``error.message``, ``error``, ``detail`` or ``message``. Validators (FastAPI) repeat the
     whole request beside them, and that is the prompt."""
     try:
-        stated = json.loads(body)
+        return " ".join(_words(json.loads(body)))[:1_000]
     except (ValueError, RecursionError):
         return body[:1_000].decode(errors="replace")
-    return " ".join(_words(stated))[:1_000]
 
 
 def _words(stated: object) -> Iterator[str]:
@@ -299,7 +301,7 @@ def _read(body: bytes, model: str, form: str, name: str, prompt_tokens: int) -> 
     if data is None:
         raise BadAnswer(
             f"{name}: {problem or f'no JSON object in the answer: {excerpt(content)!r}'}",
-            model=spent[0], prompt_tokens=spent[1], completion_tokens=spent[2],
+            model=spent[0], prompt_tokens=spent[1], completion_tokens=spent[2], prose=not problem,
         )  # fmt: skip
     return Reply(data=data, model=spent[0], prompt_tokens=spent[1], completion_tokens=spent[2], form=form)
 
@@ -316,7 +318,7 @@ def _problem(choice: _Choice, content: str) -> str:
 
 def json_object_in(text: str) -> dict[str, Any] | None:
     """The JSON object that a text is, or the longest one it holds (in a code fence, among prose, after a thought)."""
-    text = _THOUGHT.sub(" ", text)
+    text = _THOUGHT_END.split(text)[-1]
     decoder = json.JSONDecoder(parse_constant=_no_constant)
     best: dict[str, Any] | None = None
     longest, begin = 0, text.find("{")

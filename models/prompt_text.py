@@ -12,14 +12,16 @@ TOKEN_BYTES = 4
 READ_FACTOR = 3
 """How much of a text is read for each byte to keep; the rest would be links and boilerplate."""
 
-_OBFUSCATED = re.compile(r"\S+\s*[(\[]\s*(?:at|@)\s*[)\]]\s*\S+", re.IGNORECASE)
+_OBFUSCATED = re.compile(r"\S{1,100}\s{0,3}[(\[]\s*(?:at|@)\s*[)\]]\s*\S+", re.IGNORECASE)
 _DOMAIN = re.compile(
     r"(?<![\w.-])(?:[\w-]{1,63}\.){1,4}(?:com|net|org|info|biz|io|co|me|app|dev|shop|store|ly|link|bio|xyz|site|online"
     r"|page|blog|gg|tv|fm|ee|eu|us|uk|de|fr|es|it|nl|pl|br|mx|ar|ca|au|jp|kr|cn|in|ru|tr|ch|at|se)(?![\w-])(?:/\S*)?",
     re.IGNORECASE,
 )
-_NUMBER = re.compile(r"\+?\d(?:[\s()./·-]{0,3}\d){6,}")
-_EMAIL = re.compile(r"\S+@\S+")
+_NUMBER = re.compile(r"\+?\d(?:[\s()./·-]{0,3}\d){8,}")
+"""Nine digits: "2019-2024" and "12 000 000" are no phone numbers."""
+_EMAIL = re.compile(r"\S{1,100}@\S+")
+_MENTION = re.compile(r"(?<!\w)@\w{2,}")
 _LINK = re.compile(r"(?:https?:|www\.)\S*", re.IGNORECASE)
 _KEY = re.compile(r"\b(?:sk|pk|gsk|key|hf)[-_][\w-]{6,}", re.IGNORECASE)
 _MARKUP = str.maketrans({"<": " ", ">": " ", "|": " ", "`": " ", "[": "(", "]": ")", "{": "(", "}": ")"})
@@ -44,8 +46,8 @@ def plain(text: str, max_bytes: int) -> str:
 
 
 def reaches_out(text: str) -> bool:
-    """Whether a text holds a link, an e-mail address or a phone number."""
-    return any(pattern.search(text) for pattern in (_EMAIL, _LINK, _OBFUSCATED, _DOMAIN, _NUMBER))
+    """Whether a text holds a link, an e-mail address, a handle or a phone number."""
+    return any(pattern.search(text) for pattern in (_EMAIL, _MENTION, _LINK, _OBFUSCATED, _DOMAIN, _NUMBER))
 
 
 def excerpt(text: str, max_bytes: int = 120) -> str:
@@ -65,6 +67,6 @@ def _printable(text: str) -> str:
 
 
 def _unreachable(text: str, mark: str = " ") -> str:
-    for pattern in (_LINK, _OBFUSCATED, _EMAIL, _DOMAIN, _NUMBER):
+    for pattern in (_LINK, _OBFUSCATED, _EMAIL, _MENTION, _DOMAIN, _NUMBER):
         text = pattern.sub(mark, text)
     return text

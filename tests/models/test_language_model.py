@@ -162,6 +162,15 @@ async def test_an_endpoint_that_heeds_no_form_is_told_the_schema_in_the_prompt()
     assert model.form == "json_object_schema"
 
 
+async def test_a_refusal_to_answer_is_no_sign_of_the_form() -> None:
+    endpoint = Endpoint((200, BAD["refuses"]), (200, BAD["cut off"]), (200, BAD["empty"]), (200, completion()))
+    model = model_at(endpoint)
+    for _ in range(3):
+        with pytest.raises(BadAnswer):
+            await ask(model)
+    assert (await ask(model)).form == "json_schema"
+
+
 async def test_calls_side_by_side_take_a_step_together() -> None:
     def refusing(request: httpx2.Request) -> httpx2.Response:
         form = form_of(json.loads(request.content))
@@ -244,7 +253,16 @@ async def test_an_answer_without_an_object_is_malformed_and_was_paid_for(text: s
 
 
 @pytest.mark.parametrize(
-    "body", [b"<html>", b"{}", b'{"choices": []}', b'{"choices": [{"message": 1}]}', b"\xff", b"[" * 100_000]
+    "body",
+    [
+        b"<html>",
+        b"{}",
+        b'{"choices": []}',
+        b'{"choices": [{"message": 1}]}',
+        b"\xff",
+        b"[" * 100_000,
+        b'{"error":' * 900,
+    ],
 )
 async def test_a_body_that_is_no_completion_is_malformed(body: bytes) -> None:
     with pytest.raises(BadAnswer, match="no chat completion"):
@@ -323,7 +341,7 @@ def test_an_object_is_found_among_words(value: dict[str, Any], words: str) -> No
     assert json_object_in(f"{words}{json.dumps(value)}{words}") == value
 
 
-@pytest.mark.parametrize("text", ["{" * 100_000, '{"a":' * 50_000, '{"a": ' + "9" * 10_000 + "}"])
+@pytest.mark.parametrize("text", ["{" * 100_000, '{"a":' * 50_000, "<think>" * 100_000, '{"a": ' + "9" * 10_000 + "}"])
 def test_hostile_answers_are_just_none(text: str) -> None:
     assert json_object_in(text) is None
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +24,7 @@ REACHABLE = [
     "0171/1234567",
     "(555) 123-4567",
     "٠١٢٣٤٥٦٧٨٩",
+    "@example_anna",
 ]
 
 
@@ -73,6 +76,14 @@ def test_an_excerpt_is_masked_and_short() -> None:
     assert len(shown) <= 121
     assert shown.isprintable()
     assert shown.endswith("…")
+
+
+def test_hostile_lengths_are_read_in_no_time() -> None:
+    begin = time.process_time()
+    for hostile in ("a" * 20_000, "a." * 10_000, "1 (" * 10_000, "@" * 20_000, "a(at" * 5_000):
+        reaches_out(hostile)
+        plain(hostile, 2_000)
+    assert time.process_time() - begin < 5
 
 
 @pytest.mark.parametrize(("text", "tokens"), [("", 0), ("word", 1), ("words", 2), ("料理の動画", 4)])
