@@ -20,16 +20,18 @@ def tracked(published_at: int, read_at: int) -> bool:
 def kept_days(days: Iterable[int], today: int) -> set[int]:
     """Of each day, week or four weeks of a series the newest day, by how long ago it was (days since 1970-01-01 UTC).
 
-    Four weeks are whole weeks, so that it does not matter how often, or when, a series is thinned on its way there.
+    Four weeks are whole weeks, and a week becomes part of them as a whole, so that it does not matter how often, or
+    when, a series is thinned on its way there.
     """
     newest: dict[tuple[int, int], int] = {}
     for day in days:
-        span = _span(today - day)
+        span = _span(day, today)
         newest[span, day // span] = max(day, newest.get((span, day // span), day))
     return set(newest.values())
 
 
-def _span(age_days: int) -> int:
-    if age_days < DAILY_DAYS:
+def _span(day: int, today: int) -> int:
+    if today - day < DAILY_DAYS:
         return 1
-    return 7 if age_days < WEEKLY_DAYS else 28
+    last_of_week = day // 7 * 7 + 6
+    return 7 if today - last_of_week < WEEKLY_DAYS else 28
