@@ -1,4 +1,8 @@
-"""Creator → labels and summary by the local classifier; skips a creator whose input is unchanged."""
+"""Creator → labels and summary: a language model's where its answer stands, else the local classifier's.
+
+Skips a creator whose input is unchanged. Who is to be asked about is put in the Labeller's queue, so that a slow model
+delays nobody's way into the search.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,19 @@ import msgspec
 import numpy as np
 
 from actors import CurrentBatches, Inbox, Meter, Outbox
+from actors.labelling import Basis, LabelRules, basis_of, creator_texts, stands, with_due, with_llm_labels
 from actors.policy import Policy, derivable
-from models.local_classifier import CreatorTexts, Label, LocalClassifier
+from models.local_classifier import Label, LocalClassifier
 from models.summary import CreatorFacts, summary
 from models.taxonomy import Taxonomy
-from proto.ids import Platform
+from proto.ids import CreatorId, Platform
+from proto.labelling import Labelling
 from proto.messages import AnyWork, CreatorAggregated, CreatorEnriched
 from proto.records import Creator, Enrichment
 from stores.blocking import Blocking
 from stores.catalog import Catalog, CreatorBundle, get_creator, put_creator
 from stores.env import Environment, Txn
+from stores.labels import drop_labelling, get_labelling, put_labelling
 from stores.work import Work, complete, enqueue
 
 METHOD = "local"
@@ -38,6 +45,7 @@ class Enricher:
         work: Work,
         classifier: LocalClassifier,
         taxonomy: Taxonomy,
+        rules: LabelRules | None,
         policies: Mapping[Platform, Policy],
         threads: Blocking,
         recent_items: int,
@@ -45,9 +53,11 @@ class Enricher:
         batch: int,
         meter: Meter,
     ) -> None:
+        """``rules``: of asking a language model; None where there is none, and then earlier answers stand."""
         self._inbox, self._outbox = inbox, outbox
         self._env, self._catalog, self._work, self._classifier = env, catalog, work, classifier
-        self._policies, self._taxonomy, self._threads, self._recent_items = policies, taxonomy, threads, recent_items
+        self._rules, self._policies, self._taxonomy = rules, policies, taxonomy
+        self._threads, self._recent_items = threads, recent_items
         self._now, self._batch, self._meter = now, batch, meter
 
     async def run(self) -> None:
@@ -60,8 +70,11 @@ class Enricher:
 
     async def _handle(self, messages: list[CreatorAggregated]) -> list[AnyWork]:
         bundles = await self._catalog.creator_bundles([m.creator_id for m in messages], self._recent_items)
-        known = [bundle for bundle in bundles if bundle is not None]
-        labelled = await self._threads.call(self._label, [self._derivable(bundle) for bundle in known])
+        known = [self._derivable(bundle) for bundle in bundles if bundle is not None]
+        bases = {bundle.creator.creator_id: basis_of(bundle) for bundle in known}
+        said = await self._env.read(lambda txn: {found: get_labelling(txn, found) for found in bases})
+        to_label = [bundle for bundle in known if not self._stands(said, bases, bundle.creator.creator_id)]
+        labelled = await self._threads.call(self._label, to_label)
 
         def change(txn: Txn) -> list[AnyWork]:
             following: list[AnyWork] = []
@@ -69,12 +82,43 @@ class Enricher:
                 current = get_creator(txn, message.creator_id)
                 if not complete(txn, message) or current is None:
                     continue
-                if message.creator_id in labelled:
-                    put_creator(txn, _with_labels(current, labelled[message.creator_id]))
+                if message.creator_id in bases:
+                    basis = bases[message.creator_id]
+                    labels = self._queue(txn, message.creator_id, basis)
+                    self._put(txn, current, basis, labels, labelled.get(message.creator_id))
                 following.append(enqueue(txn, CreatorEnriched(creator_id=message.creator_id), self._now()))
             return following
 
         return await self._env.write(change)
+
+    def _stands(
+        self, said: Mapping[CreatorId, Labelling | None], bases: Mapping[CreatorId, Basis], creator_id: CreatorId
+    ) -> bool:
+        return stands(said[creator_id], bases[creator_id], self._taxonomy)
+
+    def _queue(self, txn: Txn, creator_id: CreatorId, basis: Basis) -> Labelling | None:
+        """Has the language model asked where that is due; returns what it said last."""
+        labelling = get_labelling(txn, creator_id)
+        if self._rules is None:
+            if labelling is not None and not stands(labelling, basis, self._taxonomy):
+                drop_labelling(txn, creator_id)
+            return labelling
+        fresh = with_due(labelling, basis, self._rules, int(self._now()))
+        if fresh is not None:
+            put_labelling(txn, creator_id, fresh)
+        return fresh or labelling
+
+    def _put(
+        self, txn: Txn, current: Creator, basis: Basis, labelling: Labelling | None, local: Creator | None
+    ) -> None:
+        if labelling is not None and stands(labelling, basis, self._taxonomy):
+            wanted = with_llm_labels(current, labelling)
+        elif local is not None:
+            wanted = _with_labels(current, local)
+        else:
+            return
+        if wanted != current:
+            put_creator(txn, wanted)
 
     def _label(self, bundles: Sequence[CreatorBundle]) -> dict[int, Creator]:
         """New labels of those creators whose input changed."""
@@ -91,7 +135,7 @@ class Enricher:
         if not stale:
             return bare
         labels = self._classifier.classify_many(
-            [_texts(bundle) for bundle, _ in stale], [_vectors(bundle) for bundle, _ in stale]
+            [creator_texts(bundle) for bundle, _ in stale], [_vectors(bundle) for bundle, _ in stale]
         )
         return bare | {
             bundle.creator.creator_id: self._labelled(bundle, label, digest)
@@ -124,7 +168,7 @@ class Enricher:
 
     def _input_hash(self, bundle: CreatorBundle) -> str:
         digest = hashlib.blake2b(digest_size=16)
-        texts = _texts(bundle)
+        texts = creator_texts(bundle)
         facts = _facts(bundle.creator, self._taxonomy)
         seen = (self._taxonomy.version, self._classifier.model_id, texts, facts.followers, facts.posts_per_week)
         digest.update(msgspec.msgpack.encode(seen))
@@ -151,19 +195,6 @@ def _with_labels(current: Creator, labelled: Creator) -> Creator:
         content_style=labelled.content_style,
         llm_summary=labelled.llm_summary,
         enrichment=labelled.enrichment,
-    )
-
-
-def _texts(bundle: CreatorBundle) -> CreatorTexts:
-    accounts = [part.account for part in bundle.accounts]
-    items = [item for part in bundle.accounts for item in part.items]
-    return CreatorTexts(
-        name=bundle.creator.name,
-        bio=" ".join(account.bio for account in accounts),
-        titles=tuple(item.title_or_caption for item in items),
-        tags=tuple(tag for item in items for tag in item.tags[:10])
-        + tuple(word for account in accounts for word in account.keywords[:20]),
-        categories=tuple(item.platform_category for item in items if item.platform_category),
     )
 
 

@@ -39,11 +39,12 @@ from daemon.control import Control, weights_of
 from daemon.forgetting import Forgetting, OpenIndexes, compact_store
 from daemon.housekeeping import reembed_all, save_now_and_then, warn_of_expiry, write_audit
 from daemon.indexing import FIELD_NAMES, IndexKeeper, index_folder
+from daemon.labelling import label_rules, labeller_maker, relabel_all
 from daemon.listeners import open_listeners
 from daemon.metrics import Metrics
 from daemon.notify import ping_watchdog, sd_notify
 from daemon.pipeline import Indexes, Learned, Pipeline, Stores, niche_words
-from daemon.readiness import MODEL, Readiness
+from daemon.readiness import LLM, MODEL, Readiness
 from models.embedding_model import EmbeddingModel
 from models.local_classifier import LocalClassifier
 from models.taxonomy import Taxonomy
@@ -179,6 +180,14 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
     model = learned.embedding
     rules = policies(parts.config.platforms.youtube.derived_data)
     await reembed_all(parts.stores, model.model_id if model else "", rules, parts.now)
+    await relabel_all(
+        parts.stores.env,
+        parts.stores.catalog,
+        classifier_id=learned.classifier.model_id,
+        taxonomy=parts.taxonomy,
+        config=parts.config.llm,
+        now=parts.now(),
+    )
     if model is not None:
         parts.searcher.set_embedder(query_embedder(model, learned.threads), FIELD_NAMES)
         parts.readiness.set(MODEL, "ok", detail=model.model_id)
@@ -290,6 +299,7 @@ def make_parts(
         return Blocking(name, limit, run_sync)
 
     taxonomy = Taxonomy.load(None)
+    readiness.set(LLM, "ok" if config.llm.base_url else "off", detail=config.llm.model)
     keeper = IndexKeeper(
         data_dir,
         env=stores.env,
@@ -321,6 +331,19 @@ def make_parts(
         now=now,
         seed=int(now()),
         make_subscriber=subscriber_maker(config, stores, client, now),
+        make_labeller=labeller_maker(
+            config.llm,
+            client,
+            env=stores.env,
+            catalog=stores.catalog,
+            journal=stores.journal,
+            taxonomy=taxonomy,
+            policies=policies(youtube.derived_data),
+            recent_items=youtube.recent_items,
+            now=now,
+            answering=lambda answering: readiness.set_answering(LLM, answering=answering),
+        ),
+        label_rules=label_rules(config.llm, taxonomy),
     )
     return Parts(
         config=config,

@@ -317,6 +317,13 @@ def ctl_status(
         f"{status.reviews:,} pairs to review",
         highlight=False,
     )
+    labels = status.labels
+    by = ", ".join(f"{creators:,} by {method}" for method, creators in labels.creators.items())
+    spent = "".join(
+        f"; {one.model}: {one.calls:,} calls, {one.prompt_tokens + one.completion_tokens:,} tokens, {one.cost:.4g} today"
+        for one in labels.spent
+    )
+    out.print(f"labelled: {by}; {labels.waiting:,} to be asked about{spent}", highlight=False)
     out.print(_table("stage", ["state", "waiting", "handled", "busy s", "blocked s", "restarts"], [
         [one.name, one.state, one.queue_depth, one.handled, one.busy_seconds, one.blocked_seconds, one.restarts]
         for one in ready.stages

@@ -23,6 +23,7 @@ from proto.ids import Platform
 Port = Annotated[int, Meta(ge=0, le=65535)]
 NotNegative = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
+NotNegativeNumber = Annotated[float, Meta(ge=0)]
 Seconds = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Probability = Annotated[float, Meta(gt=0, lt=1)]
@@ -169,6 +170,41 @@ class IdentityConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=T
     """Of `pokedexd eval identity --fit`; empty: the shipped ones."""
 
 
+class LlmTierConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """A second model for what the first is unsure of."""
+
+    base_url: str = ""
+    model: str = ""
+    key: str = ""
+    key_file: str = ""
+    prompt_price: NotNegativeNumber = 0.0
+    completion_price: NotNegativeNumber = 0.0
+    below_confidence: Share = 0.6
+
+
+class LlmConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    base_url: str = ""
+    """Of an OpenAI-compatible endpoint, up to ``/v1``; empty: the local classifier alone."""
+    model: str = ""
+    key: str = ""
+    """Never in the file: environment ``POKEDEXD_LLM__KEY`` or a credential."""
+    key_file: str = ""
+    prompt_price: NotNegativeNumber = 0.0
+    completion_price: NotNegativeNumber = 0.0
+    """Of a million tokens, in the currency of ``cost_per_day``."""
+    tokens_per_day: NotNegative = 2_000_000
+    cost_per_day: NotNegativeNumber = 0.0
+    language: str = "en"
+    creators_per_call: Annotated[int, Meta(ge=1, le=20)] = 4
+    creator_tokens: Annotated[int, Meta(ge=100, le=4_000)] = 600
+    concurrency: Annotated[int, Meta(ge=1, le=64)] = 2
+    timeout_seconds: Seconds = 120.0
+    min_confidence: Share = 0.3
+    drift_cosine: Share = 0.8
+    max_age_days: Positive = 90
+    second: LlmTierConfig = LlmTierConfig()
+
+
 class PipelineConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     channel_capacity: Positive = 64
     batch: Positive = 64
@@ -211,6 +247,7 @@ class Config(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     search: SearchConfig = SearchConfig()
     ingestion: IngestionConfig = IngestionConfig()
     identity: IdentityConfig = IdentityConfig()
+    llm: LlmConfig = LlmConfig()
     pipeline: PipelineConfig = PipelineConfig()
     storage: StorageConfig = StorageConfig()
     log: LogConfig = LogConfig()
@@ -218,13 +255,19 @@ class Config(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
 
 PREFIX = "POKEDEXD_"
 OTHER_VARIABLES = {"POKEDEXD_CONFIG", "POKEDEXD_DATA_DIR"}
-SECRETS = {"platforms.youtube.key": "youtube-key", "platforms.instagram.tokens": "instagram-tokens"}
+SECRETS = {
+    "platforms.youtube.key": "youtube-key",
+    "platforms.instagram.tokens": "instagram-tokens",
+    "llm.key": "llm-key",
+    "llm.second.key": "llm-second-key",
+}
 """Settings that never stand in the file, and the name of the credential that may hold each."""
 SECRET_FILES = {"admin.key_file": "admin-key"}
 """Settings that name a file with a secret, and the credential that may be that file."""
 
 LEVELS = ("debug", "info", "warning", "error")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LANGUAGE_CODE = re.compile(r"[a-z]{2}")
 TOKEN_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 API_KEY = re.compile(r"[!-~]{8,200}")
 """What may stand in a header; a client's complaint of anything else would repeat it. A shorter text would also stand in
@@ -422,6 +465,7 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             f"{[one[:40] for one in wrong_queries]}: expected 1 to {MAX_SEARCH_CHARS} characters each",
         ),
         *_push_checks(config),
+        *_llm_checks(config),
     )
     return [(key, text) for wrong, key, text in checks if wrong]
 
@@ -459,6 +503,51 @@ def switched_off(config: Config) -> dict[Platform, str]:
         for platform, reason in reasons.items()
         if reason or not enabled[platform]
     }
+
+
+def _llm_checks(config: Config) -> list[tuple[bool, str, str]]:
+    """(what is wrong, setting, words)."""
+    llm = config.llm
+    tiers = (
+        ("llm", llm.base_url, llm.model, llm.key),
+        ("llm.second", llm.second.base_url, llm.second.model, llm.second.key),
+    )
+    checks = [
+        (
+            bool(llm.second.base_url) and not llm.base_url,
+            "llm.second.base_url",
+            "there is no first model that it could be second to: set llm.base_url",
+        ),
+        (
+            not LANGUAGE_CODE.fullmatch(llm.language),
+            "llm.language",
+            f"{llm.language!r} is no ISO 639-1 code such as 'en' or 'pt'",
+        ),
+    ]
+    for section, base_url, model, key in tiers:
+        checks += [
+            (
+                bool(base_url) and urlsplit_or_none(base_url) is None,
+                f"{section}.base_url",
+                f"{base_url!r} is no URL; expected one such as http://127.0.0.1:11434/v1",
+            ),
+            (
+                bool(base_url and key) and not _safe_url(base_url),
+                f"{section}.base_url",
+                f"{base_url!r}: a key is sent over https only (http is for loopback)",
+            ),
+            (
+                bool(base_url) and not model,
+                f"{section}.model",
+                "is not set; the endpoint has to be told which model answers",
+            ),
+            (
+                bool(key) and not API_KEY.fullmatch(key),
+                f"{section}.key",
+                "is no key: 8 to 200 characters of printable ASCII",
+            ),
+        ]
+    return checks
 
 
 def _push_checks(config: Config) -> list[tuple[bool, str, str]]:

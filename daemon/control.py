@@ -16,6 +16,7 @@ from daemon.dead_letters import DeadLetters
 from daemon.forgetting import Forgetting, Report
 from daemon.importance import Weighed, set_importance
 from daemon.importing import Piece, Verdict, end_import, import_accounts, import_rows
+from daemon.labelling import label_status
 from daemon.logs import set_level
 from daemon.metrics import Metrics
 from daemon.pipeline import Pipeline, Stores, visit_policies
@@ -88,6 +89,7 @@ class Control:
             index={"sequence": str(await stores.catalog.index_sequence())},
             backfill_paused=[one.value for one, paused in self._pipeline.backfill_paused().items() if paused],
             reviews=await self.reviewing.count(),
+            labels=await stores.env.read(partial(label_status, now=now)),
         )
 
     async def refresh_metrics(self) -> None:
@@ -98,6 +100,7 @@ class Control:
             await stores.work.dead_letter_count(),
             stores.env,
             self._pipeline.backfill_paused(),
+            await stores.env.read(partial(label_status, now=self._now())),
         )
 
     async def reload(self) -> tuple[list[str], list[str]]:

@@ -8,15 +8,17 @@ from functools import partial
 
 import msgspec
 
+from actors.labeller import BAD_ANSWER
 from daemon.raw_export import mask_secrets
 from daemon.web.views import instant
 from proto.api import DeadLetterPage, DeadLetterView
 from proto.errors import Malformed, NotFound
-from proto.messages import STAGE_OF, AnyWork
+from proto.messages import STAGE_OF, AnyWork, CreatorAggregated
 from proto.records import DEFAULT_TENANT, AuditEvent, DeadLetter, Job
 from stores.codec import decode, encode, pack_id
 from stores.env import Environment, Txn
 from stores.journal import AUDIT_NUMBER
+from stores.labels import ask_again
 from stores.schedule import put_job
 from stores.work import decode_message, enqueue
 
@@ -99,7 +101,10 @@ def _replay(txn: Txn, letter_id: str, now: float) -> DeadLetter:
     if stored is None:
         raise NotFound(f"no dead letter {letter_id}; it may have been replayed or expired")
     letter = decode(DeadLetter, stored)
-    _put_back(txn, payload_of(letter), now)
+    payload = payload_of(letter)
+    _put_back(txn, payload, now)
+    if letter.reason == BAD_ANSWER and isinstance(payload, CreatorAggregated):
+        ask_again(txn, payload.creator_id, int(now))
     txn.delete("dead_letters", letter_id.encode())
     _audit(txn, letter, int(now))
     return letter

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from proto.api import ReadyAnswer
+from proto.api import LabelStatus, ReadyAnswer
 from proto.ids import Platform
 from proto.records import Event
 from stores.env import Environment
@@ -46,6 +46,19 @@ class Metrics:
         self._backfill_paused = Gauge(
             "pokedexd_backfill_paused", "1 while they wait for late visits.", ["platform"], registry=self.registry
         )
+        self._labelled = Gauge(
+            "pokedexd_labelled_creators", "Creators with a niche, by who gave it.", ["method"], registry=self.registry
+        )
+        self._label_queue = Gauge(
+            "pokedexd_llm_waiting", "Creators that a language model is to be asked about.", registry=self.registry
+        )
+        self._llm_tokens = Gauge(
+            "pokedexd_llm_tokens", "Tokens spent today (UTC).", ["model", "kind"], registry=self.registry
+        )
+        self._llm_calls = Gauge("pokedexd_llm_calls", "Calls today (UTC).", ["model"], registry=self.registry)
+        self._llm_cost = Gauge(
+            "pokedexd_llm_cost", "Spent today (UTC), in the currency of the prices.", ["model"], registry=self.registry
+        )
         self._dead_letters = Gauge("pokedexd_dead_letters", "Dead letters kept.", registry=self.registry)
         self._disk = Gauge("pokedexd_store_bytes", "Bytes of the store in use.", registry=self.registry)
         self._writer = Gauge("pokedexd_writer_busy_seconds", "Time the store's writer worked.", registry=self.registry)
@@ -69,6 +82,7 @@ class Metrics:
         dead_letters: int,
         env: Environment,
         backfill_paused: Mapping[Platform, bool],
+        labels: LabelStatus,
     ) -> None:
         for kind in ("creators", "accounts", "content_items"):
             self._records.labels(kind).set(getattr(ready.counts, kind))
@@ -86,6 +100,14 @@ class Metrics:
             self._backfill_used.labels(budget.platform.value, budget.bucket).set(standing.bulk_used)
         for platform, paused in backfill_paused.items():
             self._backfill_paused.labels(platform.value).set(paused)
+        for method, creators in labels.creators.items():
+            self._labelled.labels(method).set(creators)
+        self._label_queue.set(labels.waiting)
+        for model in labels.spent:
+            self._llm_tokens.labels(model.model, "prompt").set(model.prompt_tokens)
+            self._llm_tokens.labels(model.model, "completion").set(model.completion_tokens)
+            self._llm_calls.labels(model.model).set(model.calls)
+            self._llm_cost.labels(model.model).set(model.cost)
         self._dead_letters.set(dead_letters)
         self._disk.set(env.disk_bytes())
         self._writer.set(env.writer_busy_seconds)

@@ -24,6 +24,7 @@ from actors.identity_clusters import Thresholds
 from actors.identity_resolution import Rules
 from actors.identity_weights import BELIEFS
 from actors.indexer import Indexer
+from actors.labelling import LabelRules
 from actors.lane import Lane
 from actors.limiter import Limiter
 from actors.normaliser import Normaliser
@@ -191,12 +192,16 @@ class Pipeline:
         now: Callable[[], float],
         seed: int,
         make_subscriber: Callable[[Meter, trio.Event], Actor] | None = None,
+        make_labeller: Callable[[Meter, Outbox[AnyWork], trio.Event], Actor] | None = None,
+        label_rules: LabelRules | None = None,
     ) -> None:
         """``adapters``: of the platforms that are on; ``readers``: of all, since pages of one that was switched off may
-        still wait to be read. ``make_subscriber``: of the stage that keeps a hub's subscriptions, where there is a hub."""
+        still wait to be read. ``make_subscriber``: of the stage that keeps a hub's subscriptions, where there is a hub;
+        ``make_labeller`` and ``label_rules``: of asking a language model, where there is one."""
         self._config, self._stores, self._adapters, self._lanes = config, stores, adapters, lanes
         self._readers = readers
         self._now, self._seed, self._make_subscriber = now, seed, make_subscriber
+        self._make_labeller, self._label_rules = make_labeller, label_rules
         self._identity_rules = identity_rules(config)
         capacity = config.pipeline.channel_capacity
         self._due = {platform: Channel[RefreshDue](capacity) for platform in adapters}
@@ -217,7 +222,8 @@ class Pipeline:
         for stage, channel in self._work.items():
             board[stage.value] = StageEntry(stage.value, channel.depth)
         board["courier"] = StageEntry("courier", self._words.depth)
-        for name in ("sweeper", "reaper", *(["subscriber"] if self._make_subscriber else [])):
+        optional = {"subscriber": self._make_subscriber, "labeller": self._make_labeller}
+        for name in ("sweeper", "reaper", *(name for name, make in optional.items() if make)):
             board[name] = StageEntry(name, lambda: 0)
         return board
 
@@ -256,6 +262,10 @@ class Pipeline:
         if self._make_subscriber is not None:
             make_subscriber = self._make_subscriber
             self._spawn(nursery, "subscriber", lambda meter: make_subscriber(meter, stop))
+        if self._make_labeller is not None:
+            make_labeller = self._make_labeller
+            to = self._work[Stage.INDEXER]
+            self._spawn_to(nursery, "labeller", lambda meter, outbox: make_labeller(meter, outbox, stop), to)
         for pipes in (self._work, self._due, self._permitted):
             _close_senders(pipes)
 
@@ -340,6 +350,7 @@ class Pipeline:
                 catalog=stores.catalog,
                 classifier=learned.classifier,
                 taxonomy=learned.taxonomy,
+                rules=self._label_rules,
                 policies=rules,
                 threads=learned.threads,
                 recent_items=recent_items,

@@ -12,6 +12,7 @@ from stores.work import Work
 
 KEYWORD_SEARCH = "keyword_search"
 MODEL = "model"
+LLM = "llm"
 
 
 class Readiness:
@@ -26,7 +27,7 @@ class Readiness:
         self.dependencies[name] = DependencyStatus(state=state, detail=detail, loaded=round(loaded, 3))
 
     def set_answering(self, name: str, *, answering: bool) -> None:
-        """A platform that answers nothing degrades the daemon until it does."""
+        """A platform or language model that answers nothing degrades the daemon until it does."""
         state = self.dependencies[name].state
         if answering and state == "down":
             self.set(name, "ok")

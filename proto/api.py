@@ -234,6 +234,27 @@ class BudgetStatus(Body):
     """Of ``limit``, what history and new accounts may take; null where they have no share of their own."""
 
 
+class ModelSpend(Body):
+    """One language model, today (UTC)."""
+
+    model: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float
+    """In the currency that the prices are stated in."""
+
+
+class LabelStatus(Body):
+    """How far creators are labelled, and what that cost today."""
+
+    creators: dict[str, int]
+    """Those with a niche, by who gave it: ``local`` or ``llm``."""
+    waiting: int = 0
+    """To be asked about now; counted up to 10,000."""
+    spent: list[ModelSpend] = []
+
+
 class AdminStatus(Body):
     """What `pokedexd ctl status` shows."""
 
@@ -251,6 +272,7 @@ class AdminStatus(Body):
     """Platforms on which history and new accounts wait, since known accounts are looked at too late."""
     reviews: int = 0
     """Pairs of accounts that may be one person's and wait for an operator's word."""
+    labels: LabelStatus = msgspec.field(default_factory=lambda: LabelStatus(creators={}))
 
 
 class DeadLetterView(Body):

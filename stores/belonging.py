@@ -13,6 +13,7 @@ from proto.records import Creator, IdentityLink, Record
 from stores.catalog import (
     CREATORS,
     NEXT_ROW,
+    delete_creator,
     get_account,
     get_creator,
     put_creator,
@@ -21,6 +22,7 @@ from stores.catalog import (
 )
 from stores.codec import decode, encode, pack_id, unpack_id
 from stores.env import Txn
+from stores.labels import drop_labelling
 
 
 class Founder(Record):
@@ -199,8 +201,8 @@ def _retire(txn: Txn, creator_id: CreatorId) -> Row | None:
     packed = pack_id(creator_id)
     put_creator_embeddings(txn, creator_id, [])
     txn.delete("rows", creator.row.to_bytes(4, "big"))
-    txn.delete("creators", packed)
-    txn.add(CREATORS, -1)
+    delete_creator(txn, creator_id)
+    drop_labelling(txn, creator_id)
     if founder_of(txn, creator_id) is not None:  # of one whose founding account was erased nothing is kept
         txn.put("retired_creators", packed, pack_id(creator.row))
     return creator.row

@@ -25,6 +25,8 @@ from stores.scan import Pair, scan_tables
 
 ACCOUNTS = "accounts"
 CREATORS = "creators"
+LABELLED = "labelled:"
+"""Beginning of the names of kept counters: creators with a niche, by who gave it."""
 NEXT_ROW = "next_row"
 INDEX_SEQUENCE = "index_sequence"
 
@@ -284,7 +286,26 @@ def get_creator(txn: Txn, creator_id: CreatorId) -> Creator | None:
 
 
 def put_creator(txn: Txn, creator: Creator) -> None:
+    old = get_creator(txn, creator.creator_id)
+    _count_labels(txn, old, -1)
+    _count_labels(txn, creator, 1)
     txn.put("creators", pack_id(creator.creator_id), encode(creator))
+
+
+def delete_creator(txn: Txn, creator_id: CreatorId) -> None:
+    _count_labels(txn, get_creator(txn, creator_id), -1)
+    txn.delete("creators", pack_id(creator_id))
+    txn.add(CREATORS, -1)
+
+
+def label_counts(txn: Txn) -> dict[str, int]:
+    """Creators with a niche, by who gave it; kept counters."""
+    return {method: max(txn.counter(LABELLED + method), 0) for method in ("local", "llm")}
+
+
+def _count_labels(txn: Txn, creator: Creator | None, delta: int) -> None:
+    if creator is not None and creator.enrichment is not None and creator.primary_niche:
+        txn.add(LABELLED + creator.enrichment.method, delta)
 
 
 def accounts_of(txn: Txn, creator_id: CreatorId) -> list[CreatorAccount]:

@@ -33,10 +33,10 @@ from proto.records import (
 from stores.belonging import drop_formers, old_formers
 from stores.catalog import (
     ACCOUNTS,
-    CREATORS,
     _free_handle,
     _handle_key,
     accounts_of,
+    delete_creator,
     get_account,
     get_creator,
     put_creator,
@@ -55,6 +55,7 @@ from stores.identity import (
     old_handles,
     pairs_of,
 )
+from stores.labels import drop_labelling
 from stores.raw import drop_raw
 from stores.schedule import find_job, jobs_of, plan_job, put_job, settle_job
 from stores.subscriptions import forget_subscription
@@ -92,6 +93,8 @@ HANDLED = frozenset(
         "former_creators",
         "former_by_account",
         "retired_creators",
+        "labellings",
+        "labellings_due",
         "index_log",
         "index_sequence",
         "audit",
@@ -101,7 +104,7 @@ HANDLED = frozenset(
         "subscription_by_token",
     )
 )
-UNTOUCHED = frozenset(("ledger", "tenants", "meta", "push_tally"))
+UNTOUCHED = frozenset(("ledger", "llm_spend", "tenants", "meta", "push_tally"))
 """Budgets, tenants, settings and tallies of posts by the hour speak of no account; what `mark_erasure` keeps in ``meta`` is taken out by itself."""
 
 PIECES = 500
@@ -409,6 +412,8 @@ def _remove_from_creator(txn: Txn, account: CreatorAccount, creator_id: CreatorI
     for database_key in _keys(txn, "embeddings", packed):
         txn.delete("embeddings", database_key)
         erased.note("embeddings")
+    erased.note("labellings", drop_labelling(txn, creator_id))
+    _remove_letter(txn, Stage.ENRICHER, str(creator_id), "bad_answer", erased)
     others = accounts_of(txn, creator_id)
     if others:  # without it they may be no one's in common, and the creator's id may be made of it
         put_creator(txn, _blank(creator, [one.key for one in others]))
@@ -427,8 +432,7 @@ def _remove_creator(txn: Txn, creator: Creator, erased: Erased) -> None:
         txn.delete("index_log", sequence)
         erased.note("index_log")
     txn.delete("rows", creator.row.to_bytes(4, "big"))
-    txn.delete("creators", packed)
-    txn.add(CREATORS, -1)
+    delete_creator(txn, creator.creator_id)
     erased.note("creators")
     erased.creator_gone = True
 
@@ -670,9 +674,13 @@ def _blank(creator: Creator, account_keys: Sequence[AccountKey]) -> Creator:
 def _remove_letters_of(txn: Txn, raw_id: str, erased: Erased) -> None:
     """Letters about a page by its id alone (identity as in stores/work.py)."""
     for reason in ("malformed", "retries"):
-        identity = f"{Stage.NORMALISER.value}\0{raw_id}\0{reason}".encode()
-        letter_id = hashlib.blake2b(identity, digest_size=8).hexdigest()
-        erased.note("dead_letters", txn.delete("dead_letters", letter_id.encode()))
+        _remove_letter(txn, Stage.NORMALISER, raw_id, reason, erased)
+
+
+def _remove_letter(txn: Txn, stage: Stage, entity: str, reason: str, erased: Erased) -> None:
+    identity = f"{stage.value}\0{entity}\0{reason}".encode()
+    letter_id = hashlib.blake2b(identity, digest_size=8).hexdigest()
+    erased.note("dead_letters", txn.delete("dead_letters", letter_id.encode()))
 
 
 def _names(subject: Subject) -> re.Pattern[str] | None:
