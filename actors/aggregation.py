@@ -8,11 +8,12 @@ import msgspec
 import numpy as np
 
 from actors.cadence import activity_at
-from actors.vital_signs import engagement_rate, last_content_at, posts_per_week
+from actors.vital_signs import last_content_at, vital_signs
 from models.packing import weighted_mean
 from proto.ids import Platform
 from proto.records import ContentItem, Creator, CreatorAccount, EmbeddingRecord
 from stores.catalog import AccountBundle, CreatorBundle
+from stores.codec import encode
 
 FIELDS = {
     (Platform.YOUTUBE, "bio"): "yt_bio",
@@ -33,7 +34,7 @@ def aggregate(
     """
     accounts = [part.account for part in bundle.accounts]
     items = [item for part in bundle.accounts for item in part.items]
-    derived_items = [item for part in derived_from for item in part.items]
+    signs = vital_signs(bundle.accounts, derived_from, now)
     lead = _lead(accounts)
     newest = last_content_at(items)
     creator = msgspec.structs.replace(
@@ -46,12 +47,14 @@ def aggregate(
         country=_first([account.country for account in accounts]),
         total_followers=_total(accounts),
         followers_by_platform=_by_platform(accounts),
-        engagement_rate=engagement_rate(derived_items),
-        posts_per_week=posts_per_week(derived_items, now),
+        engagement_rate=signs.overall.engagement_rate.value,
+        posts_per_week=signs.overall.posts_per_week.value,
+        growth_30d=signs.overall.growth_30d.value,
         activity=activity_at(newest, now),
         last_content_at=newest,
         content_count=len(items),
         updated_at=max((account.fetched_at for account in accounts), default=now),
+        vital_signs=encode(signs),
     )
     return creator, _embeddings(derived_from)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from actors import CurrentBatches, Inbox, Meter, Outbox
 from actors.aggregation import aggregate, texts_of, with_labels_of
 from actors.policy import Policy, derivable
+from actors.vital_signs import history_since
 from models.language import language_of
 from proto.ids import Platform
 from proto.messages import AnyWork, CreatorAggregated, CreatorResolved
@@ -50,7 +51,9 @@ class Aggregator:
 
     async def _handle(self, messages: list[CreatorResolved]) -> list[AnyWork]:
         """Computed from a snapshot: should an account change meanwhile, a later message brings the creator back."""
-        bundles = await self._catalog.creator_bundles([m.creator_id for m in messages], self._recent_items)
+        bundles = await self._catalog.creator_bundles(
+            [m.creator_id for m in messages], self._recent_items, history_since=history_since(int(self._now()))
+        )
         computed = await self._threads.call(self._compute, bundles)
 
         def change(txn: Txn) -> list[AnyWork]:

@@ -37,7 +37,7 @@ from daemon.config import (
 )
 from daemon.control import Control, weights_of
 from daemon.forgetting import Forgetting, OpenIndexes, compact_store
-from daemon.housekeeping import reembed_all, save_now_and_then, warn_of_expiry, write_audit
+from daemon.housekeeping import reembed_all, save_now_and_then, survey_creators, warn_of_expiry, write_audit
 from daemon.indexing import FIELD_NAMES, IndexKeeper, index_folder
 from daemon.labelling import label_rules, labeller_maker, relabel_all
 from daemon.listeners import open_listeners
@@ -209,6 +209,7 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
         parts.now,
         stop,
     )
+    nursery.start_soon(survey_creators, parts.stores.env, parts.stores.work, control.take_peers, parts.now, stop)
     nursery.start_soon(
         save_now_and_then,
         parts.keeper,

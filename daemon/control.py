@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from actors.peers import Peers
 from daemon.config import Config, Loaded, reloadable
 from daemon.dead_letters import DeadLetters
 from daemon.forgetting import Forgetting, Report
@@ -60,10 +61,15 @@ class Control:
         self.reviewing = Reviewing(stores.env, now=now, hand_on=pipeline.hand_on)
         self.forgetting: Forgetting | None = None
         """There once the indexes are open."""
+        self.peers = Peers()
+        """As of the latest survey; without anybody before the first."""
 
     @property
     def config(self) -> Config:
         return self._loaded.config
+
+    def take_peers(self, peers: Peers) -> None:
+        self.peers = peers
 
     async def ready(self) -> ReadyAnswer:
         stores = self._stores

@@ -6,17 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
+import msgspec
 import structlog
 import trio
 
+from actors.peers import Peers
 from actors.policy import Policy
 from daemon.config import InstagramToken
 from daemon.indexing import COMPACT_EVERY, IndexKeeper
 from daemon.pipeline import Stores
-from proto.ids import AccountKey, Platform
-from proto.messages import AccountUpserted
+from proto.ids import AccountKey, CreatorId, Platform
+from proto.messages import AccountUpserted, CreatorResolved
 from proto.records import AuditEvent, Event
-from stores.env import Txn
+from stores.catalog import creators_after, vital_signs_of
+from stores.env import Environment, Txn
 from stores.journal import Journal
 from stores.schedule import Schedule
 from stores.work import Work, enqueue
@@ -31,6 +34,16 @@ AUDIT_BATCH = 500
 DAY_SECONDS = 86_400
 IDLE_SECONDS = 0.5
 """How often it is looked whether the daemon is idle."""
+SURVEY_PAGE = 500
+"""Creators looked at in one snapshot: a few milliseconds."""
+SURVEY_BEAT_SECONDS = 0.25
+"""Between pages: a million creators are surveyed within nine minutes."""
+SURVEY_RESTS = 10
+"""How many times as long as a survey it is rested after it, and half a minute at least."""
+RENEW_SECONDS = 7 * DAY_SECONDS
+"""Vital signs so old are computed anew: time alone changes them, while nothing new is read."""
+RENEW_WHILE_PENDING = 1_000
+"""Not while more work than this waits."""
 
 
 async def reembed_all(
@@ -79,6 +92,59 @@ async def save_now_and_then(
             started = trio.current_time()
             if await keeper.compact_text():
                 compact_after = trio.current_time() + COMPACT_EVERY * (trio.current_time() - started)
+
+
+async def survey_creators(
+    env: Environment, work: Work, publish: Callable[[Peers], None], now: Callable[[], float], stop: trio.Event
+) -> None:
+    """Again and again takes stock of all creators' engagement, so that a request need only look it up."""
+    while not stop.is_set():
+        began = trio.current_time()
+        peers = await survey(env, work, now, stop)
+        if peers is not None:
+            publish(peers)
+        with trio.move_on_after(max(30.0, SURVEY_RESTS * (trio.current_time() - began))):
+            await stop.wait()
+
+
+async def survey(env: Environment, work: Work, now: Callable[[], float], stop: trio.Event) -> Peers | None:
+    """One walk; creators whose vital signs have aged, or are lacking, are put back to the Aggregator. None when it was
+    stopped on the way."""
+    peers, after = Peers(), None
+    while not stop.is_set():
+        page = await env.read(partial(_surveyed, peers=peers, after=after, renew_before=now() - RENEW_SECONDS))
+        if page.aged and await work.pending() < RENEW_WHILE_PENDING:
+            await env.write(partial(_resolve_all, ids=page.aged, now=now()))
+        if page.last is None:
+            return peers
+        after = page.last
+        with trio.move_on_after(SURVEY_BEAT_SECONDS):
+            await stop.wait()
+    return None
+
+
+class SurveyPage(msgspec.Struct, kw_only=True, frozen=True):
+    """``last``: where to go on; None at the end."""
+
+    aged: list[CreatorId]
+    last: CreatorId | None
+
+
+def _surveyed(txn: Txn, peers: Peers, after: CreatorId | None, renew_before: float) -> SurveyPage:
+    creators = creators_after(txn, after, SURVEY_PAGE)
+    aged: list[CreatorId] = []
+    for creator in creators:
+        signs = vital_signs_of(creator)
+        if signs is not None:
+            peers.add(creator, signs)
+        if creator.name and (signs is None or signs.at < renew_before):  # nameless: not aggregated, or holds nothing
+            aged.append(creator.creator_id)
+    return SurveyPage(aged=aged, last=creators[-1].creator_id if len(creators) == SURVEY_PAGE else None)
+
+
+def _resolve_all(txn: Txn, ids: Sequence[CreatorId], now: float) -> None:
+    for creator_id in ids:
+        enqueue(txn, CreatorResolved(creator_id=creator_id), now)
 
 
 async def _idle(work: Work, schedule: Schedule) -> bool:

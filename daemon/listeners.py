@@ -108,6 +108,8 @@ def _public_services(
         search=searcher.search,
         creators=stores.catalog.creators_with_accounts,
         recent_content=stores.catalog.recent_content,
+        embeddings=stores.catalog.embeddings,
+        peers=lambda: control.peers,
         schedule=control.schedule_of,
         identity=control.reviewing.of_creator,
         reviews=control.reviewing.page,

@@ -99,9 +99,69 @@ class ContentView(Body):
     """By group of fields: ``counts`` (views, likes, comments), ``details`` (the rest)."""
 
 
+class EmbeddingView(Body):
+    """What a vector was made of, and by which model; not the vector."""
+
+    model_id: str
+    dims: int
+    input_hash: str
+    """Of the texts; equal texts are not embedded again."""
+    updated_at: str
+    provenance: Provenance
+
+
+class SignView(Body):
+    """A figure with what it stands on."""
+
+    value: float | str | None
+    why: str | None
+    """Why it is unknown; null where there is a value."""
+    n: int
+    """Items; of growth, days whose counts are known; of a percentile, peers."""
+    window_days: int
+    """What they span up to now."""
+
+
+class RankView(SignView):
+    """A percentile, 0..100, among accounts of the same platform, niche and follower tier."""
+
+    platform: str
+    niche: str | None
+    tier: str | None
+    """``nano``, ``micro``, ``mid``, ``macro`` or ``mega``; null where the followers are not known."""
+
+
+class SignGroupView(Body):
+    engagement_rate: SignView
+    """Median over items: of likes and comments by views, or by followers where not all content has views."""
+    posts_per_week: SignView
+    views_per_follower: SignView
+    growth_7d: SignView
+    """Change of the followers as a share of those at the window's begin."""
+    growth_30d: SignView
+    growth_90d: SignView
+    activity: SignView
+    sponsored_share: SignView
+    """Share of the items that disclose a sponsor."""
+    engagement_percentile: RankView
+    """Overall: that of the platform with most followers."""
+
+
+class VitalSignsView(Body):
+    computed_at: str
+    overall: SignGroupView
+    """Of the accounts of which something may be derived."""
+    by_platform: dict[str, SignGroupView]
+    provenance: Provenance
+
+
 class CreatorDetail(Body):
     creator: CreatorView
     recent_content: list[ContentView]
+    vital_signs: VitalSignsView | None
+    """Null until they are computed."""
+    embeddings: dict[str, EmbeddingView]
+    """By field, such as ``yt_bio``."""
 
 
 class PlannedCall(Body):

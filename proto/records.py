@@ -7,12 +7,15 @@ None means "unknown" and is never the same as 0.
 from __future__ import annotations
 
 import enum
+from typing import Generic, TypeVar
 
 import msgspec
 
 from proto.ids import AccountKey, CreatorId, Platform, RawId, Row
 
 DEFAULT_TENANT = "default"
+
+T = TypeVar("T")
 
 
 class Record(msgspec.Struct, kw_only=True, array_like=True):
@@ -182,6 +185,8 @@ class MetricSnapshot(Record):
     likes: int | None = None
     comments: int | None = None
     read_at: int = 0
+    followers_step: int | None = None
+    """As of the account; None also on what was stored before steps were."""
 
 
 class EmbeddingRecord(Record):
@@ -214,6 +219,55 @@ class Enrichment(Record):
     """The best niches with their confidence, best first."""
 
 
+class Unknown(enum.StrEnum):
+    """Why a vital sign has no value."""
+
+    INSUFFICIENT = "insufficient data"
+    NOT_STATED = "hidden or not stated"
+    """The creator hides the counts, or the platform has none."""
+    BELOW_STEP = "below the rounding step"
+    """The change is smaller than the step to which the platform rounds the count."""
+    NOT_PERMITTED = "not permitted"
+    """The platform lets nothing be derived of its data."""
+
+
+class VitalSign(Record, Generic[T]):
+    """A figure with what it stands on; ``why`` it is unknown where ``value`` is None."""
+
+    value: T | None = None
+    why: Unknown | None = None
+    n: int = 0
+    """Items, or of growth the days whose counts are known."""
+    window_days: int = 0
+    """What the items or counts span up to now; of an unknown growth the days that were asked for."""
+
+
+class SignGroup(Record):
+    """The vital signs of a creator, or of its accounts on one platform."""
+
+    engagement_rate: VitalSign[float]
+    """Median over items of (likes + comments) by views, or by followers on platforms that count views of few items."""
+    posts_per_week: VitalSign[float]
+    views_per_follower: VitalSign[float]
+    """Median over items."""
+    growth_7d: VitalSign[float]
+    """Change of the followers, as a share of those at the window's begin."""
+    growth_30d: VitalSign[float]
+    growth_90d: VitalSign[float]
+    activity: VitalSign[Activity]
+    """Its n and window are those of the last 30 days."""
+    sponsored_share: VitalSign[float]
+    """Share of the items that disclose a sponsor."""
+
+
+class VitalSigns(Record):
+    at: int
+    """When they were computed."""
+    overall: SignGroup
+    """Of the accounts of which something may be derived."""
+    by_platform: dict[str, SignGroup] = {}
+
+
 class Creator(Record):
     """One person or brand: what search returns."""
 
@@ -241,6 +295,8 @@ class Creator(Record):
     content_count: int = 0
     created_at: int = 0
     updated_at: int = 0
+    vital_signs: bytes = b""
+    """An encoded `VitalSigns`, or empty: unpacked only where they are wanted, since a start reads every creator."""
 
 
 class IdentityLink(Record):

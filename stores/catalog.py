@@ -15,6 +15,7 @@ from proto.records import (
     EmbeddingRecord,
     MetricSnapshot,
     Normalised,
+    VitalSigns,
 )
 from stores.codec import decode, encode, pack_id, unpack_id
 from stores.content import ITEMS, items_since, put_counts, put_items, recent_items, remove_items
@@ -37,6 +38,8 @@ class AccountBundle(msgspec.Struct, kw_only=True):
     account: CreatorAccount
     items: list[ContentItem]
     vectors: dict[str, EmbeddingRecord]
+    history: list[MetricSnapshot] = []
+    """Its own counts by the day, oldest first; only where they were asked for."""
 
 
 class CreatorBundle(msgspec.Struct, kw_only=True):
@@ -101,8 +104,17 @@ class Catalog:
     async def creator(self, creator_id: CreatorId) -> Creator | None:
         return await self._env.read(lambda txn: get_creator(txn, creator_id))
 
-    async def creator_bundles(self, ids: Sequence[CreatorId], items: int) -> list[CreatorBundle | None]:
-        return await self._env.read(lambda txn: [creator_bundle(txn, creator_id, items) for creator_id in ids])
+    async def creator_bundles(
+        self, ids: Sequence[CreatorId], items: int, *, history_since: int | None = None
+    ) -> list[CreatorBundle | None]:
+        """``history_since``: the day from which on the accounts' counts are wanted as well."""
+        return await self._env.read(
+            lambda txn: [creator_bundle(txn, creator_id, items, history_since) for creator_id in ids]
+        )
+
+    async def embeddings(self, creator_id: CreatorId) -> dict[str, EmbeddingRecord]:
+        """By field."""
+        return await self._env.read(lambda txn: creator_embeddings(txn, creator_id))
 
     async def creators_with_accounts(
         self, ids: Sequence[CreatorId]
@@ -285,6 +297,18 @@ def get_creator(txn: Txn, creator_id: CreatorId) -> Creator | None:
     return decode(Creator, stored) if stored else None
 
 
+def vital_signs_of(creator: Creator) -> VitalSigns | None:
+    """None until they are computed."""
+    return decode(VitalSigns, creator.vital_signs) if creator.vital_signs else None
+
+
+def creators_after(txn: Txn, after: CreatorId | None, limit: int) -> list[Creator]:
+    """In the order of their ids."""
+    start = pack_id(after + 1) if after is not None else None
+    pairs = zip(txn.scan("creators", start=start), range(limit), strict=False)
+    return [decode(Creator, value) for (_, value), _ in pairs]
+
+
 def put_creator(txn: Txn, creator: Creator) -> None:
     old = get_creator(txn, creator.creator_id)
     _count_labels(txn, old, -1)
@@ -314,7 +338,9 @@ def accounts_of(txn: Txn, creator_id: CreatorId) -> list[CreatorAccount]:
     return [account for account in accounts if account is not None]
 
 
-def creator_bundle(txn: Txn, creator_id: CreatorId, items: int) -> CreatorBundle | None:
+def creator_bundle(
+    txn: Txn, creator_id: CreatorId, items: int, history_since: int | None = None
+) -> CreatorBundle | None:
     creator = get_creator(txn, creator_id)
     if creator is None:
         return None
@@ -323,6 +349,7 @@ def creator_bundle(txn: Txn, creator_id: CreatorId, items: int) -> CreatorBundle
             account=account,
             items=recent_items(txn, account.key, items),
             vectors=account_vectors(txn, account.key),
+            history=[] if history_since is None else account_history(txn, account.key, history_since),
         )
         for account in accounts_of(txn, creator_id)
     ]
@@ -363,6 +390,7 @@ def _put_snapshot(txn: Txn, account: CreatorAccount) -> None:
         views=account.total_views,
         media_count=account.media_count,
         read_at=account.fetched_at,
+        followers_step=account.followers_step,
     )
     _put(txn, account.key, snapshot)
 
@@ -386,6 +414,19 @@ def _put(txn: Txn, account: AccountKey, snapshot: MetricSnapshot) -> None:
 def snapshots_of(txn: Txn, account: AccountKey) -> list[MetricSnapshot]:
     """The account's and its items', oldest day first."""
     return [decode(MetricSnapshot, value) for _, value in txn.scan("metrics", account.encode() + b"\0")]
+
+
+def account_history(txn: Txn, account: AccountKey, since_day: int) -> list[MetricSnapshot]:
+    """The account's own from a day on, oldest first: one seek a day that has any, however many items it has."""
+    prefix = account.encode() + b"\0"
+    found: list[MetricSnapshot] = []
+    day = max(since_day, 0)
+    while (entry := next(txn.scan("metrics", prefix, start=prefix + day.to_bytes(3, "big")), None)) is not None:
+        key, value = entry
+        if len(key) == len(prefix) + 3:
+            found.append(decode(MetricSnapshot, value))
+        day = int.from_bytes(key[len(prefix) : len(prefix) + 3], "big") + 1
+    return found
 
 
 def _seen(account: CreatorAccount) -> CreatorAccount:

@@ -23,7 +23,7 @@ ROUTES: dict[str, dict[str, Any]] = {
         "problems": (400,),
     },
     "/v1/creators/{creator_id}": {
-        "summary": "One creator with accounts, labels and recent content.",
+        "summary": "One creator with accounts, labels, vital signs and recent content.",
         "type": CreatorDetail,
         "path": {"creator_id": ({"type": "string", "pattern": "^[0-9]{1,19}$"}, "The creator's id.")},
         "moves": MOVED,

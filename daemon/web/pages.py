@@ -12,6 +12,7 @@ from quart_trio import QuartTrio
 from daemon.web.params import decode_cursor, whole_number
 from daemon.web.search import answer, detail, moved_to, see
 from daemon.web.services import PublicServices
+from proto.api import SignView
 from proto.errors import Unavailable
 
 PAGE_SIZE = 20
@@ -22,7 +23,7 @@ def register(app: QuartTrio, services: PublicServices) -> None:
     pages = Environment(
         loader=PackageLoader("daemon.web", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    pages.filters |= {"short": short_count, "initials": initials, "share": share, "web_link": web_link}
+    pages.filters |= {"short": short_count, "initials": initials, "share": share, "web_link": web_link, "sign": sign}
 
     @app.get("/")
     async def home() -> Response:
@@ -50,7 +51,11 @@ def register(app: QuartTrio, services: PublicServices) -> None:
         page = await detail(services, creator_id)
         return html(
             pages.get_template("creator.html").render(
-                creator=page.creator, content=page.recent_content, q="", banner=services.banner
+                creator=page.creator,
+                content=page.recent_content,
+                signs=page.vital_signs.overall if page.vital_signs else None,
+                q="",
+                banner=services.banner,
             )
         )
 
@@ -67,6 +72,11 @@ def short_count(number: int | None) -> str:
         if number >= step:
             return f"{number / step:.1f}".removesuffix(".0") + letter
     return str(number)
+
+
+def sign(found: SignView, pattern: str) -> str:
+    """The value by a pattern such as ``{:.1%}``, or why there is none."""
+    return f"unknown ({found.why})" if found.value is None else pattern.format(found.value)
 
 
 def initials(name: str) -> str:

@@ -11,7 +11,7 @@ from quart_trio import QuartTrio
 from daemon.web.params import MAX_LIMIT, decode_cursor, encode_cursor, flag, only_known, whole_number
 from daemon.web.problems import BadParameter
 from daemon.web.services import PublicServices
-from daemon.web.views import content_view, creator_view, hit_view
+from daemon.web.views import content_view, creator_view, embedding_view, hit_view, vital_signs_view
 from proto.api import CreatorDetail, SearchAnswer
 from proto.errors import NotFound
 from proto.ids import CreatorId
@@ -116,7 +116,13 @@ async def detail(services: PublicServices, creator_id: str) -> CreatorDetail:
     if pair is None or not pair[0].name:
         raise NotFound(f"no creator {creator_id}")
     items = await services.recent_content(number, RECENT)
-    return CreatorDetail(creator=creator_view(*pair), recent_content=[content_view(item) for item in items])
+    embeddings = await services.embeddings(number)
+    return CreatorDetail(
+        creator=creator_view(*pair),
+        recent_content=[content_view(item) for item in items],
+        vital_signs=vital_signs_view(pair[0], services.peers()),
+        embeddings={field: embedding_view(record) for field, record in sorted(embeddings.items())},
+    )
 
 
 async def moved_to(services: PublicServices, creator_id: str) -> CreatorId | None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 from prometheus_client import CollectorRegistry
 
+from actors.peers import Peers
 from daemon.importing import Piece
 from daemon.web.hub import HubServices
 from proto.api import AdminStatus, CreatorIdentity, CreatorSchedule, ReadyAnswer, ReviewPage
 from proto.ids import CreatorId
-from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount
+from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount, EmbeddingRecord
 from stores.ports import SearchPage, SearchQuery
 
 CreatorWithAccounts = tuple[Creator, list[CreatorAccount]]
@@ -23,6 +24,9 @@ class PublicServices(msgspec.Struct, kw_only=True, frozen=True):
     search: Callable[[SearchQuery], Awaitable[SearchPage]]
     creators: Callable[[Sequence[CreatorId]], Awaitable[list[CreatorWithAccounts | None]]]
     recent_content: Callable[[CreatorId, int], Awaitable[list[ContentItem]]]
+    embeddings: Callable[[CreatorId], Awaitable[Mapping[str, EmbeddingRecord]]]
+    peers: Callable[[], Peers]
+    """With whom creators are compared, as of the latest survey."""
     schedule: Callable[[CreatorId], Awaitable[CreatorSchedule | None]]
     identity: Callable[[CreatorId], Awaitable[CreatorIdentity | None]]
     reviews: Callable[[str], Awaitable[ReviewPage]]

@@ -6,9 +6,34 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-from proto.api import AccountView, ContentView, Contribution, CreatorView, EnrichmentView, Explanation, Hit, Provenance
+from actors.peers import Peers, Rank
+from proto.api import (
+    AccountView,
+    ContentView,
+    Contribution,
+    CreatorView,
+    EmbeddingView,
+    EnrichmentView,
+    Explanation,
+    Hit,
+    Provenance,
+    RankView,
+    SignGroupView,
+    SignView,
+    VitalSignsView,
+)
 from proto.ids import Platform
-from proto.records import ContentItem, Creator, CreatorAccount, Enrichment
+from proto.records import (
+    Activity,
+    ContentItem,
+    Creator,
+    CreatorAccount,
+    EmbeddingRecord,
+    Enrichment,
+    SignGroup,
+    VitalSign,
+)
+from stores.catalog import vital_signs_of
 from stores.ports import RankedHit
 
 
@@ -115,6 +140,57 @@ def enrichment_view(enrichment: Enrichment | None) -> EnrichmentView | None:
         at=instant(enrichment.at) or "",
         confidence=enrichment.confidence,
         candidates=enrichment.candidates,
+    )
+
+
+def vital_signs_view(creator: Creator, peers: Peers) -> VitalSignsView | None:
+    signs = vital_signs_of(creator)
+    if signs is None or not signs.by_platform:
+        return None
+    ranks = {platform: peers.rank(creator, signs, platform) for platform in signs.by_platform}
+    lead = max(ranks, key=lambda platform: (creator.followers_by_platform.get(platform, -1), platform))
+    return VitalSignsView(
+        computed_at=instant(signs.at) or "",
+        overall=_sign_group(signs.overall, ranks[lead]),
+        by_platform={platform: _sign_group(group, ranks[platform]) for platform, group in signs.by_platform.items()},
+        provenance=derived(creator.updated_at),
+    )
+
+
+def _sign_group(group: SignGroup, rank: Rank) -> SignGroupView:
+    percentile = rank.percentile
+    return SignGroupView(
+        engagement_rate=_sign(group.engagement_rate),
+        posts_per_week=_sign(group.posts_per_week),
+        views_per_follower=_sign(group.views_per_follower),
+        growth_7d=_sign(group.growth_7d),
+        growth_30d=_sign(group.growth_30d),
+        growth_90d=_sign(group.growth_90d),
+        activity=_sign(group.activity),
+        sponsored_share=_sign(group.sponsored_share),
+        engagement_percentile=RankView(
+            value=percentile.value,
+            why=percentile.why,
+            n=percentile.n,
+            window_days=percentile.window_days,
+            platform=rank.platform,
+            niche=rank.niche,
+            tier=rank.tier,
+        ),
+    )
+
+
+def _sign(sign: VitalSign[float] | VitalSign[Activity]) -> SignView:
+    return SignView(value=sign.value, why=sign.why, n=sign.n, window_days=sign.window_days)
+
+
+def embedding_view(record: EmbeddingRecord) -> EmbeddingView:
+    return EmbeddingView(
+        model_id=record.model_id,
+        dims=record.dims,
+        input_hash=record.input_hash,
+        updated_at=instant(record.updated_at) or "",
+        provenance=derived(record.updated_at),
     )
 
 

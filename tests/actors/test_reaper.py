@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from actors import Meter, Outbox
 from actors.policy import DAY_SECONDS, policies
 from actors.reaper import PAGE, Reaper
+from actors.vital_signs import vital_signs
 from proto.ids import AccountKey, Platform, RawId, account_key
 from proto.messages import AnyWork, RawStored
 from proto.records import (
@@ -28,6 +29,7 @@ from proto.records import (
     Normalised,
     Priority,
     RawPage,
+    VitalSigns,
 )
 from stores.catalog import (
     get_account,
@@ -39,6 +41,7 @@ from stores.catalog import (
     put_normalised,
     snapshots_of,
 )
+from stores.codec import encode
 from stores.content import put_items, recent_items
 from stores.env import DATABASES, Environment, Txn
 from stores.erasure import drop_pages
@@ -51,7 +54,8 @@ from tests.conftest import EPOCH
 from tests.founding import found_creator
 
 ANNA = account_key(Platform.YOUTUBE, "UC4RqWPDDs0KvlpZNW3F-6gQ")
-WORDS = (b"Anna Quux", b"annaquux", b"my secret bio", b"title of a video", b"raw reply", b"about fitness")
+COMPUTED = (b"about fitness", b"a vital sign")
+WORDS = (b"Anna Quux", b"annaquux", b"my secret bio", b"title of a video", b"raw reply", *COMPUTED)
 """Every text that the platform said of Anna, or that was computed of it."""
 Told = list[Event]
 
@@ -116,9 +120,15 @@ def fill(txn: Txn, key: AccountKey, at: int) -> None:
     )
     put_account(txn, account)
     creator = found_creator(txn, get_account(txn, key) or account, at)
+    signs = vital_signs([], [], at).overall
     enrichment = Enrichment(method="local", model="m", prompt_version="", taxonomy_version="", input_hash="", at=at)
     labelled = msgspec.structs.replace(
-        creator, name="Anna Quux", account_keys=[key], llm_summary="about fitness", enrichment=enrichment
+        creator,
+        name="Anna Quux",
+        account_keys=[key],
+        llm_summary="about fitness",
+        enrichment=enrichment,
+        vital_signs=encode(VitalSigns(at=at, overall=signs, by_platform={"a vital sign": signs})),
     )
     put_creator(txn, labelled)
     video = ContentItem(
@@ -197,7 +207,7 @@ async def test_an_item_that_is_not_kept_fresh_is_left_to_expire(granted: World) 
 
 async def test_without_the_grant_nothing_that_youtube_said_is_readable_after_28_days(denied: World) -> None:
     await denied.after_days(27.9)
-    assert await denied.readable() == [word for word in WORDS if word != b"about fitness"]
+    assert await denied.readable() == [word for word in WORDS if word not in COMPUTED]
     await denied.after_days(28)
     assert await denied.readable() == []
     await denied.after_days(30)

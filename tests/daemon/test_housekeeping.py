@@ -2,15 +2,32 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 
+from actors.peers import Peers
+from actors.vital_signs import vital_signs
 from daemon.config import InstagramToken
-from daemon.housekeeping import DAY_SECONDS, expiry_words, warn_of_expiry
-from proto.records import Event
-from stores.env import Environment
+from daemon.housekeeping import (
+    DAY_SECONDS,
+    RENEW_SECONDS,
+    RENEW_WHILE_PENDING,
+    SURVEY_PAGE,
+    expiry_words,
+    survey,
+    survey_creators,
+    warn_of_expiry,
+)
+from proto.ids import CreatorId, Platform, Row
+from proto.messages import AnyWork, CreatorResolved
+from proto.records import ContentItem, Creator, CreatorAccount, Event
+from stores.catalog import AccountBundle, put_creator, vital_signs_of
+from stores.codec import encode
+from stores.env import Environment, Txn
 from stores.journal import Journal
+from stores.work import Work, enqueue
 
 NOW = 1_790_000_000
 
@@ -43,3 +60,66 @@ async def test_it_is_told_once_a_day_until_the_stop(env: Environment, autojump_c
         stop.set()
     assert [event.subject for event in told] == ["instagram/a"] * 4
     assert autojump_clock.current_time() - began < 6 * DAY_SECONDS
+
+
+def known(number: int, computed_at: int | None, name: str = "Ana") -> Creator:
+    """With an engagement of 5 %, computed at an instant."""
+    account = CreatorAccount(platform=Platform.INSTAGRAM, platform_user_id="1", followers=20_000, fetched_at=NOW)
+    posts = [ContentItem(content_id=str(n), account_key=account.key, likes=1_000, detailed=True) for n in range(3)]
+    parts = [AccountBundle(account=account, items=posts, vectors={})]
+    return Creator(
+        creator_id=CreatorId(number),
+        row=Row(number),
+        name=name,
+        primary_niche="food",
+        followers_by_platform={"instagram": 20_000},
+        vital_signs=b"" if computed_at is None else encode(vital_signs(parts, parts, computed_at)),
+    )
+
+
+async def test_a_survey_meets_everybody_once_and_has_old_signs_computed_anew(
+    env: Environment, autojump_clock: trio.testing.MockClock
+) -> None:
+    old, lacking, blank = 7, SURVEY_PAGE, SURVEY_PAGE + 3
+    creators = [known(number, NOW) for number in range(SURVEY_PAGE + 40)]
+    creators[old] = known(old, NOW - int(RENEW_SECONDS) - 1)
+    creators[lacking], creators[blank] = known(lacking, None), known(blank, None, name="")
+
+    def fill(txn: Txn) -> None:
+        for creator in creators:
+            put_creator(txn, creator)
+
+    await env.write(fill)
+    peers = await survey(env, Work(env), lambda: NOW, trio.Event())
+    assert peers is not None
+    signs = vital_signs_of(creators[0])
+    assert signs is not None
+    rank = peers.rank(creators[0], signs, "instagram")
+    assert (rank.percentile.n, rank.percentile.value) == (len(creators) - 2, 50.0)
+    work = [msgspec.msgpack.decode(one.message, type=AnyWork) for _, one in await Work(env).after(b"", 10)]
+    assert sorted(one.entity for one in work) == sorted([str(old), str(lacking)])
+    assert {type(one) for one in work} == {CreatorResolved}
+
+
+async def test_while_much_work_waits_nothing_is_added_to_it(env: Environment) -> None:
+    def fill(txn: Txn) -> None:
+        for number in range(RENEW_WHILE_PENDING):
+            enqueue(txn, CreatorResolved(creator_id=CreatorId(number)), NOW)
+        put_creator(txn, known(RENEW_WHILE_PENDING + 1, None))
+
+    await env.write(fill)
+    assert await survey(env, Work(env), lambda: NOW, trio.Event()) is not None
+    assert await Work(env).pending() == RENEW_WHILE_PENDING
+
+
+async def test_a_survey_that_is_stopped_is_not_published(
+    env: Environment, autojump_clock: trio.testing.MockClock
+) -> None:
+    stop, published = trio.Event(), list[Peers]()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(survey_creators, env, Work(env), published.append, lambda: NOW, stop)
+        await trio.sleep(100)
+        count = len(published)
+        stop.set()
+    assert count == len(published) == 4
+    assert await survey(env, Work(env), lambda: NOW, stop) is None

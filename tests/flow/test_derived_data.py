@@ -55,9 +55,18 @@ def test_without_the_grant_nothing_is_derived_and_with_it_everything_again(world
         assert ready["counts"]["content_items"] > 0
         hit = daemon.get("/v1/search", q=ids[0], limit=1).json()["hits"][0]["creator"]
         assert (hit["primary_niche"], hit["llm_summary"], hit["engagement_rate"]) == (None, "", None)
+        shown = daemon.get(f"/v1/creators/{hit['creator_id']}").json()
+        assert {sign["why"] for sign in shown["vital_signs"]["by_platform"]["youtube"].values()} == {"not permitted"}
+        assert shown["embeddings"] == {}
         assert daemon.terminate() == 0
     assert derived_of(data) == (0, 0)
-    run_once(data, granted)
+    with Daemon(data, granted) as daemon:
+        daemon.wait_until_done()
+        shown = daemon.get(f"/v1/creators/{hit['creator_id']}").json()
+        assert shown["vital_signs"]["by_platform"]["youtube"]["posts_per_week"]["value"] > 0
+        assert shown["vital_signs"]["provenance"]["source"] == "derived"
+        assert shown["embeddings"]["yt_bio"]["updated_at"] == shown["vital_signs"]["computed_at"]
+        assert daemon.terminate() == 0
     vectors, labels = derived_of(data)
     assert vectors >= 2 * len(ids)
     assert labels == len(ids)

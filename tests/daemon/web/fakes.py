@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from prometheus_client import CollectorRegistry, Gauge
 
+from actors.peers import Peers
 from daemon.forgetting import Report
 from daemon.importance import Weighed
 from daemon.importing import Piece, Verdict
@@ -24,7 +25,7 @@ from proto.api import (
 )
 from proto.errors import Malformed
 from proto.ids import AccountKey, CreatorId, Platform, Row
-from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount, Enrichment
+from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount, EmbeddingRecord, Enrichment
 from stores.ports import Addend, RankedHit, SearchPage, SearchQuery
 
 NOW = 1_790_000_000.0
@@ -103,6 +104,8 @@ class World:
         self.ready_status = "ok"
         self.allowed: list[str] = []
         self.moved: dict[CreatorId, CreatorId] = {}
+        self.embeddings: dict[CreatorId, dict[str, EmbeddingRecord]] = {}
+        self.peers = Peers()
         self.before_search: Callable[[], Awaitable[None]] | None = None
 
     async def search(self, query: SearchQuery) -> SearchPage:
@@ -122,6 +125,9 @@ class World:
 
     async def recent_content(self, creator_id: CreatorId, limit: int) -> list[ContentItem]:
         return self.content[:limit] if creator_id in self.pairs else []
+
+    async def embeddings_of(self, creator_id: CreatorId) -> dict[str, EmbeddingRecord]:
+        return self.embeddings.get(creator_id, {})
 
     async def schedule(self, creator_id: CreatorId) -> CreatorSchedule | None:
         return CreatorSchedule(creator_id=str(creator_id), accounts=[]) if creator_id in self.pairs else None
@@ -145,6 +151,8 @@ class World:
             search=self.search,
             creators=self.creators,
             recent_content=self.recent_content,
+            embeddings=self.embeddings_of,
+            peers=lambda: self.peers,
             schedule=self.schedule,
             identity=self.identity,
             reviews=self.reviews,

@@ -6,11 +6,16 @@ from typing import Any
 import pytest
 import trio
 
+from actors.aggregation import aggregate
+from actors.peers import MIN_PEERS
 from daemon.web.app import create_app
 from proto.api import CreatorDetail, ReadyAnswer, SearchAnswer
 from proto.errors import Malformed, ModelMissing, NotFound, StoreBusy, Throttled, Unavailable
+from proto.records import ContentItem, EmbeddingRecord, VitalSigns
+from stores.catalog import AccountBundle, CreatorBundle
+from stores.codec import decode
 from tests.daemon.web.conftest import Connect
-from tests.daemon.web.fakes import BIG_ID, World, creator, item, problem, ready_answer
+from tests.daemon.web.fakes import BIG_ID, NOW, World, creator, item, problem, ready_answer
 
 
 def world(count: int = 5) -> World:
@@ -117,6 +122,71 @@ async def test_a_creator_has_accounts_and_content(connect: Connect) -> None:
     assert body["creator"]["enrichment"]["method"] == "local"
     assert body["recent_content"][0]["title_or_caption"] == "Leg day"
     assert body["recent_content"][0]["published_at"] == "2026-09-21T13:13:20Z"
+
+
+async def test_a_creator_has_vital_signs_with_what_they_stand_on(connect: Connect) -> None:
+    fake = with_signs(world())
+    http = await connect(create_app(fake.services()))
+    signs = (await http.get(f"/v1/creators/{BIG_ID}")).json()["vital_signs"]
+    channel = signs["by_platform"]["youtube"]
+    assert channel["engagement_rate"] == {"value": 0.05, "why": None, "n": 4, "window_days": 2}
+    assert channel["growth_90d"] == {"value": None, "why": "insufficient data", "n": 0, "window_days": 90}
+    assert (channel["activity"]["value"], channel["activity"]["n"]) == ("active", 4)
+    rank = {"value": None, "why": "insufficient data", "n": 1, "window_days": 2}
+    assert channel["engagement_percentile"] == rank | {"platform": "youtube", "niche": "fitness", "tier": "micro"}
+    assert signs["overall"] == channel
+    assert signs["computed_at"] == "2026-09-21T14:13:20Z"
+    assert signs["provenance"] == {"source": "derived", "fetched_at": "2026-09-21T14:12:20Z"}
+    known = fake.pairs[BIG_ID][0]
+    for _ in range(MIN_PEERS):
+        fake.peers.add(known, decode(VitalSigns, known.vital_signs))
+    overall = (await http.get(f"/v1/creators/{BIG_ID}")).json()["vital_signs"]["overall"]
+    assert (overall["engagement_percentile"]["value"], overall["engagement_percentile"]["n"]) == (50.0, MIN_PEERS + 1)
+
+
+async def test_a_creator_s_labels_and_vectors_say_what_made_them_and_when(connect: Connect) -> None:
+    fake = world()
+    record = EmbeddingRecord(
+        field="yt_bio", model_id="minilm", dims=384, input_hash="ab", vector=b"\0\0", updated_at=int(NOW) - 3_600
+    )
+    fake.embeddings[BIG_ID] = {"yt_bio": record}
+    http = await connect(create_app(fake.services()))
+    body = (await http.get(f"/v1/creators/{BIG_ID}")).json()
+    assert body["embeddings"] == {
+        "yt_bio": {
+            "model_id": "minilm",
+            "dims": 384,
+            "input_hash": "ab",
+            "updated_at": "2026-09-21T13:13:20Z",
+            "provenance": {"source": "derived", "fetched_at": "2026-09-21T13:13:20Z"},
+        }
+    }
+    assert set(body["creator"]["enrichment"]) == {
+        "method", "model", "prompt_version", "taxonomy_version", "input_hash", "at", "confidence", "candidates",
+    }  # fmt: skip
+    assert body["vital_signs"] is None
+
+
+def with_signs(fake: World) -> World:
+    """The first creator has been aggregated and surveyed."""
+    record, (account,) = fake.pairs[BIG_ID]
+    items = [
+        ContentItem(
+            content_id=str(n),
+            account_key=account.key,
+            published_at=int(NOW) - 100_000,
+            views=100,
+            likes=5,
+            detailed=True,
+        )
+        for n in range(4)
+    ]
+    parts = [AccountBundle(account=account, items=items, vectors={})]
+    bundle = CreatorBundle(creator=record, accounts=parts, embeddings={})
+    computed, _ = aggregate(bundle, derived_from=parts, language=None, now=int(NOW))
+    fake.pairs[BIG_ID] = (computed, [account])
+    fake.peers.add(computed, decode(VitalSigns, computed.vital_signs))
+    return fake
 
 
 async def test_every_group_of_fields_says_where_it_comes_from(connect: Connect) -> None:
