@@ -14,11 +14,11 @@ import msgspec
 import trio
 
 from daemon.simulator.app import create_simulator, serve_simulator
-from daemon.simulator.events import scheduled_events
+from daemon.simulator.events import AccountEvent, niche_changes, scheduled_events
 from daemon.simulator.faults import Faults
 from daemon.simulator.files import load_world
 from daemon.simulator.generator import generate
-from daemon.simulator.posting import Posting
+from daemon.simulator.posting import DAY_SECONDS, Posting
 from daemon.simulator.quota import DEFAULT_LIMITS
 from daemon.simulator.tokens import made_tokens
 from daemon.simulator.world import World
@@ -49,7 +49,7 @@ async def _run(world: World, faults: Faults, options: argparse.Namespace) -> Non
         key=options.key,
         tokens=made_tokens(options.instagram_tokens, options.instagram_calls),
         posting=Posting(options.seed) if options.live else None,
-        events=scheduled_events(world, options.seed) if options.live else (),
+        events=_events(world, options),
     )
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
@@ -64,6 +64,16 @@ async def _run(world: World, faults: Faults, options: argparse.Namespace) -> Non
             nursery.start_soon(_stop_with_parent, stop)
         await stop.wait()
         nursery.cancel_scope.deadline = trio.current_time() + 2
+
+
+def _events(world: World, options: argparse.Namespace) -> list[AccountEvent]:
+    if not options.live:
+        return []
+    drifting_at = world.now + options.drift_days * DAY_SECONDS
+    return [
+        *scheduled_events(world, options.seed),
+        *niche_changes(world, options.seed, options.drift_share, drifting_at),
+    ]
 
 
 def _clock(world: World, options: argparse.Namespace) -> Callable[[], float]:
@@ -97,6 +107,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--live", action="store_true")
     parser.add_argument("--started-at", type=float)
+    parser.add_argument(
+        "--drift-share", type=float, default=0.0, help="of the people of a live world: turn to another niche at once"
+    )
+    parser.add_argument("--drift-days", type=float, default=0.0, help="after its beginning they do")
     parser.add_argument("--faults", default="{}")
     parser.add_argument("--quota", type=int, default=10_000_000)
     parser.add_argument("--key", default="demo-key")
@@ -105,7 +119,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--instagram-tokens", type=int, default=1)
     parser.add_argument("--instagram-calls", type=int, default=200, help="a token's calls in an hour")
     parser.add_argument("--parent-pipe", action="store_true")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.drift_share and not options.live:
+        parser.error("--drift-share needs --live: in a world that stands still nobody writes anything new")
+    return options
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-from daemon.simulator.generator import SHORT_SHARE, TONGUES, subject_words
+from daemon.simulator.generator import SHORT_SHARE, TONGUES, Tongue, subject_words
 from daemon.simulator.posting import Slot
 from daemon.simulator.world import Channel, Post, Profile, Truth, Video
 from models.taxonomy import Niche
@@ -56,12 +56,34 @@ class Author:
             comments=int(followers * dice.uniform(0.0003, 0.003)),
         )
 
+    def bio(self, account: Channel | Profile, before: str, niche_id: str) -> str:
+        """The bio that an account gives itself for a niche, in its language: only the first line changes, links stay.
+
+        As it was for a niche that the taxonomy lacks.
+        """
+        niche, tongue = self._niches.get(niche_id), self._tongue(account.truth)
+        if niche is None:
+            return before
+        dice = random.Random(f"{self._seed}/bio/{account.id}/{niche_id}")
+        words = subject_words(niche, None, tongue.code)
+        text = dice.choice(tongue.bios).format(
+            name=dice.choice(tongue.names),
+            place=dice.choice(tongue.places)[1],
+            topic=niche.name,
+            cue=dice.choice(words),
+            cue2=dice.choice(words),
+        )
+        return "\n".join([text[:1].upper() + text[1:], *before.splitlines()[1:]])
+
+    def _tongue(self, truth: Truth | None) -> Tongue:
+        return self._tongues.get(truth.language if truth else "en", TONGUES[0])
+
     def _dice(self, account: str, slot: Slot) -> random.Random:
         return random.Random(f"{self._seed}/text/{account}/{slot.block}/{slot.place}")
 
     def _title(self, dice: random.Random, truth: Truth | None, changed_niche: str, name: str) -> tuple[str, list[str]]:
         """The title and the words of its subject; for an account of unknown niche only its name."""
-        tongue = self._tongues.get(truth.language if truth else "en", TONGUES[0])
+        tongue = self._tongue(truth)
         niche = self._niches.get(changed_niche or (truth.niche if truth else ""))
         if niche is None or truth is None:
             return f"{name} #{dice.randint(2, 999)}", []

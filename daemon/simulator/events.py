@@ -52,9 +52,10 @@ class Restore(OfAccount, tag="restore", kw_only=True, frozen=True):
 
 
 class ChangeNiche(OfAccount, tag="change_niche", kw_only=True, frozen=True):
-    """From then on the scheduled posts are about ``niche``, an id of the taxonomy."""
+    """From then on the scheduled posts are about ``niche``, an id of the taxonomy; with ``bio`` also the bio."""
 
     niche: str
+    bio: bool = False
 
 
 class PostNow(OfAccount, tag="post", kw_only=True, frozen=True):
@@ -109,6 +110,22 @@ def scheduled_events(world: World, seed: int, days: float = MONTH_DAYS) -> list[
         dice = random.Random(f"{seed}/events/{account}")
         found += _fate(dice, account, name, niches, world.now, days)
     return sorted(found, key=lambda event: (event.at or 0.0, event.account))
+
+
+def niche_changes(world: World, seed: int, share: float, at: float) -> list[ChangeNiche]:
+    """A share of the people turn to another niche at an instant, with all their accounts, posts and bios alike."""
+    accounts = [(channel.id, channel.truth) for channel in world.channels.values()]
+    accounts += [(profile.id, profile.truth) for profile in world.profiles.values()]
+    niches = sorted({truth.niche for _, truth in accounts if truth})
+    found: list[ChangeNiche] = []
+    for account, truth in accounts:
+        if truth is None:
+            continue
+        dice = random.Random(f"{seed}/drift/{truth.person}")
+        others = [niche for niche in niches if niche != truth.niche]
+        if dice.random() < share and others:
+            found.append(ChangeNiche(at=at, account=account, niche=dice.choice(others), bio=True))
+    return found
 
 
 def _fate(

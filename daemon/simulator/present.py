@@ -224,7 +224,8 @@ class PresentWorld:
         key = (channel.id, slot.block, slot.place)
         if key not in self._written:
             video_id = video_id_of(self._numbers[channel.id], slot.block, slot.place)
-            video = self._author.video(channel, slot, video_id, self._niche(channel.id, slot.at))
+            then = msgspec.structs.replace(channel, description=self._bio(channel, slot.at))
+            video = self._author.video(then, slot, video_id, self._niche(channel.id, slot.at))
             title = self._extra_title(channel.id, slot)
             self._written[key] = msgspec.structs.replace(video, title=title) if title else video
         written = self._written[key]
@@ -281,15 +282,24 @@ class PresentWorld:
         last = self._last(account, (ChangeNiche,), at)
         return last.niche if isinstance(last, ChangeNiche) else ""
 
+    def _bio(self, account: Channel | Profile, at: float) -> str:
+        """As the last event until then left it."""
+        text = account.description if isinstance(account, Channel) else account.biography
+        for event in self._changes.get(account.id, ()):
+            if _at(event) <= at and isinstance(event, ChangeBio):
+                text = event.text
+            if _at(event) <= at and isinstance(event, ChangeNiche) and event.bio:
+                text = self._author.bio(account, text, event.niche)
+        return text
+
     def _now(self, account: _E, account_id: str) -> _E:
         """With its present name, its present text and its grown counts."""
         changes: dict[str, object] = {}
         renamed = self._last(account_id, (Rename,))
         if isinstance(renamed, Rename):
             changes["handle" if isinstance(account, Channel) else "username"] = renamed.name
-        rewritten = self._last(account_id, (ChangeBio,))
-        if isinstance(rewritten, ChangeBio):
-            changes["description" if isinstance(account, Channel) else "biography"] = rewritten.text
+        if account_id in self._changes:
+            changes["description" if isinstance(account, Channel) else "biography"] = self._bio(account, self.clock())
         days = (self.clock() - self.world.now) / DAY_SECONDS
         if self._posting and days > 0:
             low, high = GROWTH_PER_DAY

@@ -26,6 +26,7 @@ from daemon.simulator.events import (
     PostNow,
     Rename,
     Restore,
+    niche_changes,
     scheduled_events,
 )
 from daemon.simulator.faults import Faults
@@ -379,6 +380,43 @@ def test_after_a_change_of_niche_the_videos_are_about_the_new_one() -> None:
     new = present.videos_between(channel.id, middle, clock.at)
     assert new
     assert {video.category_id for video in new} == {niche.youtube[0]}
+
+
+def test_whoever_drifts_does_so_with_all_accounts_in_posts_and_bios() -> None:
+    present, clock = living(200)
+    world, middle = present.world, clock.at + 10 * DAY_SECONDS
+    bios = {one.id: one.description for one in world.channels.values()}
+    bios |= {one.id: one.biography for one in world.profiles.values()}
+    changes = niche_changes(world, 1, 0.25, middle)
+    people = {one.id: one.truth.person for one in world.channels.values() if one.truth}
+    people |= {one.id: one.truth.person for one in world.profiles.values() if one.truth}
+    drifting = {people[change.account] for change in changes}
+    assert {change.account for change in changes} == {one for one, person in people.items() if person in drifting}
+    assert len(drifting) / len(set(people.values())) == pytest.approx(0.25, abs=0.1)
+    assert len({(people[change.account], change.niche) for change in changes}) == len(drifting)
+    for change in changes:
+        present.happen(change)
+    assert told(present) == bios
+    clock.at += 40 * DAY_SECONDS
+    after = told(present)
+    assert {one for one in bios if after[one] != bios[one]} == {change.account for change in changes}
+    written = 0
+    for change in changes:
+        assert after[change.account].splitlines()[1:] == bios[change.account].splitlines()[1:]
+        for video in present.videos_between(change.account, middle, clock.at):
+            assert video.description.endswith(after[change.account])
+            written += 1
+    assert written
+
+
+def told(present: PresentWorld) -> dict[str, str]:
+    """The bio of every account."""
+    bios = {one.id: one.description for one in present.channels()}
+    return bios | {one.id: one.biography for one in present.profiles()}
+
+
+def test_without_a_share_nobody_drifts() -> None:
+    assert niche_changes(generate(50, 1), 1, 0.0, NOW) == []
 
 
 def test_renames_deletions_and_comebacks_show_from_their_time_on() -> None:
