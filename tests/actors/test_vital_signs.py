@@ -9,9 +9,12 @@ from typing import Any
 
 import msgspec
 import pytest
+import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors import Meter, Outbox
+from actors.aggregator import Aggregator
 from actors.peers import LARGEST, MIN_PEERS, STEP, TIERS, Peers, tier_of
 from actors.platforms.youtube import rounding_step
 from actors.policy import derivable, policies
@@ -27,7 +30,9 @@ from actors.vital_signs import (
     views_per_follower,
     vital_signs,
 )
+from daemon.evaluation.virtual_time import VirtualThreads
 from proto.ids import AccountKey, CreatorId, Platform, Row, account_key
+from proto.messages import AnyWork, CreatorAggregated, CreatorResolved
 from proto.records import (
     Activity,
     ContentItem,
@@ -40,10 +45,22 @@ from proto.records import (
     VitalSign,
     VitalSigns,
 )
-from stores.catalog import AccountBundle, account_history, put_account, put_normalised, snapshots_of
+from stores.blocking import Blocking
+from stores.catalog import (
+    AccountBundle,
+    Catalog,
+    account_history,
+    get_account,
+    put_account,
+    put_normalised,
+    snapshots_of,
+    vital_signs_of,
+)
 from stores.env import Environment, Txn
 from stores.history import kept_days
+from stores.work import Work, enqueue
 from tests.conftest import EPOCH
+from tests.founding import found_creator
 
 TODAY = EPOCH // DAY_SECONDS
 
@@ -337,6 +354,52 @@ async def test_an_account_s_history_is_read_by_the_day_however_many_items_it_has
         assert account_history(txn, key, TODAY + 1) == []
 
     await env.read(look)
+
+
+@pytest.mark.parametrize(("derived_data", "share"), [("granted", 0.2), ("denied", None)])
+async def test_the_stage_computes_growth_of_what_was_read_over_weeks(
+    env: Environment, threads: VirtualThreads, derived_data: str, share: float | None
+) -> None:
+    key = account_key(Platform.YOUTUBE, "UC1")
+
+    def fill(txn: Txn) -> AnyWork:
+        for days_ago, followers in ((40, 10_000), (30, 10_000), (12, 11_000), (0, 12_000)):
+            read = account(user_id="UC1", followers=followers)
+            put_account(txn, msgspec.structs.replace(read, fetched_at=EPOCH - days_ago * DAY_SECONDS))
+        stored = get_account(txn, key)
+        assert stored is not None
+        return enqueue(txn, CreatorResolved(creator_id=found_creator(txn, stored, EPOCH).creator_id), EPOCH)
+
+    message = await env.write(fill)
+    assert isinstance(message, CreatorResolved)
+    into, inbox = trio.open_memory_channel[AnyWork](1)
+    out, following = trio.open_memory_channel[AnyWork](1)
+    stage = Aggregator(
+        inbox,
+        Outbox(out, Meter()),
+        env=env,
+        catalog=Catalog(env),
+        work=Work(env),
+        policies=policies(derived_data),
+        threads=Blocking("models", 1, threads),
+        recent_items=20,
+        now=lambda: EPOCH,
+        batch=8,
+        meter=Meter(),
+    )
+    await into.send(message)
+    into.close()
+    await stage.run()
+    assert isinstance(await following.receive(), CreatorAggregated)
+    stored = await Catalog(env).creator(message.creator_id)
+    assert stored is not None
+    signs = vital_signs_of(stored)
+    assert signs is not None
+    assert stored.growth_30d == signs.overall.growth_30d.value == share
+    why = Unknown.NOT_PERMITTED if share is None else None
+    assert signs.by_platform["youtube"].growth_30d == VitalSign(
+        value=share, why=why, n=0 if why else 3, window_days=0 if why else 30
+    )
 
 
 def test_what_is_read_suffices_for_the_longest_growth() -> None:
