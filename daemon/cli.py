@@ -43,6 +43,7 @@ from daemon.importing import KINDS, Piece, Verdict, end_import, import_rows, mar
 from daemon.indexing import drop_indexes
 from daemon.logs import configure
 from daemon.notify import sd_notify, sd_reloading
+from daemon.pipeline import identity_rules
 from daemon.raw_export import export_raw, find_account
 from daemon.reprocessing import FieldDiff, Reprocessing, open_readers
 from daemon.reprocessing import Report as Reprocessed
@@ -265,6 +266,7 @@ def raw_export(
 def config_check(config: ConfigOption = None) -> None:
     """Say whether the settings are right, and what is wrong."""
     loaded = _load(config, {})
+    identity_rules(loaded.config)
     out.print(f"{loaded.path or 'defaults and environment'}: ok", highlight=False)
 
 
@@ -788,7 +790,13 @@ def eval_identity(
     world: Annotated[
         list[Path] | None, typer.Option(help="Folder of world files; repeatable.", show_default=False)
     ] = None,
-    truth: Annotated[Path | None, typer.Option(help="Known pairs, JSON lines.", show_default=False)] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            help="Known pairs: JSON lines with youtube_channel_id, instagram_handle and label_quality.",
+            show_default=False,
+        ),
+    ] = None,
     accounts: Annotated[int, typer.Option(min=10, help="Without files: accounts of a made-up world.")] = 5_000,
     seed: Annotated[int, typer.Option(help="Which made-up world.")] = 1,
     fit: Annotated[

@@ -281,7 +281,10 @@ def read_note(folder: Path, world: DemoWorld) -> DemoNote:
     except msgspec.DecodeError as error:
         raise Malformed(f"{path}: damaged ({error}); remove the folder or choose another --data-dir") from error
     if note.world != world.label:
-        raise ConfigError(f"{folder} holds the world {note.world}, not {world.label}; choose another --data-dir")
+        raise ConfigError(
+            f"{folder} holds the world {note.world}, not {world.label}; "
+            "give the same --creators and --seed (or --world) to go on with it, or another --data-dir"
+        )
     return note
 
 

@@ -23,6 +23,8 @@ from stores.schedule import find_job, put_job
 from stores.suppression import Suppression
 
 CHANNEL_ID = re.compile(r"UC[A-Za-z0-9_-]{21}[AQgw]")
+MISTYPED_ID = re.compile(r"UC[A-Za-z0-9_-]{19,24}")
+"""No channel's id, but more like one than like a handle."""
 """Shape of a channel id (platform-apis 1.1)."""
 
 HANDLE = re.compile(r"@?[\w.\-·]{3,60}", re.UNICODE)
@@ -169,8 +171,11 @@ async def import_accounts(env: Environment, keys: Sequence[AccountKey], now: flo
 
 
 def _parsed(line: int, text: str) -> tuple[Verdict, Reference | None]:
+    doubt = "taken for a handle; a channel id has 24 characters and ends in A, Q, g or w"
     try:
-        return Verdict(line=line, value=text[:200], verdict="added"), parse_reference(text)
+        reference = parse_reference(text)
+        detail = doubt if reference.kind is JobKind.LOOKUP and MISTYPED_ID.fullmatch(text.strip()) else ""
+        return Verdict(line=line, value=text[:200], verdict="added", detail=detail), reference
     except Malformed as error:
         kind = "unsupported" if "not ingested" in str(error) else "invalid"
         return Verdict(line=line, value=text[:200], verdict=kind, detail=str(error)), None

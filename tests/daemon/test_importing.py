@@ -411,3 +411,10 @@ def known(entity: str) -> Job:
         priority=Priority.DISCOVERY,
         due_at=int(NOW),
     )
+
+
+async def test_a_mistyped_channel_id_is_told_to_be_taken_for_a_handle(env: Environment, nobody: Suppression) -> None:
+    rows = [(1, "UC8V_Ywx7skCyVGfyk2WDEq"), (2, "UC" + "a" * 21 + "B"), (3, "UC" + "a" * 21 + "A"), (4, "@ucla")]
+    verdicts = await import_rows(env, rows, NOW, nobody)
+    assert ["24 characters" in one.detail for one in verdicts] == [True, True, False, False]
+    assert [one.verdict for one in verdicts] == ["added"] * 4
