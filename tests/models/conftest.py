@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from models.build import build, find_source
 from models.embedding_model import EmbeddingModel
+from models.minilm import MINILM
 
 TINY = {
     "model_type": "bert",
@@ -29,7 +30,7 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "one", "two", "three", "four", "fiv
 
 @pytest.fixture(scope="session")
 def source() -> Path:
-    found = find_source()
+    found = find_source(MINILM)
     if found is None:
         pytest.skip("the package with the model's weights is not installed")
     return found
@@ -38,7 +39,7 @@ def source() -> Path:
 @pytest.fixture(scope="session")
 def model_folder(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "built"
-    build(source, folder, lambda _: None)
+    build(MINILM, source, folder, lambda _: None)
     return folder
 
 
@@ -97,3 +98,32 @@ def tiny_source(tmp_path: Path) -> Path:
     (folder / "config.json").write_text(json.dumps(TINY))
     write_tiny_tokenizer(folder / "tokenizer.json")
     return folder
+
+
+def write_lookup_model(path: Path, table: NDArray[np.float32], output: str) -> None:
+    """Token states are rows of ``table``, plus the token type; ``sentence_embedding`` is their mean times two."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["rows"]),
+        helper.make_node("Cast", ["token_type_ids"], ["types"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["types", "last"], ["wide"]),
+        helper.make_node("Add", ["rows", "wide"], ["last_hidden_state"]),
+    ]
+    outputs = [helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, ["b", "s", table.shape[1]])]
+    if output == "sentence_embedding":
+        nodes += [
+            helper.make_node("ReduceMean", ["last_hidden_state", "middle"], ["mean"], keepdims=0),
+            helper.make_node("Add", ["mean", "mean"], [output]),
+        ]
+        outputs.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, ["b", table.shape[1]]))
+    names = ("input_ids", "token_type_ids")
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["b", "s"]) for name in names]
+    constants = [
+        numpy_helper.from_array(table, "table"),
+        numpy_helper.from_array(np.array([2], np.int64), "last"),
+        numpy_helper.from_array(np.array([1], np.int64), "middle"),
+    ]
+    graph = helper.make_graph(nodes, "lookup", inputs, outputs, constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)

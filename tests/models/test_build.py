@@ -14,8 +14,9 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from models.build import MODEL_ID, build, damaged_file, find_source, read_manifest, sha256_of
+from models.build import build, damaged_file, find_source, read_manifest, sha256_of
 from models.embedding_model import EmbeddingModel
+from models.minilm import MINILM
 from models.minilm_graph import BertShape, Weights, bert_graph
 from proto.errors import Malformed, ModelMissing
 from tests.models.conftest import TINY, tiny_weights
@@ -29,10 +30,10 @@ def silent(_: str) -> None:
 
 def test_writes_model_tokenizer_and_manifest(tiny_source: Path, tmp_path: Path) -> None:
     target, said = tmp_path / "deep" / "built", list[str]()
-    build(tiny_source, target, said.append)
+    build(MINILM, tiny_source, target, said.append)
     manifest = read_manifest(target)
     assert manifest is not None
-    assert (manifest.model_id, manifest.dims, manifest.max_tokens) == (MODEL_ID, 16, 24)
+    assert (manifest.model_id, manifest.dims, manifest.max_tokens) == (MINILM.model_id, 16, 24)
     assert manifest.built_from == sha256_of(tiny_source / "model.safetensors")
     assert sorted(manifest.sha256) == ["model.onnx", "tokenizer.json"]
     assert damaged_file(target, manifest) is None
@@ -42,9 +43,9 @@ def test_writes_model_tokenizer_and_manifest(tiny_source: Path, tmp_path: Path) 
 
 def test_a_second_build_does_nothing(tiny_source: Path, tmp_path: Path) -> None:
     target, said = tmp_path / "built", list[str]()
-    build(tiny_source, target, silent)
+    build(MINILM, tiny_source, target, silent)
     before = (target / "model.onnx").stat()
-    build(tiny_source, target, said.append)
+    build(MINILM, tiny_source, target, said.append)
     assert (target / "model.onnx").stat().st_ino == before.st_ino
     assert said == [f"{target} is up to date"]
 
@@ -52,10 +53,10 @@ def test_a_second_build_does_nothing(tiny_source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "manifest.json"])
 def test_a_damaged_target_is_replaced(tiny_source: Path, tmp_path: Path, name: str) -> None:
     target = tmp_path / "built"
-    build(tiny_source, target, silent)
+    build(MINILM, tiny_source, target, silent)
     whole = (target / name).read_bytes()
     (target / name).write_bytes(whole[: len(whole) // 2])
-    build(tiny_source, target, silent)
+    build(MINILM, tiny_source, target, silent)
     assert (target / name).read_bytes() == whole
     assert sorted(path.name for path in tmp_path.iterdir()) == ["built", "weights"]
 
@@ -64,10 +65,10 @@ def test_other_weights_make_another_model(tiny_source: Path, tmp_path: Path) -> 
     from safetensors.numpy import save_file
 
     target = tmp_path / "built"
-    build(tiny_source, target, silent)
+    build(MINILM, tiny_source, target, silent)
     before = read_manifest(target)
     save_file(tiny_weights(seed=8), tiny_source / "model.safetensors")
-    build(tiny_source, target, silent)
+    build(MINILM, tiny_source, target, silent)
     after = read_manifest(target)
     assert before is not None and after is not None
     assert before.sha256["model.onnx"] != after.sha256["model.onnx"]
@@ -77,7 +78,7 @@ def test_other_weights_make_another_model(tiny_source: Path, tmp_path: Path) -> 
 def test_an_absent_file_is_named_with_the_remedy(tiny_source: Path, tmp_path: Path, name: str) -> None:
     (tiny_source / name).unlink()
     with pytest.raises(ModelMissing, match=rf"{name}.*pokedexd model build --from DIR"):
-        build(tiny_source, tmp_path / "built", silent)
+        build(MINILM, tiny_source, tmp_path / "built", silent)
 
 
 @pytest.mark.parametrize(
@@ -96,12 +97,12 @@ def test_a_damaged_source_is_named_and_leaves_the_old_model(
     tiny_source: Path, tmp_path: Path, name: str, content: bytes
 ) -> None:
     target = tmp_path / "built"
-    build(tiny_source, target, silent)
+    build(MINILM, tiny_source, target, silent)
     before = sha256_of(target / "model.onnx")
     (target / "manifest.json").unlink()  # so that it is to be built again
     (tiny_source / name).write_bytes(content)
     with pytest.raises(Malformed, match=r"weights/.*pokedexd model build --from DIR"):
-        build(tiny_source, target, silent)
+        build(MINILM, tiny_source, target, silent)
     assert sha256_of(target / "model.onnx") == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["built", "weights"]
 
@@ -109,7 +110,7 @@ def test_a_damaged_source_is_named_and_leaves_the_old_model(
 def test_a_missing_build_package_is_named(tiny_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "safetensors", None)
     with pytest.raises(ModelMissing, match=r"safetensors.*pokedexd\[model\]"):
-        build(tiny_source, tmp_path / "built", silent)
+        build(MINILM, tiny_source, tmp_path / "built", silent)
 
 
 def test_an_unreadable_manifest_is_named(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_the_source_is_found_without_importing_it(source: Path) -> None:
 
 def test_no_source_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    assert find_source() is None
+    assert find_source(MINILM) is None
 
 
 def test_the_graph_computes_what_bert_is() -> None:

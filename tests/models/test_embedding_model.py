@@ -12,7 +12,7 @@ import pytest
 
 from models.embedding_model import EmbeddingModel
 from proto.errors import ModelMissing
-from tests.models.conftest import WORDS, write_tiny_tokenizer
+from tests.models.conftest import WORDS, write_lookup_model, write_tiny_tokenizer
 
 TEXTS = [
     "home workouts and nutrition for busy people",
@@ -105,7 +105,7 @@ def test_other_encoders_are_taken_as_they_are(tmp_path: Path, output: str) -> No
     folder.mkdir()
     write_tiny_tokenizer(folder / "tokenizer.json")
     table = np.random.default_rng(3).normal(size=(len(WORDS), 5)).astype(np.float32)
-    _write_lookup_model(folder / "model.onnx", table, output)
+    write_lookup_model(folder / "model.onnx", table, output)
     model = load(folder)
     ids = [WORDS.index(word) for word in ("[CLS]", "two", "three", "[SEP]")]
     mean = table[ids].mean(axis=0)
@@ -113,32 +113,3 @@ def test_other_encoders_are_taken_as_they_are(tmp_path: Path, output: str) -> No
     assert model.dims == 5
     assert model.model_id.startswith("own-model-")
     model.close()
-
-
-def _write_lookup_model(path: Path, table: np.ndarray[tuple[int, int], np.dtype[np.float32]], output: str) -> None:
-    """Token states are rows of ``table``, plus the token type; ``sentence_embedding`` is their mean times two."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    nodes = [
-        helper.make_node("Gather", ["table", "input_ids"], ["rows"]),
-        helper.make_node("Cast", ["token_type_ids"], ["types"], to=TensorProto.FLOAT),
-        helper.make_node("Unsqueeze", ["types", "last"], ["wide"]),
-        helper.make_node("Add", ["rows", "wide"], ["last_hidden_state"]),
-    ]
-    outputs = [helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, ["b", "s", 5])]
-    if output == "sentence_embedding":
-        nodes += [
-            helper.make_node("ReduceMean", ["last_hidden_state", "middle"], ["mean"], keepdims=0),
-            helper.make_node("Add", ["mean", "mean"], [output]),
-        ]
-        outputs.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, ["b", 5]))
-    names = ("input_ids", "token_type_ids")
-    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["b", "s"]) for name in names]
-    constants = [
-        numpy_helper.from_array(table, "table"),
-        numpy_helper.from_array(np.array([2], np.int64), "last"),
-        numpy_helper.from_array(np.array([1], np.int64), "middle"),
-    ]
-    graph = helper.make_graph(nodes, "lookup", inputs, outputs, constants)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
