@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
+import trio
 
 from actors import CurrentBatches, Inbox, Meter, Outbox
 from actors.policy import Policy
-from models.embedding_model import EmbeddingModel
+from models.embedding_port import EmbeddingPort
 from models.packing import bio_text, content_packs, input_hash
+from proto.errors import Unavailable
 from proto.ids import Platform
 from proto.messages import AccountEmbedded, AccountUpserted, AnyWork
 from proto.records import EmbeddingRecord
@@ -18,6 +21,9 @@ from stores.blocking import Blocking
 from stores.catalog import AccountBundle, Catalog, put_account_vectors
 from stores.env import Environment, Txn
 from stores.work import Work, complete, enqueue
+
+REST_SECONDS = 20.0
+"""How long a model that did not answer is not asked: what comes meanwhile is put off at once."""
 
 
 class Text(msgspec.Struct, kw_only=True):
@@ -32,7 +38,8 @@ class Text(msgspec.Struct, kw_only=True):
 class Embedder:
     """Without a model accounts pass through unembedded, and are taken up again once a model is there.
 
-    Where a platform lets nothing be derived, what was embedded before goes.
+    Where a platform lets nothing be derived, what was embedded before goes. What a model elsewhere does not answer for
+    is put off: the account goes on with the vectors it has, and is embedded when the model answers again.
     """
 
     def __init__(
@@ -43,7 +50,7 @@ class Embedder:
         env: Environment,
         catalog: Catalog,
         work: Work,
-        model: EmbeddingModel | None,
+        model: EmbeddingPort | None,
         policies: Mapping[Platform, Policy],
         threads: Blocking,
         recent_items: int,
@@ -55,6 +62,7 @@ class Embedder:
         self._env, self._catalog, self._work = env, catalog, work
         self._model, self._policies, self._threads, self._recent_items = model, policies, threads, recent_items
         self._now, self._batch, self._meter = now, batch, meter
+        self._asked_again_at = -math.inf
 
     async def run(self) -> None:
         async for messages in CurrentBatches(self._inbox, self._batch, self._work):
@@ -67,17 +75,36 @@ class Embedder:
     async def _handle(self, messages: list[AccountUpserted]) -> list[AnyWork]:
         bundles = await self._catalog.account_bundles([m.account_key for m in messages], self._recent_items)
         wanted = [self._texts(bundle) if bundle else [] for bundle in bundles]
-        records = await self._embed(bundles, wanted)
+        try:
+            vectors = await self._embedded(_missing(bundles, wanted))
+        except Unavailable:
+            return await self._put_off(messages)
 
         def change(txn: Txn) -> list[AnyWork]:
             following: list[AnyWork] = []
-            for message, bundle, texts, fresh in zip(messages, bundles, wanted, records, strict=True):
+            for message, bundle, texts in zip(messages, bundles, wanted, strict=True):
                 if not complete(txn, message) or bundle is None:
                     continue
                 if self._model is not None or not self._derives(bundle):
+                    records = self._records(texts, bundle.vectors, vectors)
                     gone = bundle.vectors.keys() - {text.field for text in texts}
-                    put_account_vectors(txn, message.account_key, fresh, gone)
+                    put_account_vectors(txn, message.account_key, records, gone)
                 following.append(enqueue(txn, AccountEmbedded(account_key=message.account_key), self._now()))
+            return following
+
+        return await self._env.write(change)
+
+    async def _put_off(self, messages: Sequence[AccountUpserted]) -> list[AnyWork]:
+        """Each goes on as it is, once, and stays as work that the Sweeper sends again; its tries start anew."""
+
+        def change(txn: Txn) -> list[AnyWork]:
+            following: list[AnyWork] = []
+            for message in messages:
+                if not complete(txn, message):
+                    continue
+                if not message.put_off:
+                    following.append(enqueue(txn, AccountEmbedded(account_key=message.account_key), self._now()))
+                enqueue(txn, AccountUpserted(account_key=message.account_key, put_off=True), self._now())
             return following
 
         return await self._env.write(change)
@@ -103,25 +130,32 @@ class Embedder:
     def _derives(self, bundle: AccountBundle) -> bool:
         return self._policies[bundle.account.platform].derives
 
-    async def _embed(
-        self, bundles: Sequence[AccountBundle | None], wanted: Sequence[Sequence[Text]]
-    ) -> list[list[EmbeddingRecord]]:
-        """Records to store per account: new vectors, and known ones whose weight changed."""
-        if self._model is None:
-            return [[] for _ in wanted]
-        known = [{} if bundle is None else bundle.vectors for bundle in bundles]
-        missing = [
-            text for texts, vectors in zip(wanted, known, strict=True) for text in texts if not _same(text, vectors)
-        ]
-        vectors = await self._threads.call(self._model.embed, [text.text for text in missing])
-        fresh = {id(text): np.asarray(vector, "<f2").tobytes() for text, vector in zip(missing, vectors, strict=True)}
+    async def _embedded(self, texts: Sequence[Text]) -> dict[str, bytes]:
+        """Vectors as they are stored, by input hash. After a failure the model is left alone for a while.
+
+        Raises Unavailable.
+        """
+        if self._model is None or not texts:
+            return {}
+        if trio.current_time() < self._asked_again_at:
+            raise Unavailable("the model did not answer a moment ago")
+        try:
+            vectors = await self._threads.call(self._model.embed, [text.text for text in texts])
+        except Unavailable:
+            self._asked_again_at = trio.current_time() + REST_SECONDS
+            raise
+        return {
+            text.input_hash: np.asarray(vector, "<f2").tobytes() for text, vector in zip(texts, vectors, strict=True)
+        }
+
+    def _records(
+        self, texts: Sequence[Text], held: Mapping[str, EmbeddingRecord], fresh: Mapping[str, bytes]
+    ) -> list[EmbeddingRecord]:
+        """Records to store of an account: new vectors, and known ones whose weight changed."""
         return [
-            [
-                self._record(text, fresh.get(id(text)) or held[text.field].vector)
-                for text in texts
-                if id(text) in fresh or held[text.field].weight != text.weight
-            ]
-            for texts, held in zip(wanted, known, strict=True)
+            self._record(text, fresh[text.input_hash] if _is_missing(text, held) else held[text.field].vector)
+            for text in texts
+            if _is_missing(text, held) or held[text.field].weight != text.weight
         ]
 
     def _record(self, text: Text, vector: bytes) -> EmbeddingRecord:
@@ -137,6 +171,16 @@ class Embedder:
         )
 
 
-def _same(text: Text, vectors: dict[str, EmbeddingRecord]) -> bool:
-    held = vectors.get(text.field)
-    return held is not None and held.input_hash == text.input_hash
+def _missing(bundles: Sequence[AccountBundle | None], wanted: Sequence[Sequence[Text]]) -> list[Text]:
+    """What has no vector yet, each text once."""
+    texts = {
+        text.input_hash: text
+        for bundle, texts in zip(bundles, wanted, strict=True)
+        for text in texts
+        if bundle is not None and _is_missing(text, bundle.vectors)
+    }
+    return list(texts.values())
+
+
+def _is_missing(text: Text, held: Mapping[str, EmbeddingRecord]) -> bool:
+    return text.field not in held or held[text.field].input_hash != text.input_hash

@@ -24,7 +24,8 @@ class Indexer:
 
     The text index commits before the work is cleared, so a crash between leaves work that is done again; the graphs
     are saved now and then, and what came after is read again from the index log. ``turn`` is held from reading a
-    creator until it is indexed: what is erased in between would come back.
+    creator until it is indexed: what is erased in between would come back. ``earlier``: fields of a model that is being
+    replaced and still answers; they only lose creators.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Indexer:
         work: Work,
         text: TextIndex,
         fields: Mapping[str, VectorIndex],
+        earlier: Mapping[str, VectorIndex],
         columns: Columns,
         niche_names: Callable[[Creator], str],
         recent_items: int,
@@ -44,7 +46,7 @@ class Indexer:
         meter: Meter,
     ) -> None:
         self._inbox, self._env, self._catalog, self._work = inbox, env, catalog, work
-        self._text, self._fields, self._columns = text, fields, columns
+        self._text, self._fields, self._earlier, self._columns = text, fields, earlier, columns
         self._niche_names, self._recent_items, self._batch, self._meter = niche_names, recent_items, batch, meter
         self._turn = turn
 
@@ -83,7 +85,7 @@ class Indexer:
         if not rows:
             return
         await self._text.delete(rows)
-        for index in self._fields.values():
+        for index in (*self._fields.values(), *self._earlier.values()):
             await index.delete(rows)
         for row in rows:
             self._columns.remove(row)
@@ -93,15 +95,24 @@ class Indexer:
         await self._text.upsert([text_document(bundle, self._niche_names(bundle.creator)) for bundle in bundles])
         for name, index in self._fields.items():
             await _take_in_field(name, index, bundles)
+        for name, index in self._earlier.items():
+            await index.delete(_lacking(name, bundles))
         for bundle in bundles:
             self._columns.upsert(bundle.creator.row, bundle.creator)
 
 
 async def _take_in_field(name: str, index: VectorIndex, bundles: Sequence[CreatorBundle]) -> None:
-    having = [bundle for bundle in bundles if name in bundle.embeddings]
+    """What another model made comes again once this one has embedded it."""
+    having = [
+        bundle for bundle in bundles if name in bundle.embeddings and bundle.embeddings[name].model_id == index.model_id
+    ]
     if having:
         vectors = np.stack([np.frombuffer(bundle.embeddings[name].vector, "<f2") for bundle in having])
         await index.upsert([bundle.creator.row for bundle in having], vectors.astype(np.float32))
-    lacking = [bundle.creator.row for bundle in bundles if name not in bundle.embeddings]
+    lacking = _lacking(name, bundles)
     if lacking:
         await index.delete(lacking)
+
+
+def _lacking(name: str, bundles: Sequence[CreatorBundle]) -> list[Row]:
+    return [bundle.creator.row for bundle in bundles if name not in bundle.embeddings]

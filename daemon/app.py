@@ -31,21 +31,22 @@ from daemon.config import (
     Loaded,
     YouTubeConfig,
     instagram_tokens,
-    model_folder,
     switched_off,
     youtube_keys,
 )
 from daemon.control import Control, weights_of
+from daemon.embedding import open_model
 from daemon.forgetting import Forgetting, OpenIndexes, compact_store
 from daemon.housekeeping import reembed_all, save_now_and_then, survey_creators, warn_of_expiry, write_audit
-from daemon.indexing import FIELD_NAMES, IndexKeeper, index_folder
+from daemon.indexing import IndexKeeper, index_folder
 from daemon.labelling import label_rules, labeller_maker, relabel_all
 from daemon.listeners import open_listeners
 from daemon.metrics import Metrics
+from daemon.model_change import ModelChange
 from daemon.notify import ping_watchdog, sd_notify
 from daemon.pipeline import Indexes, Learned, Pipeline, Stores, niche_words
 from daemon.readiness import LLM, MODEL, Readiness
-from models.embedding_model import EmbeddingModel
+from models.embedding_port import EmbeddingPort
 from models.local_classifier import LocalClassifier
 from models.taxonomy import Taxonomy
 from proto.errors import Malformed, ModelMissing, Unavailable
@@ -178,6 +179,12 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
     parts.searcher.set_text(text)
     learned = await load_models(parts)
     model = learned.embedding
+    change = make_model_change(parts, model, learned.threads) if model is not None else None
+    if model is not None and change is not None:
+        parts.readiness.set(MODEL, "ok", detail=model.model_id)
+        await change.open()
+    else:
+        parts.searcher.set_no_embedder()
     rules = policies(parts.config.platforms.youtube.derived_data)
     await reembed_all(parts.stores, model.model_id if model else "", rules, parts.now)
     await relabel_all(
@@ -188,19 +195,21 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
         config=parts.config.llm,
         now=parts.now(),
     )
-    if model is not None:
-        parts.searcher.set_embedder(query_embedder(model, learned.threads), FIELD_NAMES)
-        parts.readiness.set(MODEL, "ok", detail=model.model_id)
-        await parts.keeper.open_fields(model.model_id, model.dims, parts.searcher.set_field)
-    else:
-        parts.searcher.set_no_embedder()
     if stop.is_set():
         return
-    indexes = Indexes(text=text, fields=parts.keeper.fields, columns=parts.keeper.columns, turn=trio.Lock())
-    forgetting = make_forgetting(parts, indexes, model.dims if model else 1)
+    indexes = Indexes(
+        text=text,
+        fields=parts.keeper.fields,
+        earlier=parts.keeper.earlier,
+        columns=parts.keeper.columns,
+        turn=trio.Lock(),
+    )
+    forgetting = make_forgetting(parts, indexes)
     await forgetting.resume()
     control.forgetting = forgetting
     parts.pipeline.start(nursery, learned, indexes, stop)
+    if change is not None and change.going_on:
+        nursery.start_soon(change.watch, stop)
     nursery.start_soon(
         warn_of_expiry,
         instagram_tokens(parts.config),
@@ -220,7 +229,21 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
     )
 
 
-def make_forgetting(parts: Parts, indexes: Indexes, dims: int) -> Forgetting:
+def make_model_change(parts: Parts, model: EmbeddingPort, threads: Blocking) -> ModelChange:
+    return ModelChange(
+        parts.config,
+        model=model,
+        stores=parts.stores,
+        keeper=parts.keeper,
+        searcher=parts.searcher,
+        readiness=parts.readiness,
+        threads=threads,
+        query_embedder=partial(query_embedder, threads=threads),
+        now=parts.now,
+    )
+
+
+def make_forgetting(parts: Parts, indexes: Indexes) -> Forgetting:
     threads = parts.blocking("forgetting", 1)
     return Forgetting(
         env=parts.stores.env,
@@ -229,7 +252,7 @@ def make_forgetting(parts: Parts, indexes: Indexes, dims: int) -> Forgetting:
         indexes=OpenIndexes(
             text=indexes.text,
             fields=indexes.fields,
-            dims=dims,
+            earlier=indexes.earlier,
             columns=indexes.columns,
             folder=index_folder(parts.data_dir),
             rewrite_text=parts.keeper.rewrite_text,
@@ -251,7 +274,7 @@ def compact_where_wanted(config: Config, data_dir: Path) -> bool:
         return False
 
 
-def query_embedder(model: EmbeddingModel, threads: Blocking) -> Callable[[str], Awaitable[Vector]]:
+def query_embedder(model: EmbeddingPort, threads: Blocking) -> Callable[[str], Awaitable[Vector]]:
     async def embed(text: str) -> Vector:
         vectors = await threads.call(model.embed, [text])
         vector: Vector = vectors[0]
@@ -265,25 +288,23 @@ async def load_models(parts: Parts) -> Learned:
     threads = parts.blocking("models", MODEL_THREADS)
     model = await threads.call(_load_embedding, parts.config, parts.readiness)
     embed = model.embed if model else None
-    classifier = await threads.call(
-        lambda: LocalClassifier(parts.taxonomy, embed, model_id=model.model_id if model else "cues")
-    )
+    try:
+        classifier = await threads.call(
+            lambda: LocalClassifier(parts.taxonomy, embed, model_id=model.model_id if model else "cues")
+        )
+    except Unavailable as error:
+        log.warning("labels are given by cues alone until the next start", reason=str(error))
+        classifier = LocalClassifier(parts.taxonomy, None)
     return Learned(embedding=model, classifier=classifier, taxonomy=parts.taxonomy, threads=threads)
 
 
-def _load_embedding(config: Config, readiness: Readiness) -> EmbeddingModel | None:
+def _load_embedding(config: Config, readiness: Readiness) -> EmbeddingPort | None:
     try:
-        model = EmbeddingModel.load(
-            model_folder(config),
-            sessions=config.model.sessions,
-            batch=config.model.batch,
-            max_tokens=config.model.max_tokens,
-        )
+        return open_model(config, readiness.set_endpoint)
     except (ModelMissing, Malformed) as error:
         log.warning("no embedding model: keyword search only", reason=str(error))
         readiness.set(MODEL, "missing", detail=str(error), loaded=0.0)
         return None
-    return model
 
 
 def make_parts(

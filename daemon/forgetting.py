@@ -102,38 +102,42 @@ class ClosedIndexes:
 
 
 class OpenIndexes:
-    """Those of a running daemon. ``rewrite_text`` builds the text index anew from the store; ``folder`` holds the
-    graphs, of which those that are not open in ``fields`` are dropped, since they can be rebuilt."""
+    """Those of a running daemon; ``earlier`` as for the Indexer. ``rewrite_text`` builds the text index anew from the
+    store; ``folder`` holds the graphs, of which those that are not open are dropped, since they can be rebuilt."""
 
     def __init__(
         self,
         *,
         text: TextIndex,
         fields: Mapping[str, VectorIndex],
-        dims: int,
+        earlier: Mapping[str, VectorIndex],
         columns: Columns,
         folder: Path,
         rewrite_text: Callable[[], Awaitable[None]],
         turn: trio.Lock,
         threads: Blocking,
     ) -> None:
-        self._text, self._fields, self._dims, self._columns = text, fields, dims, columns
+        self._text, self._fields, self._earlier, self._columns = text, fields, earlier, columns
         self._folder, self._rewrite_text, self.turn, self._threads = folder, rewrite_text, turn, threads
 
     async def drop_row(self, row: Row) -> None:
         """Text and columns forget the creator; its slot in each graph, which stays, gets another vector first."""
         self._columns.remove(row)
         await self._text.delete([row])
-        for index in self._fields.values():
-            await index.upsert([row], _any_vector(row, self._dims))
+        for index in self._graphs():
+            await index.upsert([row], _any_vector(row, index.dims))
             await index.delete([row])
 
     async def rewrite(self, checkpoint: int) -> None:
         await self._text.commit(checkpoint)
         await self._rewrite_text()
-        for index in self._fields.values():
+        graphs = self._graphs()
+        for index in graphs:
             await index.save(checkpoint)
-        await self._threads.call(_drop_unopened, self._folder, set(self._fields))
+        await self._threads.call(_drop_unopened, self._folder, [index.path.name for index in graphs])
+
+    def _graphs(self) -> list[VectorIndex]:
+        return [*self._fields.values(), *self._earlier.values()]
 
 
 class Forgetting:
@@ -356,8 +360,8 @@ def _any_vector(row: Row, dims: int) -> Vector:
     return unit
 
 
-def _drop_unopened(folder: Path, opened: set[str]) -> None:
+def _drop_unopened(folder: Path, opened: Sequence[str]) -> None:
     """Graphs that nobody has open would keep the vector; the next start builds them from the store."""
     for path in folder.glob("*.hnsw*"):
-        if path.name.partition(".")[0] not in opened:
+        if not path.name.startswith(tuple(opened)):
             path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
@@ -19,7 +20,7 @@ from proto.ids import CreatorId, Row
 from proto.records import Creator, EmbeddingRecord
 from stores.belonging import row_of
 from stores.blocking import Blocking
-from stores.catalog import Catalog, CreatorBundle, get_creator
+from stores.catalog import EARLIER, Catalog, CreatorBundle, get_creator
 from stores.codec import decode, unpack_id
 from stores.columns import Columns
 from stores.env import Environment, Txn
@@ -75,6 +76,9 @@ class IndexKeeper:
         self._threads = blocking("index-loading", 1)
         self.columns = Columns()
         self.fields: dict[str, HnswVectorIndex] = {}
+        self.earlier: dict[str, HnswVectorIndex] = {}
+        """Fields of a model that is being replaced, as long as they answer."""
+        self._awaited: dict[str, Rows] = {}
         self.text: TantivyTextIndex | None = None
 
     async def open_text(self) -> TantivyTextIndex:
@@ -95,17 +99,32 @@ class IndexKeeper:
         for name in FIELD_NAMES:
             self._readiness.set(f"vectors/{name}", "loading", loaded=0.0)
         for name in FIELD_NAMES:
-            index = await self._threads.call(self._open_field, name, model_id, dims)
-            if index.rebuilt_because:
-                await self._note_rebuild(f"vector index {name}", index.rebuilt_because)
-            self.fields[name] = index
+            self.fields[name] = index = await self._opened(name, model_id, dims)
+            self._awaited[name] = await self._threads.call(self._rows_of_others, name, model_id)
             on_loaded(name, index)
             self._readiness.set(f"vectors/{name}", "ok")
+        await self._threads.call(self._drop_other_graphs)
+
+    async def open_earlier(self, model_id: str, dims: int, on_loaded: Callable[[str, HnswVectorIndex], None]) -> None:
+        """The fields of a model that is being replaced; to be opened before the others, since they answer meanwhile."""
+        for name in FIELD_NAMES:
+            self.earlier[name] = index = await self._opened(name, model_id, dims)
+            on_loaded(name, index)
+
+    def drop_earlier(self) -> None:
+        """They answer no more; their files go with the next start."""
+        self.earlier.clear()
+
+    async def embedded(self) -> tuple[int, int]:
+        """How many vectors of creators there are of the model in force, and how many are to replace another's."""
+        done = sum([await index.count() for index in self.fields.values()])
+        left = sum(int((~index.holds(self._awaited[name])).sum()) for name, index in self.fields.items())
+        return done, left
 
     async def save(self) -> None:
         """Snapshots of the graphs that changed; saving holds the interpreter, so it is done seldom."""
         checkpoint = await self._catalog.index_sequence()
-        for index in self.fields.values():
+        for index in (*self.fields.values(), *self.earlier.values()):
             if index.changed:
                 await index.save(checkpoint)
 
@@ -186,8 +205,25 @@ class IndexKeeper:
                 if creator.name:
                     self.columns.upsert(creator.row, creator)
 
+    async def _opened(self, name: str, model_id: str, dims: int) -> HnswVectorIndex:
+        index = await self._threads.call(self._open_field, name, model_id, dims)
+        if index.rebuilt_because:
+            await self._note_rebuild(f"vector index {name}", index.rebuilt_because)
+        return index
+
+    def _rows_of_others(self, name: str, model_id: str) -> Rows:
+        with self._env.snapshot() as txn:
+            return replaceable_rows(txn, name, model_id)
+
+    def _drop_other_graphs(self) -> None:
+        """Of models that nobody needs any more."""
+        opened = tuple(index.path.name for index in (*self.fields.values(), *self.earlier.values()))
+        for path in self._folder.glob("*.hnsw*"):
+            if not path.name.startswith(opened):
+                path.unlink(missing_ok=True)
+
     def _open_field(self, name: str, model_id: str, dims: int) -> HnswVectorIndex:
-        path = self._folder / f"{name}.hnsw"
+        path = self._folder / f"{name}.{hashlib.blake2b(model_id.encode(), digest_size=6).hexdigest()}.hnsw"
         with self._env.snapshot() as txn:
             sequence = txn.counter("index_sequence")
             return HnswVectorIndex.open(
@@ -205,12 +241,12 @@ class IndexKeeper:
 
 
 def stored_vectors(txn: Txn, field: str, model_id: str) -> Iterator[tuple[Rows, Vector]]:
-    """Every stored vector of a field and model, in slices of (rows, float32 vectors)."""
+    """Every stored vector of a field and model, in slices of (rows, float32 vectors); also those it made before others."""
     rows: list[int] = []
     vectors: list[Vector] = []
-    suffix = field.encode()
+    wanted = (field.encode(), field.encode() + EARLIER)
     for key, value in txn.scan("embeddings"):
-        if key[8:] != suffix:
+        if key[8:] not in wanted:
             continue
         record = decode(EmbeddingRecord, value)
         creator = get_creator(txn, CreatorId(unpack_id(key[:8])))
@@ -223,6 +259,17 @@ def stored_vectors(txn: Txn, field: str, model_id: str) -> Iterator[tuple[Rows, 
             rows, vectors = [], []
     if rows:
         yield np.array(rows, np.uint32), np.stack(vectors)
+
+
+def replaceable_rows(txn: Txn, field: str, model_id: str) -> Rows:
+    """Rows whose vector of a field is of another model, ascending by creator."""
+    rows: list[int] = []
+    suffix = field.encode()
+    for key, value in txn.scan("embeddings"):
+        if key[8:] == suffix and decode(EmbeddingRecord, value).model_id != model_id:
+            creator = get_creator(txn, CreatorId(unpack_id(key[:8])))
+            rows += [creator.row] if creator is not None else []
+    return np.array(rows, np.uint32)
 
 
 def changed_rows(txn: Txn, checkpoint: int) -> set[Row]:

@@ -65,6 +65,12 @@ class Metrics:
         self._dependency = Gauge(
             "pokedexd_dependency_ok", "1 while a dependency is ok.", ["name"], registry=self.registry
         )
+        self._loaded = Gauge(
+            "pokedexd_dependency_loaded",
+            "How far a dependency is; of the model: creators' vectors that it has made.",
+            ["name"],
+            registry=self.registry,
+        )
         self.events = Counter("pokedexd_events", "Events by kind.", ["kind", "severity"], registry=self.registry)
         self.pushes = Counter("pokedexd_pushes", "Pushes of the hub by outcome.", ["outcome"], registry=self.registry)
         self.audit_lost = Counter("pokedexd_audit_lost", "Searches not noted for want of room.", registry=self.registry)
@@ -113,3 +119,4 @@ class Metrics:
         self._writer.set(env.writer_busy_seconds)
         for name, part in ready.dependencies.items():
             self._dependency.labels(name).set(part.state in ("ok", "off"))
+            self._loaded.labels(name).set(part.loaded)

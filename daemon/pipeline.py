@@ -35,7 +35,7 @@ from actors.scheduler import Scheduler
 from actors.sweeper import Sweeper
 from daemon.config import Config
 from daemon.supervisor import Actor, RestartPolicy, StageEntry, supervise
-from models.embedding_model import EmbeddingModel
+from models.embedding_port import EmbeddingPort
 from models.identity_weights import SHIPPED, load_weights
 from models.local_classifier import LocalClassifier
 from models.taxonomy import Taxonomy
@@ -111,6 +111,8 @@ class Indexes(msgspec.Struct, kw_only=True, frozen=True):
 
     text: TextIndex
     fields: Mapping[str, VectorIndex]
+    earlier: Mapping[str, VectorIndex]
+    """Of a model that is being replaced and still answers."""
     columns: Columns
     turn: trio.Lock
     """Held by whoever brings the indexes up to the store, from reading it until they are written."""
@@ -119,7 +121,7 @@ class Indexes(msgspec.Struct, kw_only=True, frozen=True):
 class Learned(msgspec.Struct, kw_only=True, frozen=True):
     """The models; ``embedding`` is None when its files are not there."""
 
-    embedding: EmbeddingModel | None
+    embedding: EmbeddingPort | None
     classifier: LocalClassifier
     taxonomy: Taxonomy
     threads: Blocking
@@ -280,6 +282,7 @@ class Pipeline:
                 work=stores.work,
                 text=indexes.text,
                 fields=indexes.fields,
+                earlier=indexes.earlier,
                 columns=indexes.columns,
                 niche_names=lambda creator: niche_words(creator, learned.taxonomy),
                 recent_items=self._config.platforms.youtube.recent_items,

@@ -13,6 +13,7 @@ from stores.work import Work
 KEYWORD_SEARCH = "keyword_search"
 MODEL = "model"
 LLM = "llm"
+ENDPOINT = "embedding_endpoint"
 
 
 class Readiness:
@@ -25,6 +26,10 @@ class Readiness:
 
     def set(self, name: str, state: str, *, detail: str = "", loaded: float = 1.0) -> None:
         self.dependencies[name] = DependencyStatus(state=state, detail=detail, loaded=round(loaded, 3))
+
+    def set_endpoint(self, trouble: str) -> None:
+        """What is wrong with the endpoint that embeds, empty when it answers again. May be called from any thread."""
+        self.set(ENDPOINT, "down" if trouble else "ok", detail=trouble)
 
     def set_answering(self, name: str, *, answering: bool) -> None:
         """A platform or language model that answers nothing degrades the daemon until it does."""

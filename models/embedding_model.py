@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from models.build import MODEL, REMEDY, TOKENIZER, damaged_file, read_manifest, sha256_of
+from models.embedding_port import Vectors
 from proto.errors import Malformed, ModelMissing
-
-Vectors = NDArray[np.float32]
 
 SLOW_FUSIONS = ["SkipLayerNormFusion", "BiasGeluFusion"]
 """onnxruntime 1.32 joins these operators into CPU kernels that are slower than their parts: without them one core

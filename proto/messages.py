@@ -73,9 +73,11 @@ class RawStored(WorkMessage, frozen=True, kw_only=True, tag=True):
 
 
 class AccountUpserted(WorkMessage, frozen=True, kw_only=True, tag=True):
-    """An account or its content changed in the catalogue."""
+    """An account or its content changed in the catalogue. ``put_off``: it was handed on with the vectors it had, since
+    the model did not answer, and is to be embedded yet."""
 
     account_key: AccountKey
+    put_off: bool = False
 
     @property
     def entity(self) -> str:

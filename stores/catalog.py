@@ -30,6 +30,8 @@ LABELLED = "labelled:"
 """Beginning of the names of kept counters: creators with a niche, by who gave it."""
 NEXT_ROW = "next_row"
 INDEX_SEQUENCE = "index_sequence"
+EARLIER = b"\0"
+"""Ends the key of a creator's vector that was of another model before: it answers until all creators have new ones."""
 
 
 class AccountBundle(msgspec.Struct, kw_only=True):
@@ -357,17 +359,41 @@ def creator_bundle(
 
 
 def creator_embeddings(txn: Txn, creator_id: CreatorId) -> dict[str, EmbeddingRecord]:
-    records = (decode(EmbeddingRecord, value) for _, value in txn.scan("embeddings", pack_id(creator_id)))
+    pairs = txn.scan("embeddings", pack_id(creator_id))
+    records = (decode(EmbeddingRecord, value) for key, value in pairs if not key.endswith(EARLIER))
     return {record.field: record for record in records}
 
 
 def put_creator_embeddings(txn: Txn, creator_id: CreatorId, records: Sequence[EmbeddingRecord]) -> None:
-    """Replaces the creator's embeddings by these."""
-    wanted = {record.field for record in records}
-    for field in creator_embeddings(txn, creator_id).keys() - wanted:
-        txn.delete("embeddings", pack_id(creator_id) + field.encode())
+    """Replaces the creator's embeddings by these; one that another model made is kept beside (`EARLIER`)."""
+    held = creator_embeddings(txn, creator_id)
+    for field in held.keys() - {record.field for record in records}:
+        key = pack_id(creator_id) + field.encode()
+        txn.delete("embeddings", key)
+        txn.delete("embeddings", key + EARLIER)
     for record in records:
-        txn.put("embeddings", pack_id(creator_id) + record.field.encode(), encode(record))
+        key = pack_id(creator_id) + record.field.encode()
+        _keep_earlier(txn, key, held.get(record.field), record)
+        txn.put("embeddings", key, encode(record))
+
+
+def _keep_earlier(txn: Txn, key: bytes, held: EmbeddingRecord | None, fresh: EmbeddingRecord) -> None:
+    """The first that was replaced stays, through several changes; it goes when its own model is back."""
+    stored = txn.get("embeddings", key + EARLIER)
+    if stored is not None:
+        if decode(EmbeddingRecord, stored).model_id == fresh.model_id:
+            txn.delete("embeddings", key + EARLIER)
+    elif held is not None and held.model_id != fresh.model_id:
+        txn.put("embeddings", key + EARLIER, encode(held))
+
+
+def drop_earlier(txn: Txn, after: bytes, limit: int) -> bytes | None:
+    """Takes out vectors of models before, of ``limit`` vectors behind the key ``after``; None when that was all."""
+    keys = [key for (key, _), _ in zip(txn.scan("embeddings", start=after), range(limit), strict=False)]
+    for key in keys:
+        if key.endswith(EARLIER):
+            txn.delete("embeddings", key)
+    return keys[-1] + b"\0" if len(keys) == limit else None
 
 
 def log_indexed(txn: Txn, creator_id: CreatorId) -> int:

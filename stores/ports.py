@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -74,6 +75,17 @@ class VectorIndex(Protocol):
 
     @property
     def field(self) -> str: ...
+
+    @property
+    def model_id(self) -> str: ...
+
+    @property
+    def dims(self) -> int: ...
+
+    @property
+    def path(self) -> Path:
+        """Of the snapshot."""
+        ...
 
     @property
     def checkpoint(self) -> int:

@@ -24,31 +24,38 @@ NO_MODEL = "keyword search only: no embedding model (pokedexd model build --from
 LOADING_MODEL = "keyword search only: the embedding model is still being loaded"
 
 
+class Meaning:
+    """A model, the vectors that it made and its vectors of recent queries. They go together, so one search uses one."""
+
+    def __init__(self, embed: Embed | None, expected: tuple[str, ...]) -> None:
+        self.embed, self.expected = embed, expected
+        self.fields: dict[str, VectorIndex] = {}
+        self.cache: OrderedDict[str, Vector] = OrderedDict()
+
+
 class Searcher:
     """Match set: keyword matches ∪ the top ``candidates`` of each vector field. Parts may join while it serves."""
 
     def __init__(self, *, columns: Columns, weights: Weights, candidates: int, query_cache: int) -> None:
         self._columns, self.weights, self._candidates = columns, weights, candidates
         self._text: TextIndex | None = None
-        self._embed: Embed | None = None
+        self._meaning = Meaning(None, ())
         self._without_model = LOADING_MODEL
-        self._fields: dict[str, VectorIndex] = {}
-        self._expected: tuple[str, ...] = ()
-        self._cache: OrderedDict[str, Vector] = OrderedDict()
         self._cache_size = query_cache
 
     def set_text(self, text: TextIndex) -> None:
         self._text = text
 
     def set_embedder(self, embed: Embed, expected_fields: tuple[str, ...]) -> None:
-        self._embed, self._expected = embed, expected_fields
+        """From the next search on this model's fields answer, as they are set."""
+        self._meaning = Meaning(embed, expected_fields)
 
     def set_no_embedder(self) -> None:
         """There is no model, and none is on its way."""
         self._without_model = NO_MODEL
 
     def set_field(self, name: str, index: VectorIndex) -> None:
-        self._fields[name] = index
+        self._meaning.fields[name] = index
 
     def searchable(self) -> int:
         """Creators that can be found now."""
@@ -70,10 +77,11 @@ class Searcher:
 
     async def _hybrid(self, text: TextIndex, query: SearchQuery) -> SearchPage:
         warnings: list[str] = []
-        text_hits, vector = await self._look_up(text, query.text, warnings)
-        nearest = await self._nearest(vector) if vector is not None else {}
+        meaning = self._meaning
+        text_hits, vector = await self._look_up(text, meaning, query.text, warnings)
+        nearest = await self._nearest(meaning, vector) if vector is not None else {}
         rows = self._columns.known(_union(text_hits.rows, [found for found, _ in nearest.values()]))
-        candidates = await self._candidates_of(rows, text_hits, vector)
+        candidates = await self._candidates_of(meaning, rows, text_hits, vector)
         unseen = text_hits.total > len(text_hits.rows)  # and some of those found by meaning may be among them
         total = max(len(rows), text_hits.total) if unseen else len(rows)
         return self._page(query, candidates, rows, total, text_hits.words, warnings)
@@ -92,7 +100,9 @@ class Searcher:
         )
         return self._page(query, candidates, rows, len(rows), (), [])
 
-    async def _look_up(self, text_index: TextIndex, text: str, warnings: list[str]) -> tuple[TextHits, Vector | None]:
+    async def _look_up(
+        self, text_index: TextIndex, meaning: Meaning, text: str, warnings: list[str]
+    ) -> tuple[TextHits, Vector | None]:
         """Keyword matches and the query's vector, at the same time."""
         found: dict[str, TextHits] = {}
 
@@ -102,32 +112,32 @@ class Searcher:
         vector = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keywords)
-            vector = await self._query_vector(text, warnings)
+            vector = await self._query_vector(meaning, text, warnings)
         return found["text"], vector
 
-    async def _query_vector(self, text: str, warnings: list[str]) -> Vector | None:
-        if self._embed is None:
+    async def _query_vector(self, meaning: Meaning, text: str, warnings: list[str]) -> Vector | None:
+        if meaning.embed is None:
             warnings.append(self._without_model)
             return None
-        loading = [field for field in self._expected if field not in self._fields]
+        loading = [field for field in meaning.expected if field not in meaning.fields]
         if loading:
             warnings.append(f"still loading: {', '.join(loading)}")
-        if text in self._cache:
-            self._cache.move_to_end(text)
-            return self._cache[text]
+        if text in meaning.cache:
+            meaning.cache.move_to_end(text)
+            return meaning.cache[text]
         try:
-            vector = await self._embed(text)
+            vector = await meaning.embed(text)
         except (ModelMissing, Unavailable) as error:
             warnings.append(f"keyword search only: {error}")
             return None
         if not vector.any():
             return None
-        self._cache[text] = vector
-        if len(self._cache) > self._cache_size:
-            self._cache.popitem(last=False)
+        meaning.cache[text] = vector
+        if len(meaning.cache) > self._cache_size:
+            meaning.cache.popitem(last=False)
         return vector
 
-    async def _nearest(self, vector: Vector) -> dict[str, tuple[Rows, Scores]]:
+    async def _nearest(self, meaning: Meaning, vector: Vector) -> dict[str, tuple[Rows, Scores]]:
         """The top K of every field, the fields side by side."""
         found: dict[str, tuple[Rows, Scores]] = {}
 
@@ -135,11 +145,11 @@ class Searcher:
             found[name] = await index.nearest(vector, self._candidates)
 
         async with trio.open_nursery() as nursery:
-            for name, index in self._fields.items():
+            for name, index in meaning.fields.items():
                 nursery.start_soon(one, name, index)
         return found
 
-    async def _candidates_of(self, rows: Rows, hits: TextHits, vector: Vector | None) -> Candidates:
+    async def _candidates_of(self, meaning: Meaning, rows: Rows, hits: TextHits, vector: Vector | None) -> Candidates:
         similarities: dict[str, Scores] = {}
         having: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]] = {}
 
@@ -148,7 +158,7 @@ class Searcher:
 
         if vector is not None:
             async with trio.open_nursery() as nursery:
-                for name, index in self._fields.items():
+                for name, index in meaning.fields.items():
                     nursery.start_soon(partial(one, name, index, vector))
         keyword, exact = _spread(rows, hits)
         return Candidates(

@@ -59,7 +59,7 @@ class HnswVectorIndex:
         write: Blocking,
     ) -> None:
         self.field, self.dims, self.model_id = field, dims, model_id
-        self._path, self._exact_scan_below, self._ef = path, exact_scan_below, ef
+        self.path, self._exact_scan_below, self._ef = path, exact_scan_below, ef
         self._search, self._write = search, write
         self._matrix = np.zeros((FIRST_CAPACITY, dims), np.float32)
         self._present = np.zeros(FIRST_CAPACITY, bool)
@@ -132,6 +132,14 @@ class HnswVectorIndex:
     async def count(self) -> int:
         return int(self._present.sum())
 
+    def holds(self, rows: Rows) -> NDArray[np.bool_]:
+        """[n]: which of these rows have this field. Of the moment: a writer may be at work."""
+        present = self._present
+        inside = rows < len(present)
+        held = np.zeros(len(rows), bool)
+        held[inside] = present[rows[inside]]
+        return held
+
     def _upsert(self, rows: Rows, vectors: Vector) -> None:
         """Vectors that stand already are left alone: most changes to a creator do not touch them."""
         self._grow(int(rows.max(initial=0)) + 1)
@@ -175,16 +183,14 @@ class HnswVectorIndex:
 
     def _similarities(self, vector: Vector, rows: Rows) -> tuple[Scores, NDArray[np.bool_]]:
         with self._gate.reading():
-            inside = rows < len(self._present)
-            having = np.zeros(len(rows), bool)
-            having[inside] = self._present[rows[inside]]
+            having = self.holds(rows)
             scores = np.zeros(len(rows), np.float32)
             scores[having] = self._matrix[rows[having]] @ vector
             return scores, having
 
     def _save(self, checkpoint: int) -> None:
         """The sidecar is renamed last: a graph without its own sidecar fails the checksum and is rebuilt."""
-        temporary = self._path.with_name(self._path.name + ".tmp")
+        temporary = self.path.with_name(self.path.name + ".tmp")
         with self._gate.reading():
             self._graph.save_index(str(temporary))
             count = len(self._labels)
@@ -201,24 +207,24 @@ class HnswVectorIndex:
             checkpoint=checkpoint,
             count=count,
         )
-        temporary.replace(self._path)
-        sync_folder(self._path.parent)
-        write_atomic(_sidecar_path(self._path), msgspec.json.encode(sidecar))
+        temporary.replace(self.path)
+        sync_folder(self.path.parent)
+        write_atomic(_sidecar_path(self.path), msgspec.json.encode(sidecar))
         self.checkpoint = checkpoint
 
     def _load_graph(self, sequence: int) -> int:
-        sidecar = _read_sidecar(self._path)
+        sidecar = _read_sidecar(self.path)
         expected = (self.dims, self.model_id, M, version("hnswlib"))
         if (sidecar.dims, sidecar.model_id, sidecar.m, sidecar.hnswlib) != expected:
-            raise IndexBroken(f"{self._path.name}: made for {sidecar.model_id}, {sidecar.dims} dimensions")
+            raise IndexBroken(f"{self.path.name}: made for {sidecar.model_id}, {sidecar.dims} dimensions")
         if sidecar.checkpoint > sequence:
-            raise IndexBroken(f"{self._path.name}: ahead of the store")
-        if not self._path.exists():
-            raise IndexBroken(f"{self._path.name}: the graph is gone")
-        if self._path.stat().st_size != sidecar.size or sha256_of(self._path) != sidecar.sha256:
-            raise IndexBroken(f"{self._path.name}: checksum differs")
+            raise IndexBroken(f"{self.path.name}: ahead of the store")
+        if not self.path.exists():
+            raise IndexBroken(f"{self.path.name}: the graph is gone")
+        if self.path.stat().st_size != sidecar.size or sha256_of(self.path) != sidecar.sha256:
+            raise IndexBroken(f"{self.path.name}: checksum differs")
         graph = hnswlib.Index("ip", self.dims)
-        graph.load_index(str(self._path), max_elements=max(len(self._present), sidecar.count))
+        graph.load_index(str(self.path), max_elements=max(len(self._present), sidecar.count))
         graph.set_ef(self._ef)
         self._graph, self._labels = graph, {int(label) for label in graph.get_ids_list()}
         self.checkpoint = sidecar.checkpoint

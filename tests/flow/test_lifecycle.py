@@ -114,13 +114,17 @@ def drop_text_meta(data: Path) -> None:
     next(data.glob("indexes/text-*/meta.json")).unlink()
 
 
+def graph_of(data: Path, field: str) -> Path:
+    return next(data.glob(f"indexes/{field}.*.hnsw"))
+
+
 def truncate_graph(data: Path) -> None:
-    path = data / "indexes" / "yt_bio.hnsw"
+    path = graph_of(data, "yt_bio")
     path.write_bytes(path.read_bytes()[:1_000])
 
 
 def flip_graph(data: Path) -> None:
-    corrupt(data / "indexes" / "yt_content.hnsw")
+    corrupt(graph_of(data, "yt_content"))
 
 
 def drop_all(data: Path) -> None:

@@ -482,7 +482,7 @@ class World:
             indexes=OpenIndexes(
                 text=self.text,
                 fields=self.fields,
-                dims=DIMS,
+                earlier={},
                 columns=self.columns,
                 folder=self.indexes,
                 rewrite_text=rewrite,
