@@ -108,6 +108,8 @@ def creator_texts(bundle: CreatorBundle) -> CreatorTexts:
         tags=tuple(tag for item in items for tag in item.tags[:10])
         + tuple(word for account in accounts for word in account.keywords[:20]),
         categories=tuple(item.platform_category for item in items if item.platform_category),
+        handles=tuple(account.handle for account in accounts if account.handle),
+        platforms=tuple(account.platform for account in accounts),
     )
 
 

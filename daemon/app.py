@@ -44,7 +44,7 @@ from daemon.listeners import open_listeners
 from daemon.metrics import Metrics
 from daemon.model_change import ModelChange
 from daemon.notify import ping_watchdog, sd_notify
-from daemon.pipeline import Indexes, Learned, Pipeline, Stores, niche_words
+from daemon.pipeline import Indexes, Learned, Pipeline, Stores, niche_words, taxonomy_of
 from daemon.readiness import LLM, MODEL, Readiness
 from models.embedding_port import EmbeddingPort
 from models.local_classifier import LocalClassifier
@@ -320,7 +320,7 @@ def make_parts(
     def blocking(name: str, limit: int) -> Blocking:
         return Blocking(name, limit, run_sync)
 
-    taxonomy = Taxonomy.load(None)
+    taxonomy = taxonomy_of(config)
     readiness.set(LLM, "ok" if config.llm.base_url else "off", detail=config.llm.model)
     keeper = IndexKeeper(
         data_dir,

@@ -8,6 +8,7 @@ import hashlib
 import os
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -39,12 +40,13 @@ from daemon.config import (
     switched_off,
 )
 from daemon.demo import DemoWorld, run_demo
+from daemon.embedding import open_model
 from daemon.forgetting import Report, forget_offline
 from daemon.importing import KINDS, Piece, Verdict, end_import, import_rows, mark_duplicates, parse_reference, read_rows
 from daemon.indexing import drop_indexes
 from daemon.logs import configure
 from daemon.notify import sd_notify, sd_reloading
-from daemon.pipeline import identity_rules
+from daemon.pipeline import identity_rules, taxonomy_of
 from daemon.raw_export import export_raw, find_account
 from daemon.reprocessing import FieldDiff, Reprocessing, open_readers
 from daemon.reprocessing import Report as Reprocessed
@@ -83,6 +85,12 @@ AdminPortOption = Annotated[
 ]
 
 SECOND_SIGNAL_CODE = 1
+
+
+class NichePart(StrEnum):
+    odd = "odd"
+    even = "even"
+    all = "all"
 
 
 class Buildable(StrEnum):
@@ -284,6 +292,7 @@ def config_check(config: ConfigOption = None) -> None:
     """Say whether the settings are right, and what is wrong."""
     loaded = _load(config, {})
     identity_rules(loaded.config)
+    taxonomy_of(loaded.config)
     out.print(f"{loaded.path or 'defaults and environment'}: ok", highlight=False)
 
 
@@ -295,7 +304,7 @@ def config_dump(config: ConfigOption = None) -> None:
 
 @model_app.command("build")
 def model_build(
-    model: Annotated[Buildable, typer.Argument(help="Which; the universal one is multilingual.")] = Buildable.MINILM,
+    model: Annotated[Buildable, typer.Argument(help="Which; the universal one is multilingual.")] = Buildable.UNIVERSAL,
     source: Annotated[
         Path | None, typer.Option("--from", help="Folder with the weights.", show_default="of the installed package")
     ] = None,
@@ -837,6 +846,39 @@ def eval_identity(
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
         return
     for one in identity_report.pictures(report):
+        out.print(one)
+
+
+@eval_app.command("niche")
+def eval_niche(
+    world: Annotated[Path, typer.Option(help="Folder of files with labelled creators.", show_default=False)],
+    part: Annotated[
+        NichePart, typer.Option(help="Every second creator: the odd ones are for tuning, the even ones for reporting.")
+    ] = NichePart.even,
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of another embedding model than the one in force.", show_default=False)
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Write confusion matrices here, as HTML.", show_default=False)
+    ] = None,
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """How well the local classifier tells what creators are about, against labels that others gave them."""
+    from daemon.evaluation import niche, niche_report
+
+    settings = _load(config, {"model.dir": _text(model)}).config
+    taxonomy = taxonomy_of(settings)
+    with _named_progress() as tell:
+        report = niche.evaluate(
+            world, open_model(settings, lambda _: None), taxonomy, part.value, tell, time.perf_counter
+        )
+    if page is not None:
+        niche_report.write_page(page, report, taxonomy)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+        return
+    for one in niche_report.pictures(report):
         out.print(one)
 
 

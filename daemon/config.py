@@ -129,8 +129,8 @@ class PlatformsConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=
 
 
 class ModelConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    kind: str = "onnx"
-    """``onnx``, ``universal`` or ``endpoint``."""
+    kind: str = "universal"
+    """``universal``, ``onnx`` or ``endpoint``."""
     dir: str = ""
     """Folder with ``model.onnx`` and ``tokenizer.json``; empty: the one that ``pokedexd model build`` writes."""
     url: str = ""
@@ -179,6 +179,11 @@ class IdentityConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=T
     """Of `pokedexd eval identity --fit`; empty: the shipped ones."""
 
 
+class LabelsConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    taxonomy_file: str = ""
+    """Niches and styles of one's own; empty: the shipped ones."""
+
+
 class LlmTierConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """A second model for what the first is unsure of."""
 
@@ -209,7 +214,7 @@ class LlmConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     concurrency: Annotated[int, Meta(ge=1, le=64)] = 2
     timeout_seconds: Seconds = 120.0
     min_confidence: Share = 0.3
-    drift_cosine: Share = 0.8
+    drift_cosine: Share = 0.65
     max_age_days: Positive = 90
     second: LlmTierConfig = LlmTierConfig()
 
@@ -256,6 +261,7 @@ class Config(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     search: SearchConfig = SearchConfig()
     ingestion: IngestionConfig = IngestionConfig()
     identity: IdentityConfig = IdentityConfig()
+    labels: LabelsConfig = LabelsConfig()
     llm: LlmConfig = LlmConfig()
     pipeline: PipelineConfig = PipelineConfig()
     storage: StorageConfig = StorageConfig()

@@ -160,6 +160,11 @@ def pack_rules(adapter: PlatformAdapter) -> list[PackRule]:
     ]
 
 
+def taxonomy_of(config: Config) -> Taxonomy:
+    """Raises Malformed for a file of one's own that is none."""
+    return Taxonomy.load(Path(config.labels.taxonomy_file) if config.labels.taxonomy_file else None)
+
+
 def identity_rules(config: Config) -> Rules:
     """Raises Malformed for a file of weights that cannot be used."""
     identity = config.identity

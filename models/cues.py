@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 MAX_WORDS = 4
 """Words in the longest phrase."""
 MIN_PREFIX = 3
+MIN_JOINED = 4
+"""Letters of a cue that is found in words written together: shorter ones stand in too many others."""
 
 _UNSPACED = (
     "\u0600-\u06ff\u0900-\u0e7f\u1100-\u11ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
@@ -34,6 +36,9 @@ class CueIndex:
         self._anywhere: dict[str, str] = {}
         for cue in cues:
             self._add(cue)
+        words = {**self._prefixes, **self._exact}
+        self._joined = {word: cue for word, cue in words.items() if len(word) >= MIN_JOINED and " " not in word}
+        self._joined_lengths = sorted({len(word) for word in self._joined}, reverse=True)
         self._phrase_starts = {key.partition(" ")[0] for key in [*self._exact, *self._prefixes] if " " in key}
         longest_first = sorted(self._anywhere, key=lambda piece: (-len(piece), piece))
         self._pieces = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
@@ -52,6 +57,24 @@ class CueIndex:
                 found.add(cue)
             position += length
         return found
+
+    def find_joined(self, text: str) -> set[str]:
+        """As in hashtags and handles, where words are written together: "#travelphotography", "thefoodie".
+
+        The longest cue that a word begins with and the longest that it ends with; a word that is a cue is that alone.
+        """
+        found: set[str] = set()
+        for word in _WORD.findall(fold(text)):
+            known, _ = self._longest_at([word], 0)
+            found.update([known] if known is not None else self._at_the_ends(word))
+        return found
+
+    def _at_the_ends(self, word: str) -> Iterator[str]:
+        lengths = [length for length in self._joined_lengths if length < len(word)]
+        for parts in ((word[:length] for length in lengths), (word[-length:] for length in lengths)):
+            known = next((part for part in parts if part in self._joined), None)
+            if known is not None:
+                yield self._joined[known]
 
     def _add(self, cue: str) -> None:
         folded = fold(cue)

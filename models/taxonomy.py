@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from models.cues import MAX_WORDS, MIN_PREFIX
 from proto.errors import Malformed
+from proto.ids import Platform
 
 Id = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -44,6 +45,12 @@ class Niche(Part, frozen=True):
     """Unique ids of IAB Content Taxonomy 3.1."""
     secondary: list[Secondary]
     cues: dict[Language, list[Cue]]
+    examples: list[Text] = []
+    """As creators of the niche would write: compared with vectors, like the description."""
+    topics: list[Annotated[str, Meta(pattern="^/m/[0-9a-z_]+$")]] = []
+    """Ids of YouTube's topics."""
+    rarer: dict[Platform, Annotated[float, Meta(ge=0.0, le=5.0)]] = {}
+    """How much rarer than others its creators are on a platform, in log-odds."""
 
     @property
     def all_cues(self) -> list[str]:

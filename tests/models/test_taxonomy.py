@@ -83,6 +83,8 @@ def test_category_ids_exist_at_the_origin(taxonomy: Taxonomy, shared_data: Path)
     iab = {row.split("\t")[0] for row in rows}
     assert {category for niche in taxonomy.niches for category in niche.youtube} <= known
     assert {category for niche in taxonomy.niches for category in niche.iab} <= iab
+    topics = {entry["id"] for entry in json.loads((folder / "youtube_topics.json").read_bytes())}
+    assert {topic for niche in taxonomy.niches for topic in niche.topics} <= topics
 
 
 def test_names_and_parents(taxonomy: Taxonomy) -> None:
@@ -113,6 +115,9 @@ def test_another_file_may_be_given(tmp_path: Path) -> None:
         ('"trip"', "7", r"cues"),
         ('youtube = ["26"]', "youtube = [26]", r"youtube"),
         ("[[style]]", "[style", r"own\.toml"),
+        ('youtube = ["26"]', 'youtube = ["26"]\ntopics = ["Food"]', r"topics"),
+        ('youtube = ["26"]', 'youtube = ["26"]\nrarer = { myspace = 1.0 }', r"rarer|myspace"),
+        ('youtube = ["26"]', 'youtube = ["26"]\nrarer = { instagram = -1.0 }', r"rarer"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_place(tmp_path: Path, old: str, new: str, said: str) -> None:
