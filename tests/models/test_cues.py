@@ -65,9 +65,10 @@ def test_no_cues_find_nothing() -> None:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("#travelphotography", {"travel", "photograph*"}),
+        ("#travelphotography", {"travel", "photography"}),
         ("thefoodie", {"foodie"}),
-        ("foodies", set()),
+        ("foodies", {"foodie"}),
+        ("fitnessfreak", {"fitness*"}),
         ("travel", {"travel"}),
         ("my_travel.diary", {"travel"}),
         ("mytravels", set()),
@@ -77,6 +78,4 @@ def test_no_cues_find_nothing() -> None:
 )
 def test_finds_cues_in_words_written_together(text: str, found: set[str]) -> None:
     """At their ends, and no short ones: "art" begins too many words."""
-    assert CueIndex(["travel", "photograph*", "photography", "foodie", "art"]).find_joined(text) - {"photography"} == (
-        found - {"photograph*"} if "photography" in text else found
-    )
+    assert CueIndex(["travel", "photography", "foodie", "fitness*", "art"]).find_joined(text) == found
