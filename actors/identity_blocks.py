@@ -6,7 +6,7 @@ from bisect import insort
 from collections.abc import Iterable, Sequence
 
 from actors.identity_clusters import Pair, pair_of
-from actors.identity_evidence import COMMON, EVERYDAY, FEW, MANY
+from actors.identity_evidence import COMMON, EVERYDAY, FEW, MANY, name_each_other
 from actors.identity_facts import BIO_NAMES, CONTENT_NAMES, OWNER
 from proto.identity import BlockKey, IdentityFacts
 from proto.ids import AccountKey
@@ -59,11 +59,13 @@ class Blocks:
     def partners(self, keys: Iterable[BlockKey]) -> set[AccountKey]:
         """Who shares a block with an account that stands in these."""
         found: set[AccountKey] = set()
+        keys = set(keys)
         for key in keys:
             if key[:1] == OWNER:
                 met = [account for kind in _NAMING for account in self._uncrowded(kind + key[1:])]
             elif key[:1] in _NAMING:
-                met = self.members(OWNER + key[1:])[:MOST_ALIKE] if self.crowd(key) <= MOST_NAMED else []
+                owners = self._uncrowded(OWNER + key[1:])
+                met = owners if self.crowd(key) <= MOST_NAMED else [one for one in owners if self._names(one, keys)]
             else:
                 met = self._uncrowded(key) if key[:1] != WORD else []
             found.update(met)
@@ -76,7 +78,7 @@ class Blocks:
         if key[:1] not in _OF_NAMES:
             met = self.members(key)
             return {pair_of(one, other) for one in met for other in met if one < other}
-        owners = self.members(OWNER + key[1:])[:MOST_ALIKE]
+        owners = self.members(OWNER + key[1:])
         naming = _NAMING if key[:1] == OWNER else (key[:1],)
         namers = [account for kind in naming for account in self.members(kind + key[1:])]
         return {pair_of(owner, namer) for owner in owners for namer in namers if owner != namer}
@@ -85,9 +87,21 @@ class Blocks:
         """Whether two accounts share a block that is not crowded, or one names the other."""
         mine, theirs = set(one.keys), set(other.keys)
         shared = {key for key in mine & theirs if key[:1] not in _TIES_NOBODY}
-        shared |= {key for key in mine if key[:1] in _NAMING and OWNER + key[1:] in theirs}
-        shared |= {key for key in theirs if key[:1] in _NAMING and OWNER + key[1:] in mine}
-        return any(self.crowd(key) <= _most(key) for key in shared)
+        named = {key for key in mine if key[:1] in _NAMING and OWNER + key[1:] in theirs}
+        named |= {key for key in theirs if key[:1] in _NAMING and OWNER + key[1:] in mine}
+        return (
+            any(self._is_tie(key) for key in shared)
+            or any(self._is_tie(key) and self._is_tie(OWNER + key[1:]) for key in named)
+            or name_each_other(one, other)
+        )
+
+    def _is_tie(self, key: BlockKey) -> bool:
+        return self.crowd(key) <= _most(key)
+
+    def _names(self, account: AccountKey, keys: set[BlockKey]) -> bool:
+        """Whether the account's bio names who stands in these blocks."""
+        facts = self.facts(account)
+        return facts is not None and any(key[:1] == BIO_NAMES and OWNER + key[1:] in keys for key in facts.keys)
 
     def _pairs_around(self, accounts: Sequence[AccountKey]) -> set[Pair]:
         known = [facts for account in accounts if (facts := self.facts(account)) is not None]
@@ -114,7 +128,7 @@ class Blocks:
     def _worth(self, key: BlockKey) -> int:
         """A number that changes with what a block's crowd makes of its value."""
         crowd = self.crowd(key)
-        limits = {OWNER: (1,), WORD: (COMMON, EVERYDAY)}.get(key[:1], (FEW, MANY, _most(key)))
+        limits = {OWNER: (1, MOST_ALIKE), WORD: (COMMON, EVERYDAY)}.get(key[:1], (FEW, MANY, _most(key)))
         return sum(crowd > limit for limit in limits)
 
 

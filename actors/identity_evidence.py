@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import product
 
 from actors.identity_facts import (
@@ -113,8 +114,11 @@ def _names_alike(one: IdentityFacts, other: IdentityFacts) -> str:
 def link(one: IdentityFacts, other: IdentityFacts, crowd: Crowd) -> str:
     """Who names whom: in the bio, or only in content, alone of its platform or among others.
 
-    A name that several accounts have, or had one after the other, leads to none of them for sure.
+    A name that several accounts have, or had one after the other, leads to none of them for sure. How many others name
+    one of two that name each other says nothing: anybody can name anybody.
     """
+    if name_each_other(one, other):
+        crowd = partial(_unnamed_by_others, crowd)
     there, back = _names(one, other, crowd), _names(other, one, crowd)
     if there and back and "bio" in there + back:
         return "mutual" if "bio_sole" in (there, back) else "mutual_among"
@@ -202,6 +206,10 @@ def explicit(one: IdentityFacts, other: IdentityFacts, evidence: Evidence) -> bo
     """Whether two accounts of one platform may be one person's: twins name each other too, yet go by two names."""
     level = dict(evidence).get("handle", "")
     return name_each_other(one, other) and level.startswith(("same", "core", "within", "named"))
+
+
+def _unnamed_by_others(crowd: Crowd, key: BlockKey) -> int:
+    return 1 if key[:1] in (BIO_NAMES, CONTENT_NAMES) else crowd(key)
 
 
 _NOT_NAMED = "not_named"

@@ -37,14 +37,21 @@ from daemon.config import (
 from daemon.control import Control, weights_of
 from daemon.embedding import open_model
 from daemon.forgetting import Forgetting, OpenIndexes, compact_store
-from daemon.housekeeping import reembed_all, save_now_and_then, survey_creators, warn_of_expiry, write_audit
+from daemon.housekeeping import (
+    reembed_all,
+    reweigh_all,
+    save_now_and_then,
+    survey_creators,
+    warn_of_expiry,
+    write_audit,
+)
 from daemon.indexing import IndexKeeper, index_folder
 from daemon.labelling import label_rules, labeller_maker, relabel_all
 from daemon.listeners import open_listeners
 from daemon.metrics import Metrics
 from daemon.model_change import ModelChange
 from daemon.notify import ping_watchdog, sd_notify
-from daemon.pipeline import Indexes, Learned, Pipeline, Stores, niche_words, taxonomy_of
+from daemon.pipeline import Indexes, Learned, Pipeline, Stores, identity_rules, niche_words, taxonomy_of
 from daemon.readiness import LLM, MODEL, Readiness
 from models.embedding_port import EmbeddingPort
 from models.local_classifier import LocalClassifier
@@ -187,6 +194,7 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
         parts.searcher.set_no_embedder()
     rules = policies(parts.config.platforms.youtube.derived_data)
     await reembed_all(parts.stores, model.model_id if model else "", rules, parts.now)
+    await reweigh_all(parts.stores.env, parts.stores.catalog, identity_rules(parts.config), parts.now)
     await relabel_all(
         parts.stores.env,
         parts.stores.catalog,

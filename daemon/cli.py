@@ -476,7 +476,8 @@ def ctl_split(
 
 def _tell_decisions(decisions: Sequence[DecisionView]) -> None:
     for one in decisions:
-        _line(f"{one.first} and {one.second}: {'one person' if one.same else 'two people'}")
+        before = ", in place of the opposite that was said before" if one.replaces else ""
+        _line(f"{one.first} and {one.second}: {'one person' if one.same else 'two people'}{before}")
     _line("noted; it shows once the accounts have gone through the stages (pokedexd ctl status: pending)")
 
 

@@ -14,7 +14,6 @@ from typing import Protocol
 
 import lmdb
 import msgspec
-import numpy as np
 import trio
 
 from daemon.clock import make_clock
@@ -45,7 +44,7 @@ from stores.erasure import (
 )
 from stores.files import sync_folder, write_atomic
 from stores.journal import AUDIT_NUMBER
-from stores.ports import TextIndex, Vector, VectorIndex
+from stores.ports import TextIndex, VectorIndex
 from stores.suppression import Suppression
 from stores.work import enqueue
 
@@ -121,11 +120,9 @@ class OpenIndexes:
         self._folder, self._rewrite_text, self.turn, self._threads = folder, rewrite_text, turn, threads
 
     async def drop_row(self, row: Row) -> None:
-        """Text and columns forget the creator; its slot in each graph, which stays, gets another vector first."""
         self._columns.remove(row)
         await self._text.delete([row])
         for index in self._graphs():
-            await index.upsert([row], _any_vector(row, index.dims))
             await index.delete([row])
 
     async def rewrite(self, checkpoint: int) -> None:
@@ -351,13 +348,6 @@ def _finish(txn: Txn, subjects: Sequence[Subject], now: int) -> list[AnyWork]:
 def _audit(txn: Txn, detail: str, now: int) -> None:
     entry = AuditEvent(at=now, tenant_id=DEFAULT_TENANT, actor="operator", action="erasure", detail=detail)
     txn.put("audit", pack_id(txn.add(AUDIT_NUMBER)), encode(entry))
-
-
-def _any_vector(row: Row, dims: int) -> Vector:
-    """A direction that says nothing, another for each row so that graphs do not clump: (1, dims), unit length."""
-    vector = np.random.default_rng(row).standard_normal((1, dims)).astype(np.float32)
-    unit: Vector = vector / np.linalg.norm(vector)
-    return unit
 
 
 def _drop_unopened(folder: Path, opened: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -10,15 +11,16 @@ import msgspec
 import structlog
 import trio
 
+from actors.identity_resolution import Rules
 from actors.peers import Peers
 from actors.policy import Policy
 from daemon.config import InstagramToken
 from daemon.indexing import COMPACT_EVERY, IndexKeeper
 from daemon.pipeline import Stores
 from proto.ids import AccountKey, CreatorId, Platform
-from proto.messages import AccountUpserted, CreatorResolved
+from proto.messages import AccountEmbedded, AccountUpserted, CreatorResolved
 from proto.records import AuditEvent, Event
-from stores.catalog import creators_after, vital_signs_of
+from stores.catalog import Catalog, creators_after, vital_signs_of
 from stores.env import Environment, Txn
 from stores.journal import Journal
 from stores.schedule import Schedule
@@ -28,6 +30,8 @@ log = structlog.get_logger("housekeeping")
 
 EMBEDDED_WITH = "embedded_with"
 """Meta entry: under which model and policy every account was embedded or is on its way to be."""
+RESOLVED_WITH = "resolved_with"
+"""Meta entry: digest of the rules of identity that every account was weighed by, or is on its way to be."""
 
 REEMBED_PAGE = 1_000
 AUDIT_BATCH = 500
@@ -69,9 +73,28 @@ async def reembed_all(
     await stores.catalog.put_meta(EMBEDDED_WITH, mark)
 
 
-def _enqueue_all(txn: Txn, keys: Sequence[AccountKey], now: float) -> None:
+async def reweigh_all(env: Environment, catalog: Catalog, rules: Rules, now: Callable[[], float]) -> None:
+    """Puts every account back to the IdentityResolver when the rules of identity are others than before."""
+    mark = hashlib.blake2b(msgspec.json.encode(rules, order="deterministic"), digest_size=16).hexdigest()
+    if await catalog.meta(RESOLVED_WITH) == mark:
+        return
+    after: AccountKey | None = None
+    while keys := await catalog.account_keys(after, REEMBED_PAGE):
+        after = keys[-1]
+        await env.write(partial(_enqueue_all, keys=keys, now=now(), stage=AccountEmbedded))
+    if after is not None:
+        log.info("who is one person is weighed anew: other weights or thresholds")
+    await catalog.put_meta(RESOLVED_WITH, mark)
+
+
+def _enqueue_all(
+    txn: Txn,
+    keys: Sequence[AccountKey],
+    now: float,
+    stage: type[AccountUpserted | AccountEmbedded] = AccountUpserted,
+) -> None:
     for key in keys:
-        enqueue(txn, AccountUpserted(account_key=key), now)
+        enqueue(txn, stage(account_key=key), now)
 
 
 async def save_now_and_then(

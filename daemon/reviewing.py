@@ -6,11 +6,12 @@ up from there, after a restart too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from itertools import combinations
 
 from actors.identity_clusters import pair_of
+from actors.identity_resolution import FOUNDER
 from actors.identity_weights import probability
 from daemon.naming import MAX_ID_DIGITS, find_account
 from daemon.web.views import account_url, instant
@@ -117,9 +118,10 @@ def _decide(txn: Txn, references: Sequence[str], same: bool, now: int) -> Said:
     first, second = (_account(txn, reference).key for reference in references)
     if first == second:
         raise Malformed(f"{references[0]!r} and {references[1]!r} are one account; expected two")
-    if same:
+    creators = {_creator_id(txn, first), _creator_id(txn, second)}
+    if same and len(creators) == 2:
         return _merge(txn, [first, second], now)
-    return _say(txn, [(first, second)], now, same=False)
+    return _say(txn, [(first, second)], now, same=same)
 
 
 def _merge(txn: Txn, references: Sequence[str], now: int) -> Said:
@@ -132,12 +134,12 @@ def _merge(txn: Txn, references: Sequence[str], now: int) -> Said:
     accounts = [key for members in creators for key in members]
     if len(accounts) > MOST_ACCOUNTS:
         raise Malformed(f"{len(accounts)} accounts in all; a creator merged by hand has at most {MOST_ACCOUNTS}")
-    against = [said for key in accounts for said in decisions_of(txn, key) if not said.same]
-    for said in against:
-        if {said.first, said.second} <= set(accounts):
-            delete_decision(txn, said.first, said.second)
+    said = [one for key in accounts for one in decisions_of(txn, key) if not one.same]
+    against = {(one.first, one.second) for one in said if {one.first, one.second} <= set(accounts)}
+    for first, second in against:
+        delete_decision(txn, first, second)
     pairs = [(one, other) for ones, others in combinations(creators, 2) for one in ones for other in others]
-    return _say(txn, pairs, now, same=True)
+    return _say(txn, pairs, now, same=True, against=against)
 
 
 def _split(txn: Txn, reference: str, now: int) -> Said:
@@ -149,15 +151,27 @@ def _split(txn: Txn, reference: str, now: int) -> Said:
     return _say(txn, [(account.key, other) for other in others], now, same=False)
 
 
-def _say(txn: Txn, pairs: Sequence[tuple[AccountKey, AccountKey]], now: int, *, same: bool) -> Said:
-    """The words, the work that carries them out and their place in the audit trail are one transaction."""
+def _say(
+    txn: Txn,
+    pairs: Sequence[tuple[AccountKey, AccountKey]],
+    now: int,
+    *,
+    same: bool,
+    against: Collection[tuple[AccountKey, AccountKey]] = (),
+) -> Said:
+    """The words, the work that carries them out and their place in the audit trail are one transaction.
+
+    ``against``: pairs of which the opposite was said, and is no more.
+    """
+    touched = dict.fromkeys(key for pair in pairs for key in pair)
+    opposite = {(one.first, one.second) for key in touched for one in decisions_of(txn, key) if one.same != same}
     said = [IdentityDecision(first=a, second=b, same=same, at=now) for a, b in (pair_of(*pair) for pair in pairs)]
     for decision in said:
         put_decision(txn, decision)
         _audit(txn, decision, now)
-    touched = dict.fromkeys(key for pair in pairs for key in pair)
     following = [enqueue(txn, AccountEmbedded(account_key=key), now) for key in touched]
-    return [_view(decision) for decision in said], following
+    replaced = opposite | set(against)
+    return [_view(one, replaces=(one.first, one.second) in replaced) for one in said], following
 
 
 def _audit(txn: Txn, decision: IdentityDecision, now: int) -> None:
@@ -203,7 +217,7 @@ def _account_identity(txn: Txn, link: IdentityLink) -> AccountIdentity:
         confidence=link.confidence,
         decided_by=link.decided_by,
         since=instant(link.at) or "",
-        evidence=_evidence(link.evidence),
+        evidence=_evidence([] if link.evidence == FOUNDER else link.evidence),
     )
 
 
@@ -225,11 +239,12 @@ def _named(txn: Txn, key: AccountKey) -> NamedAccount:
     )
 
 
-def _view(decision: IdentityDecision) -> DecisionView:
+def _view(decision: IdentityDecision, *, replaces: bool = False) -> DecisionView:
     return DecisionView(
         first=decision.first,
         second=decision.second,
         same=decision.same,
         actor=decision.actor,
         at=instant(decision.at) or "",
+        replaces=replaces,
     )

@@ -420,6 +420,8 @@ class DecisionView(Body):
     same: bool
     actor: str
     at: str
+    replaces: bool = False
+    """Whether an earlier word was the opposite."""
 
 
 class CreatorIdentity(Body):

@@ -21,8 +21,12 @@ from stores.catalog import (
     write_account,
 )
 from stores.codec import decode, encode, pack_id, unpack_id
+from stores.content import recent_items
 from stores.env import Txn
 from stores.labels import drop_labelling
+
+ITEMS_READ = 100
+"""No creator is computed of more items of an account."""
 
 
 class Founder(Record):
@@ -41,6 +45,10 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def accounts(self) -> list[AccountKey]:
         return sorted(link.account_key for link in self.links)
+
+    @property
+    def confidence(self) -> float:
+        return min(link.confidence for link in self.links)
 
 
 class Rearranged(msgspec.Struct, kw_only=True):
@@ -163,8 +171,9 @@ def _put_in(txn: Txn, membership: Membership, now: int, *, moved: bool) -> None:
     if moved and _restore_former(txn, membership):
         return
     creator = get_creator(txn, creator_id) or _new_creator(txn, creator_id, now)
-    confidence = min(link.confidence for link in membership.links)
-    fresh = msgspec.structs.replace(creator, account_keys=membership.accounts, identity_confidence=confidence)
+    fresh = msgspec.structs.replace(
+        creator, account_keys=membership.accounts, identity_confidence=membership.confidence
+    )
     if fresh != creator:
         put_creator(txn, fresh)
 
@@ -214,6 +223,7 @@ def _keep_former(txn: Txn, creator_id: CreatorId, accounts: Sequence[AccountKey]
         return
     key = _former_key(creator_id, accounts)
     read = [stored.fetched_at for one in accounts if (stored := get_account(txn, one)) is not None]
+    read += [item.fetched_at for one in accounts for item in recent_items(txn, one, ITEMS_READ)]
     former = FormerCreator(creator=creator, account_keys=list(accounts), read_at=min(read, default=0))
     txn.put("former_creators", key, encode(former))
     for account in accounts:
@@ -221,7 +231,7 @@ def _keep_former(txn: Txn, creator_id: CreatorId, accounts: Sequence[AccountKey]
 
 
 def _restore_former(txn: Txn, membership: Membership) -> bool:
-    """Its embeddings follow from its accounts, and are computed like any others."""
+    """Its embeddings follow from its accounts, and are computed like any others; how sure it is, from its links."""
     key = _former_key(membership.creator_id, membership.accounts)
     former = _former(txn, key)
     if former is None:
@@ -229,7 +239,7 @@ def _restore_former(txn: Txn, membership: Membership) -> bool:
     _delete_former(txn, key, former)
     if get_creator(txn, membership.creator_id) is None:
         _enter(txn, former.creator)
-    put_creator(txn, former.creator)
+    put_creator(txn, msgspec.structs.replace(former.creator, identity_confidence=membership.confidence))
     return True
 
 

@@ -251,7 +251,7 @@ def erase_expired(txn: Txn, key: AccountKey, limits: Limits, now: float) -> Expi
     if expired.items:
         remove_items(txn, key, [item.content_id for item in items if item.fetched_at < limits.fields_before])
     drop_pages(txn, map(RawId, _old_raw(txn, key, limits.fields_before)))
-    forget_handles(txn, key, limits.fields_before)
+    forgotten = forget_handles(txn, key, limits.fields_before)
     drop_formers(txn, old_formers(txn, key, limits.fields_before))
     for snapshot in (*_old_snapshots(txn, key, limits.statistics_before), *_superfluous(txn, key, limits, int(now))):
         txn.delete("metrics", snapshot)
@@ -261,6 +261,8 @@ def erase_expired(txn: Txn, key: AccountKey, limits: Limits, now: float) -> Expi
         _blank_account(txn, account, now, keep_job_handles=limits.asked_by_handle)
     if expired.fields or expired.items or expired.vectors:
         expired.following = _compute_anew(txn, account, now, blank=bool(expired.fields or expired.vectors))
+    elif forgotten:  # whom they spoke for is weighed anew
+        expired.following = enqueue(txn, AccountEmbedded(account_key=key), now)
     return expired
 
 

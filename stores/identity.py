@@ -227,4 +227,6 @@ def _review_key(pair: IdentityPair) -> bytes:
 
 
 def _handle_key(account: AccountKey, handle: str) -> bytes:
-    return account.encode() + b"\0" + handle.casefold().lstrip("@").encode()[:200]
+    """A store's key has an end; it must not fall within a letter."""
+    cut = handle.casefold().lstrip("@").encode()[:200].decode(errors="ignore")
+    return account.encode() + b"\0" + cut.encode()

@@ -157,8 +157,14 @@ class HnswVectorIndex:
             for row in rows:
                 if row < len(self._present) and self._present[row]:
                     self._present[row] = False
+                    self._matrix[row] = 0.0
+                    self._overwrite(row)
                     self._graph.mark_deleted(row)
                     self.changed = True
+
+    def _overwrite(self, row: int) -> None:
+        """A slot that is marked stays in the graph, and in its file, with the vector that it has."""
+        self._graph.add_items(_any_vector(row, self.dims), np.array([row], np.uint64), num_threads=1)
 
     def _nearest(self, vector: Vector, limit: int) -> tuple[Rows, Scores]:
         with self._gate.reading():
@@ -239,7 +245,9 @@ class HnswVectorIndex:
             try:
                 self._graph.mark_deleted(label)
             except RuntimeError:
-                continue  # was marked when it was saved
+                continue  # was marked, and overwritten, when it was saved
+            self._overwrite(label)
+            self._graph.mark_deleted(label)
 
     def _insert(self, rows: Rows) -> None:
         for begin in range(0, len(rows), 1_000):
@@ -314,6 +322,13 @@ def _best(rows: Rows, scores: Scores, limit: int) -> tuple[Rows, Scores]:
         rows, scores = rows[kept], scores[kept]
     order = np.lexsort((rows, -scores))[:limit]
     return rows[order], scores[order].astype(np.float32)
+
+
+def _any_vector(row: int, dims: int) -> Vector:
+    """A direction that says nothing, another for each row so that graphs do not clump: (1, dims), unit length."""
+    vector = np.random.default_rng(row).standard_normal((1, dims)).astype(np.float32)
+    unit: Vector = vector / np.linalg.norm(vector)
+    return unit
 
 
 def _graph(dims: int, capacity: int, ef: int) -> Any:

@@ -46,7 +46,10 @@ ROUTES: dict[str, dict[str, Any]] = {
     "/v1/reviews": {
         "summary": "Pairs of accounts that may be one person's and wait for an operator's word.",
         "type": ReviewPage,
-        "query": {"cursor": ({"type": "string"}, "The `cursor` of the page before.")},
+        "query": {
+            "cursor": ({"type": "string"}, "The `cursor` of the page before."),
+            "limit": ({"type": "integer", "minimum": 1, "maximum": 100, "default": 50}, "Pairs at most."),
+        },
         "problems": (400,),
     },
     "/healthz": {"summary": "Alive.", "type": dict[str, str]},

@@ -18,6 +18,7 @@ from proto.ids import CreatorId
 from proto.records import DEFAULT_TENANT, AuditEvent
 from stores.ports import SearchQuery
 
+REVIEWS_LIMIT = 50
 PARAMETERS = ("q", "limit", "cursor", "explain")
 MAX_QUERY_CHARS = 512
 RECENT = 20
@@ -58,8 +59,10 @@ def register(app: QuartTrio, services: PublicServices) -> None:
     @app.get("/v1/reviews")
     async def reviews() -> Response:
         """Raises Malformed for a cursor that is none."""
-        only_known(request.args.to_dict(), ("cursor",))
-        return json_response(await services.reviews(request.args.get("cursor", "")))
+        given = request.args.to_dict()
+        only_known(given, ("cursor", "limit"))
+        limit = whole_number(given, "limit", REVIEWS_LIMIT, 1, MAX_LIMIT)
+        return json_response(await services.reviews(given.get("cursor", ""), limit))
 
     @app.get("/v1/creators/<creator_id>/schedule")
     async def schedule(creator_id: str) -> Response:

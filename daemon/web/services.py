@@ -29,7 +29,7 @@ class PublicServices(msgspec.Struct, kw_only=True, frozen=True):
     """With whom creators are compared, as of the latest survey."""
     schedule: Callable[[CreatorId], Awaitable[CreatorSchedule | None]]
     identity: Callable[[CreatorId], Awaitable[CreatorIdentity | None]]
-    reviews: Callable[[str], Awaitable[ReviewPage]]
+    reviews: Callable[[str, int], Awaitable[ReviewPage]]
     present_id: Callable[[CreatorId], Awaitable[CreatorId | None]]
     """Where an id leads that another creator has taken over."""
     ready: Callable[[], Awaitable[ReadyAnswer]]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -114,3 +115,22 @@ def test_whatever_the_order_the_clusters_are_the_same_and_keep_the_rules(
             assert at not in apart
             if split_account_key(at[0])[0] == split_account_key(at[1])[0] and not any(same for _, same in said):
                 assert at in allowed
+
+
+def test_who_was_called_another_is_no_rival() -> None:
+    pairs = (pair(YT, IG, SURE), pair(YT, IG2, SURE))
+    assert not together(resolved(*pairs), YT, IG)
+    assert together(resolved(*pairs, words=(word(YT, IG2, same=False),)), YT, IG)
+
+
+def test_accounts_that_are_one_already_do_not_compete() -> None:
+    found = resolved(pair(YT, IG, SURE), pair(YT, IG2, SURE), words=(word(IG, IG2, same=True),))
+    assert together(found, YT, IG, IG2)
+
+
+def test_who_only_names_one_of_two_that_name_each_other_does_not_part_them() -> None:
+    mutual = msgspec.structs.replace(pair(YT, IG, SURE), evidence=[("link:mutual", 3.8)])
+    stranger = msgspec.structs.replace(pair(YT, IG2, SURE - RIVAL_LOG_ODDS / 2), evidence=[("link:bio_sole", 5.4)])
+    assert together(resolved(mutual, stranger), YT, IG)
+    twin = msgspec.structs.replace(stranger, evidence=[("link:mutual_among", 4.3)])
+    assert not together(resolved(mutual, twin), YT, IG)

@@ -282,3 +282,15 @@ def test_equal_handles_under_two_names_are_a_conflict() -> None:
     assert levels(one, instagram("glowdesol", name="Sam Woodfield"))["name"] == "conflict"
     assert "name" not in levels(one, instagram("glowdesol", name="Matt Stanham"))
     assert "name" not in levels(one, instagram("glowdesol", name="Glow de Sol"))
+
+
+def test_however_many_strangers_name_them_two_that_name_each_other_stay_so() -> None:
+    channel = facts(handle="gearbox", bio="instagram.com/gear.box")
+    profile = instagram("gear.box", bio=f"youtube.com/channel/{CHANNEL}")
+    strangers = [
+        instagram(f"stranger{number}", bio=f"youtube.com/channel/{CHANNEL} instagram.com/gear.box")
+        for number in range(60)
+    ]
+    assert levels(channel, profile)["link"] == "mutual"
+    assert levels(channel, profile, *strangers)["link"] == "mutual"
+    assert levels(channel, strangers[0], *strangers)["link"] == "bio_popular"

@@ -18,6 +18,7 @@ from stores.belonging import present_id
 from stores.blocking import Blocking
 from stores.catalog import get_account, put_account
 from stores.env import Environment, Txn
+from stores.identity import handles_of
 from stores.work import Work, enqueue
 
 NOW = 1_790_000_000
@@ -130,3 +131,25 @@ async def test_a_bio_that_links_somebody_else_takes_the_creator_there(env: Envir
     assert await creator_of(env, second) == creator_id_of(channel.key)
     assert await creator_of(env, first) == creator_id_of(first.key)
     assert creator_id_of(first.key) in {message.creator_id for message in told if isinstance(message, CreatorResolved)}
+
+
+async def test_a_crowd_that_links_to_a_creator_does_not_take_it_apart(env: Environment) -> None:
+    channel = youtube(NOW, bio="instagram.com/zanzibar")
+    profile = instagram("1", NOW, handle="zanzibar", bio=f"youtube.com/channel/{CHANNEL}")
+    crowd = [
+        instagram(f"9{at}", NOW + at, handle=f"other{at}", bio=f"youtube.com/channel/{CHANNEL} instagram.com/zanzibar")
+        for at in range(60)
+    ]
+    await resolved(env, channel, profile, *crowd)
+    assert await creator_of(env, profile) == await creator_of(env, channel)
+    again = youtube(NOW + 100, bio="My instagram.com/zanzibar")
+    await resolved(env, again)
+    assert await creator_of(env, profile) == await creator_of(env, channel)
+    assert await creator_of(env, crowd[0]) != await creator_of(env, channel)
+
+
+async def test_a_handle_in_any_script_and_of_any_length_is_remembered(env: Environment) -> None:
+    long = youtube(NOW, handle="日本" * 60)
+    await resolved(env, long, youtube(NOW + 9, handle="ö" * 150))
+    held = await env.read(lambda txn: handles_of(txn, long.key))
+    assert {len(handle.encode()) for handle in held} == {198, 200}

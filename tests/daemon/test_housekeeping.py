@@ -1,33 +1,37 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 import pytest
 import trio
 import trio.testing
 
+from actors.identity_clusters import Thresholds
 from actors.peers import Peers
 from actors.vital_signs import vital_signs
-from daemon.config import InstagramToken
+from daemon.config import Config, InstagramToken
 from daemon.housekeeping import (
     DAY_SECONDS,
     RENEW_SECONDS,
     RENEW_WHILE_PENDING,
     SURVEY_PAGE,
     expiry_words,
+    reweigh_all,
     survey,
     survey_creators,
     warn_of_expiry,
 )
+from daemon.pipeline import identity_rules
 from proto.ids import CreatorId, Platform, Row
-from proto.messages import AnyWork, CreatorResolved
+from proto.messages import AccountEmbedded, AnyWork, CreatorResolved
 from proto.records import ContentItem, Creator, CreatorAccount, Event
-from stores.catalog import AccountBundle, put_creator, vital_signs_of
+from stores.catalog import AccountBundle, Catalog, put_account, put_creator, vital_signs_of
 from stores.codec import encode
 from stores.env import Environment, Txn
 from stores.journal import Journal
-from stores.work import Work, enqueue
+from stores.work import Work, complete, enqueue
 
 NOW = 1_790_000_000
 
@@ -123,3 +127,21 @@ async def test_a_survey_that_is_stopped_is_not_published(
         stop.set()
     assert count == len(published) == 4
     assert await survey(env, Work(env), lambda: NOW, stop) is None
+
+
+async def test_other_rules_of_identity_weigh_everybody_anew_once(env: Environment) -> None:
+    accounts = [CreatorAccount(platform=Platform.INSTAGRAM, platform_user_id=str(number)) for number in range(3)]
+    for account in accounts:
+        await env.write(partial(put_account, account=account))
+    catalog, work = Catalog(env), Work(env)
+    rules = identity_rules(Config())
+    await reweigh_all(env, catalog, rules, lambda: NOW)
+    assert await work.pending() == 3
+    for account in accounts:
+        again = await env.write(partial(enqueue, message=AccountEmbedded(account_key=account.key), now=NOW))
+        await env.write(partial(complete, message=again))
+    await reweigh_all(env, catalog, rules, lambda: NOW)
+    assert await work.pending() == 0
+    stricter = msgspec.structs.replace(rules, thresholds=Thresholds(merge=0.99, review=0.5))
+    await reweigh_all(env, catalog, stricter, lambda: NOW)
+    assert await work.pending() == 3

@@ -78,6 +78,12 @@ def test_accounts_of_one_person_are_one_creator_until_an_operator_says_otherwise
         assert twin["creator_id"] in ids
         (parted,) = ids - {twin["creator_id"]}
 
+        said = ctl(data, env, "accept", channel, profile)
+        assert "one person" in said
+        assert "in place of the opposite" in said
+        daemon.wait_until_done()
+        assert "two people" in ctl(data, env, "reject", channel, profile)
+        daemon.wait_until_done()
         assert "one person" in ctl(data, env, "merge", twin["creator_id"], parted)
         daemon.wait_until_done()
         assert daemon.get("/readyz").json()["counts"]["creators"] == counts["creators"]
@@ -91,6 +97,11 @@ def test_accounts_of_one_person_are_one_creator_until_an_operator_says_otherwise
             assert moved.headers["location"] == f"/v1/creators/{twin['creator_id']}/{part}"
         again = daemon.get(f"/v1/creators/{twin['creator_id']}").json()["creator"]
         assert again["identity_confidence"] == 1.0
+        pinned = ctl(data, env, "accept", channel, profile)
+        assert "one person" in pinned, "who is one creator already may be kept so by a word"
+        reviews = daemon.get("/v1/reviews", limit=1).json()
+        assert len(reviews["pairs"]) <= 1
+        assert daemon.get("/v1/reviews", limit="many").status_code == 400
         assert {name: again[name] for name in ("accounts", "total_followers", "primary_niche", "enrichment")} == {
             name: before[name] for name in ("accounts", "total_followers", "primary_niche", "enrichment")
         }

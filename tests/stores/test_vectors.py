@@ -273,3 +273,19 @@ async def test_readers_and_a_writer_do_not_disturb_one_another(open_index: Open)
     scores, having = await index.similarities(query, rows)
     assert having.all()
     assert scores == pytest.approx(after @ query, abs=1e-5)
+
+
+async def test_a_vector_that_went_is_in_no_file(open_index: Open, tmp_path: Path) -> None:
+    """Its slot stays in the graph, with another vector."""
+    stored = dict(enumerate(random_units(20, 16, seed=3)))
+    index = open_index(stored, dims=16)
+    await index.save(10)
+    file = tmp_path / "field.hnsw"
+    assert stored[4].tobytes() in file.read_bytes()
+    await index.delete([Row(4)])
+    await index.save(11)
+    assert stored[4].tobytes() not in file.read_bytes()
+    del stored[5]
+    left = open_index(stored | {4: stored[4]}, dims=16)  # 5 went after the snapshot, before a crash
+    await left.save(12)
+    assert random_units(20, 16, seed=3)[5].tobytes() not in file.read_bytes()

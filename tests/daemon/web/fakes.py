@@ -137,8 +137,8 @@ class World:
             return None
         return CreatorIdentity(creator_id=str(creator_id), confidence=1.0, accounts=[], others=[], decisions=[])
 
-    async def reviews(self, cursor: str) -> ReviewPage:
-        return ReviewPage(pairs=[], total=len(cursor), cursor=None)
+    async def reviews(self, cursor: str, limit: int) -> ReviewPage:
+        return ReviewPage(pairs=[], total=len(cursor), cursor=str(limit))
 
     async def present_id(self, creator_id: CreatorId) -> CreatorId | None:
         return self.moved.get(creator_id, creator_id)
