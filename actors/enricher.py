@@ -135,7 +135,8 @@ class Enricher:
         if not stale:
             return bare
         labels = self._classifier.classify_many(
-            [creator_texts(bundle) for bundle, _ in stale], [_vectors(bundle) for bundle, _ in stale]
+            [creator_texts(bundle) for bundle, _ in stale],
+            [_vectors(bundle, self._classifier.vectors_of) for bundle, _ in stale],
         )
         return bare | {
             bundle.creator.creator_id: self._labelled(bundle, label, digest)
@@ -198,9 +199,12 @@ def _with_labels(current: Creator, labelled: Creator) -> Creator:
     )
 
 
-def _vectors(bundle: CreatorBundle) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+def _vectors(bundle: CreatorBundle, model_id: str) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+    """Those of the classifier's own model: another's, which is being replaced, mean nothing to it."""
     return {
-        field: np.frombuffer(record.vector, "<f2").astype(np.float32) for field, record in bundle.embeddings.items()
+        field: np.frombuffer(record.vector, "<f2").astype(np.float32)
+        for field, record in bundle.embeddings.items()
+        if record.model_id == model_id
     }
 
 

@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 
 import msgspec
 import trio
@@ -58,6 +58,9 @@ from proto.errors import ConfigError, Malformed, ModelMissing, PokedexError, Una
 from proto.ids import AccountKey, Platform
 from stores.env import Environment
 from stores.suppression import Suppression
+
+if TYPE_CHECKING:
+    from daemon.evaluation.embedding import Score as EmbeddingScore
 
 app = typer.Typer(name="pokedexd", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 config_app = typer.Typer(help="Check and show the settings.", no_args_is_help=True)
@@ -881,6 +884,44 @@ def eval_niche(
         return
     for one in niche_report.pictures(report):
         out.print(one)
+
+
+@eval_app.command("embed")
+def eval_embed(
+    world: Annotated[Path, typer.Option(help="Folder with judged retrieval sets or channels.", show_default=False)],
+    models: Annotated[
+        list[Path] | None,
+        typer.Option("--model", help="Folder of an embedding model; repeatable. Without: the one in force."),
+    ] = None,
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """How well embedding models find what belongs together, side by side, in many languages."""
+    from daemon.evaluation.embedding import evaluate, read_sets
+
+    sets = read_sets(world)
+    reports = []
+    with _named_progress() as tell:
+        for folder in [*(models or []), *([] if models else [None])]:
+            settings = _load(config, {"model.dir": _text(folder)}).config
+            model = open_model(settings, lambda _: None)
+            reports.append(evaluate(sets, model, tell, time.perf_counter))
+            model.close()
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(reports).decode() + "\n")
+        return
+    headings = ["", "documents", "queries", *(one.model for one in reports)]
+    rows = [
+        [name, first.documents, first.queries, *(_found(report.sets[name]) for report in reports)]
+        for name, first in reports[0].sets.items()
+    ]
+    rows.append(["mean", "", "", *(_found(report.mean) for report in reports)])
+    rows.append(["texts a second", "", "", *(f"{report.texts_per_second:,.0f}" for report in reports)])
+    out.print(_table("nDCG@10 and recall@100", headings, rows))
+
+
+def _found(score: EmbeddingScore) -> str:
+    return f"{score.ndcg_10:.3f}  {score.recall_100:.3f}"
 
 
 @contextlib.contextmanager

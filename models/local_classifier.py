@@ -75,6 +75,8 @@ class LocalClassifier:
 
     def __init__(self, taxonomy: Taxonomy, embed: Embed | None, *, model_id: str = "vectors") -> None:
         """``embed`` and ``model_id``: of the model whose vectors will be given; ``embed`` is None when there is none."""
+        self.vectors_of = model_id if embed is not None else ""
+        """Id of the model whose vectors it compares."""
         self.model_id = f"{VERSION}+{model_id if embed is not None else 'cues'}"
         self._niches = [niche.id for niche in taxonomy.niches]
         self._votes = _niche_votes(taxonomy)

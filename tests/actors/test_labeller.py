@@ -19,8 +19,9 @@ from actors.labeller import Asking, Labeller, Tier
 from actors.labelling import LabelRules
 from actors.policy import policies
 from daemon.dead_letters import DeadLetters
+from models.embedding_port import Vectors
 from models.language_model import BadAnswer, Reply
-from models.local_classifier import LocalClassifier
+from models.local_classifier import CreatorTexts, Label, LocalClassifier
 from models.taxonomy import Taxonomy
 from proto.errors import AuthFailed, PokedexError, Rejected, Throttled, Unavailable
 from proto.ids import CreatorId, Platform
@@ -92,6 +93,7 @@ class Desk:
         self.events: list[Event] = []
         self.journal = Journal(self.env, self.events.append)
         self.rules: LabelRules | None = RULES
+        self.classifier = LocalClassifier(TAXONOMY, None)
         self.asking = msgspec.structs.replace(
             Asking(
                 rules=RULES,
@@ -119,7 +121,7 @@ class Desk:
             env=self.env,
             catalog=Catalog(self.env),
             work=Work(self.env),
-            classifier=LocalClassifier(TAXONOMY, None),
+            classifier=self.classifier,
             taxonomy=TAXONOMY,
             rules=self.rules,
             policies=policies("granted"),
@@ -464,3 +466,27 @@ async def test_nothing_is_asked_about_who_writes_nothing(desk: Desk) -> None:
     await desk.settle([creator])
     with desk.env.snapshot() as txn:
         assert get_labelling(txn, creator) is None
+
+
+def sixteen(texts: Sequence[str]) -> Vectors:
+    return np.stack([np.frombuffer(vector(len(text)), "<f2") for text in texts]).astype(np.float32)
+
+
+class Watched(LocalClassifier):
+    """Notes which vectors it is given."""
+
+    def __init__(self, model_id: str) -> None:
+        super().__init__(TAXONOMY, sixteen, model_id=model_id)
+        self.given: list[set[str]] = []
+
+    def classify_many(self, texts: Sequence[CreatorTexts], vectors: Sequence[Mapping[str, Vectors]]) -> list[Label]:
+        self.given += [set(fields) for fields in vectors]
+        return super().classify_many(texts, vectors)
+
+
+async def test_vectors_of_a_model_that_is_being_replaced_tell_nothing(desk: Desk) -> None:
+    """Of the same width they would otherwise be compared with what they have nothing to do with."""
+    for model_id, fields in (("m", {"yt_content"}), ("another", set())):
+        desk.classifier = Watched(model_id)
+        await people(desk, 1)
+        assert desk.classifier.given == [fields]
