@@ -236,11 +236,15 @@ def _category_votes(taxonomy: Taxonomy) -> dict[str, list[tuple[int, float]]]:
 
 
 class _Described:
-    """What describes each niche as vectors: description, names of secondaries, examples."""
+    """What describes each niche as vectors: its description, those of its secondaries, examples."""
 
     def __init__(self, taxonomy: Taxonomy, embed: Embed) -> None:
         groups = [
-            [niche.description, *(f"{niche.name}: {part.name}" for part in niche.secondary), *niche.examples]
+            [
+                niche.description,
+                *(f"{niche.name}: {part.name}. {part.description}" for part in niche.secondary),
+                *niche.examples,
+            ]
             for niche in taxonomy.niches
         ]
         vectors = embed([text for group in groups for text in group])

@@ -26,11 +26,12 @@ class Part(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True
 
 
 class Secondary(Part, frozen=True):
-    """A narrower subject within a niche; its cues speak for the niche too."""
+    """A narrower subject within a niche; its cues speak for the niche too, and its description describes it."""
 
     id: Id
     name: Text
     cues: Annotated[list[Cue], Meta(min_length=1)]
+    description: str = ""
 
 
 class Niche(Part, frozen=True):
