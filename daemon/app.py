@@ -187,8 +187,7 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
     learned = await load_models(parts)
     model = learned.embedding
     change = make_model_change(parts, model, learned.threads) if model is not None else None
-    if model is not None and change is not None:
-        parts.readiness.set(MODEL, "ok", detail=model.model_id)
+    if change is not None:
         await change.open()
     else:
         parts.searcher.set_no_embedder()
@@ -203,6 +202,8 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
         config=parts.config.llm,
         now=parts.now(),
     )
+    if change is not None:
+        await change.tell()
     if stop.is_set():
         return
     indexes = Indexes(

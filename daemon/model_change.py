@@ -74,11 +74,16 @@ class ModelChange:
             self._searcher.set_embedder(self._query_embedder(earlier), FIELD_NAMES)
             await self._keeper.open_earlier(earlier.model_id, earlier.dims, self._searcher.set_field)
             await self._keeper.open_fields(self._model.model_id, self._model.dims, lambda *_: None)
+        if not self.going_on:
+            self._before = place_of(self._config, self._model)
+        await self._stores.catalog.put_meta(ANSWERING, msgspec.json.encode(self._before).decode())
+
+    async def tell(self) -> None:
+        """That the model is ready; not before the work that a change causes is noted, or it would seem done."""
         if self.going_on:
             await self._tell_progress()
         else:
-            self._before = place_of(self._config, self._model)
-        await self._stores.catalog.put_meta(ANSWERING, msgspec.json.encode(self._before).decode())
+            self._readiness.set(MODEL, "ok", detail=self._model.model_id)
 
     async def watch(self, stop: trio.Event) -> None:
         """Until the new set is complete; then it answers, and vectors of models before go from the store."""
