@@ -10,6 +10,8 @@ from proto.records import LISTINGS, ContentItem, CreatorAccount, Job, JobKind, N
 
 FEED_ENTRIES = 15
 """A feed holds no more (platform-apis 2.1)."""
+MOST_NEWS = 1_000
+"""Uploads between two visits that are listed as news; what lies behind them is history, with its share and its bound."""
 
 
 def follow_ups(
@@ -127,7 +129,7 @@ def _next_listing(
     """Lists further back: all the news, then history until the bound or until a page brings nothing new."""
     listed = page.listed_before + said.listed
     all_known = bool(said.items) and all(known.get(item.content_id, False) for item in said.items)
-    news = _was_listed(before) and _all_news(page, said, known, feeds=feeds)
+    news = _was_listed(before) and listed < MOST_NEWS and _all_news(page, said, known, feeds=feeds)
     done = all_known and listed > page.walked
     if not said.next_page_token or done or (backfill_items and listed >= backfill_items and not news):
         return []

@@ -117,6 +117,13 @@ def test_news_is_listed_on_however_much_there_is_until_something_is_familiar(kin
     assert next_listing(kind, known=("old", "b"), bound=500) == [HISTORY]
 
 
+def test_news_without_end_is_history() -> None:
+    """Where nothing familiar is left, the walk would not end before the first upload."""
+    assert next_listing(JobKind.NEWS, listed_before=900) == [NEWS]
+    assert next_listing(JobKind.NEWS, listed_before=950, bound=5_000) == [HISTORY]
+    assert next_listing(JobKind.NEWS, listed_before=950) == []
+
+
 @pytest.mark.parametrize("kind", [JobKind.PROFILE, JobKind.UPLOADS])
 def test_at_first_sight_everything_is_history(kind: JobKind) -> None:
     assert next_listing(kind, before=None, known=(), bound=500) == [HISTORY]
