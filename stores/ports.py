@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto.ids import CreatorId, Row
+from stores.filter_ast import Node
+
+RELEVANCE = "relevance"
+WEIGHTED, RRF = "weighted", "rrf"
 
 Vector = NDArray[np.float32]
 Rows = NDArray[np.uint32]
@@ -124,12 +128,72 @@ class Scannable(Protocol):
         ...
 
 
+class TextMatch(msgspec.Struct, kw_only=True, frozen=True):
+    """Creators that match by keyword and pass the filters."""
+
+    rows: Rows
+    """Ascending."""
+    scores: Scores
+    """Along ``rows``, 0..1, as in `TextHits`, relative to the best of those that pass."""
+    exact: NDArray[np.bool_]
+    head: NDArray[np.bool_]
+    """Along ``rows``: among the best, whose likeness in meaning is computed too."""
+    total: int
+    """How many match; ``rows`` may hold the head alone."""
+    complete: bool
+    """Whether ``rows`` holds all of them."""
+    words: tuple[str, ...]
+    needed: int
+    """How many of the words were asked for in the end."""
+
+
+class Suggestion(msgspec.Struct, kw_only=True, frozen=True):
+    """A creator whose name or handle begins with what was typed."""
+
+    row: Row
+    text: str
+    kind: str
+    """``name`` or ``handle``."""
+
+
+class Weights(msgspec.Struct, kw_only=True, frozen=True):
+    """``score = keyword·k + vector·Σ wᵢ·simᵢ + quality·q`` (+ 1 for an exact match); the three sum to at most 1."""
+
+    keyword: float
+    vector: float
+    quality: float
+    fields: dict[str, float]
+
+
 class SearchQuery(msgspec.Struct, kw_only=True, frozen=True):
     """What is asked of the searcher."""
 
     text: str
+    """What is looked for by words and meaning; what a brief's words became filters of is not in it."""
+    filters: Node | None = None
+    niches: tuple[str, ...] = ()
+    """Niches that are preferred, not demanded."""
     limit: int = 20
     offset: int = 0
+    snapshot: str = ""
+    """Of the page before: its ranking goes on where it is still kept."""
+    sort: str = RELEVANCE
+    """``relevance``, ``followers``, ``engagement_rate``, ``growth_30d`` or ``last_posted``, the last with ``ascending``."""
+    ascending: bool = False
+    facets: tuple[str, ...] = ()
+    weights: Weights | None = None
+    """In place of those in force."""
+    fusion: str = WEIGHTED
+    """``weighted`` or ``rrf``."""
+    diversity: float = 0.0
+    """0: by score alone; towards 1 hits are spread over what they are about (MMR) on the first pages."""
+    positive: tuple[Row, ...] = ()
+    """Creators that hits are to be like, field by field; with them ``text`` may be empty."""
+    negative: tuple[Row, ...] = ()
+    lists: Mapping[str, Rows] = msgspec.field(default_factory=dict)
+    """Of the tenant: members by list."""
+    hidden: Rows | None = None
+    """Of the tenant: creators that are left out."""
     tenant_id: str = "default"
 
 
@@ -148,6 +212,15 @@ class RankedHit(msgspec.Struct, kw_only=True, frozen=True):
     score: float
     addends: tuple[Addend, ...]
     exact: bool
+    compared: bool = True
+    """Whether its likeness in meaning was computed: not for keyword matches behind the head."""
+
+
+class Relaxation(msgspec.Struct, kw_only=True, frozen=True):
+    """A condition which, left out alone, leaves something to be found."""
+
+    dropped: Node
+    total: int
 
 
 class SearchPage(msgspec.Struct, kw_only=True, frozen=True):
@@ -157,3 +230,42 @@ class SearchPage(msgspec.Struct, kw_only=True, frozen=True):
     total: int
     words: tuple[str, ...]
     warnings: tuple[str, ...]
+    facets: dict[str, dict[str, int]] | None = None
+    relaxations: tuple[Relaxation, ...] = ()
+    """Of an empty page."""
+    snapshot: str = ""
+    """Under which the ranking is kept for further pages."""
+    plan: str = ""
+    """How the vector fields were searched: ``exact``, ``graph`` or ``none``."""
+    candidates: tuple[CandidateFeatures, ...] = ()
+    """Of the first hits, for the query log."""
+
+
+class CandidateFeatures(msgspec.Struct, kw_only=True, frozen=True):
+    """What ranking knew of a candidate."""
+
+    creator_id: CreatorId
+    keyword: float
+    exact: bool
+    similarities: dict[str, float]
+    quality: float
+    score: float
+
+
+class Standing(msgspec.Struct, kw_only=True, frozen=True):
+    """Where one creator stands in a search, or why it is not there."""
+
+    found: bool
+    rank: int | None
+    """From 1, by score."""
+    total: int
+    hit: RankedHit | None
+    failed: tuple[Node, ...]
+    """Conditions of the filters that it does not meet."""
+    keyword_match: bool
+    missing_words: tuple[str, ...]
+    """Words of the query that it does not hold."""
+    vector_ranks: dict[str, int]
+    """By field that it has: its place among those that pass the filters, from 1."""
+    candidates: int
+    """How many of each field are taken."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto.records import Activity, Creator
-from stores.ports import Addend, Scores
+from stores.ports import Addend, Scores, Weights
 
 EXACT_BONUS = 1.0
 """Added when the query equals a name or handle; all other addends together stay below it, so such a creator leads."""
@@ -21,15 +21,6 @@ ENGAGEMENT_FULL = 0.10
 UNKNOWN = 0.5
 """Quality part of what is not known: neither praise nor blame."""
 ACTIVITY_QUALITY = {Activity.ACTIVE: 1.0, Activity.SEMI_ACTIVE: 0.6, Activity.LONG_TAIL: 0.2}
-
-
-class Weights(msgspec.Struct, kw_only=True, frozen=True):
-    """``score = keyword·k + vector·Σ wᵢ·simᵢ + quality·q`` (+ 1 for an exact match); the three sum to at most 1."""
-
-    keyword: float
-    vector: float
-    quality: float
-    fields: dict[str, float]
 
 
 class Candidates(msgspec.Struct, kw_only=True, frozen=True):

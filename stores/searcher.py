@@ -12,8 +12,19 @@ import trio
 from proto.errors import ModelMissing, PokedexError, Unavailable
 from proto.ids import CreatorId, Row
 from stores.columns import Columns
-from stores.ports import RankedHit, Rows, Scores, SearchPage, SearchQuery, TextHits, TextIndex, Vector, VectorIndex
-from stores.ranking import Candidates, Ranked, Weights, addends_of, rank
+from stores.ports import (
+    RankedHit,
+    Rows,
+    Scores,
+    SearchPage,
+    SearchQuery,
+    TextHits,
+    TextIndex,
+    Vector,
+    VectorIndex,
+    Weights,
+)
+from stores.ranking import Candidates, Ranked, addends_of, rank
 
 Embed = Callable[[str], Awaitable[Vector]]
 

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from proto.ids import CreatorId, Row
 from proto.records import Activity, Creator
+from stores.ports import Weights
 from stores.ranking import (
     ENGAGEMENT_FULL,
     EXACT_BONUS,
     FOLLOWERS_FULL,
     UNKNOWN,
     Candidates,
-    Weights,
     addends_of,
     quality_of,
     rank,

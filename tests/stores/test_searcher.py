@@ -13,8 +13,8 @@ from proto.ids import CreatorId, Row
 from proto.records import Creator
 from stores.blocking import Blocking
 from stores.columns import Columns
-from stores.ports import RankedHit, SearchPage, SearchQuery, TextHits, Vector
-from stores.ranking import EXACT_BONUS, Weights
+from stores.ports import RankedHit, SearchPage, SearchQuery, TextHits, Vector, Weights
+from stores.ranking import EXACT_BONUS
 from stores.searcher import LOADING_MODEL, NO_MODEL, Searcher
 from stores.text_index import TantivyTextIndex
 from stores.vectors import HnswVectorIndex
