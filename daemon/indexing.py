@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ log = structlog.get_logger("indexing")
 
 PAGE = 500
 SLICE = 1_000
-"""Vectors handed on at once while a field is loaded."""
+"""Vectors, or creators, handed on at once while indexes are loaded."""
 
 FIELD_NAMES = tuple(FIELDS.values())
 COMPACT_SHARE = 0.01
@@ -200,10 +201,10 @@ class IndexKeeper:
 
     def _load_columns(self) -> None:
         with self._env.snapshot() as txn:
-            for _, value in txn.scan("creators"):
-                creator = decode(Creator, value)
-                if creator.name:
-                    self.columns.upsert(creator.row, creator)
+            values = (value for _, value in txn.scan("creators"))
+            while page := [decode(Creator, value) for value in islice(values, SLICE)]:
+                named = [creator for creator in page if creator.name]
+                self.columns.upsert_all([creator.row for creator in named], named)
 
     async def _opened(self, name: str, model_id: str, dims: int) -> HnswVectorIndex:
         index = await self._threads.call(self._open_field, name, model_id, dims)

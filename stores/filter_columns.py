@@ -107,7 +107,7 @@ _ALL = (
         name="platform",
         kind=Kind.CATEGORIES,
         about="platforms on which the creator has an account",
-        values=tuple(Platform),
+        values=tuple(platform.value for platform in Platform),
         facet=True,
     ),
     _number("followers", Unit.COUNT, "followers of all accounts that show them, added up"),
@@ -140,7 +140,7 @@ _ALL = (
     _category(
         "activity",
         "active: content within 7 days; semi_active: within 30; long_tail: neither, when last computed",
-        values=tuple(Activity),
+        values=tuple(activity.value for activity in Activity),
     ),
     _category("tier", "by followers: below 10k, 100k, 500k, 1m, or more", values=TIER_NAMES),
     _number(LAST_POSTED, Unit.DAYS, "days since the newest content known", ("last_posted",)),
