@@ -47,7 +47,8 @@ class Embedder:
 
 
 def unit(vector: NDArray[np.float64]) -> Vector:
-    return (vector / np.linalg.norm(vector)).astype(np.float32)
+    made: NDArray[np.float32] = (vector / np.linalg.norm(vector)).astype(np.float32)
+    return made
 
 
 class World:
