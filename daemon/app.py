@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -76,6 +77,8 @@ from stores.work import Work
 log = structlog.get_logger("daemon")
 
 CONNECTIONS = httpx2.Limits(max_connections=32, max_keepalive_connections=16, keepalive_expiry=30)
+SEARCH_THREADS = 2
+"""Searches at once: one a core."""
 MODEL_THREADS = 2
 """Threads that embed or classify: one a core of the machine this is made for."""
 
@@ -247,7 +250,7 @@ def make_model_change(parts: Parts, model: EmbeddingPort, threads: Blocking) -> 
         searcher=parts.searcher,
         readiness=parts.readiness,
         threads=threads,
-        query_embedder=partial(query_embedder, threads=threads),
+        query_embedder=partial(query_embedder, threads=parts.blocking("query-embedding", SEARCH_THREADS)),
         now=parts.now,
     )
 
@@ -346,6 +349,9 @@ def make_parts(
         weights=weights_of(config),
         candidates=config.search.candidates,
         query_cache=config.search.query_cache,
+        threads=blocking("search", SEARCH_THREADS),
+        now=now,
+        side=ThreadPoolExecutor(1, thread_name_prefix="search-side"),
     )
     youtube, instagram = config.platforms.youtube, config.platforms.instagram
     paces = {

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
-from stores.ports import Rows, Scores, TextMatch
-from stores.text_lookup import TextLookup
+from stores.ports import Rows, Scores, TextLookup, TextMatch
 
 FEW_MATCHES = 10
 """With fewer creators holding every word, fewer words are enough (see `stores.text_lookup.demands`)."""
@@ -61,7 +61,8 @@ def _head_only(lookup: TextLookup, exact: Rows) -> TextMatch:
             break
         limit *= 4
     total += len(exact) - len(lookup.among(exact)[0])
-    return _match(lookup, rows[head], scores[head], exact, need=lookup.demands[0], total=total, complete=False)
+    match = _match(lookup, rows[head], scores[head], exact, need=lookup.demands[0], total=total, complete=False)
+    return structs.replace(match, best=float(bm25.max(initial=0.0)))
 
 
 def _all_matches(lookup: TextLookup, within: Mask | None) -> tuple[Rows, Scores, int]:

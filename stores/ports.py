@@ -73,6 +73,38 @@ class TextIndex(Protocol):
 
     async def count(self) -> int: ...
 
+    def lookup(self, text: str) -> TextLookup:
+        """Blocking."""
+        ...
+
+
+class TextLookup(Protocol):
+    """One parsed query against one state of the index. All methods are blocking. ``need``: how many of the words
+    outside of phrases a creator must hold (None: all)."""
+
+    words: tuple[str, ...]
+    """Folded, each once."""
+    demands: tuple[int, ...]
+    """How many of the words outside of phrases may be asked for, from all of them on down."""
+
+    def exact(self) -> Rows:
+        """Whose name, handle or platform user id equals the whole query, ascending."""
+        ...
+
+    def count(self, need: int | None = None) -> int: ...
+
+    def best(self, limit: int, need: int | None = None) -> tuple[Rows, Scores]:
+        """Of those that `count` counts, by BM25, best first."""
+        ...
+
+    def every(self, need: int | None = None) -> tuple[Rows, Scores]:
+        """All that `count` counts, with their BM25, in any order."""
+        ...
+
+    def among(self, rows: Rows, need: int | None = None) -> tuple[Rows, Scores]:
+        """Those of ``rows`` that `count` counts, with their BM25, in any order."""
+        ...
+
 
 class VectorIndex(Protocol):
     """Nearest creators of one field. Losable: rebuilt from the stored embeddings."""
@@ -112,6 +144,22 @@ class VectorIndex(Protocol):
         """Exact cosine for these rows, and a mask of those that have this field (0 where not)."""
         ...
 
+    def nearest_now(
+        self, vector: Vector, limit: int, within: NDArray[np.bool_] | None = None, passing: int | None = None
+    ) -> tuple[Rows, Scores]:
+        """Blocking. As `nearest`, of those ``within`` a mask by row that lets ``passing`` rows pass."""
+        ...
+
+    def plan_of(self, within: NDArray[np.bool_] | None, limit: int) -> str: ...
+
+    def similarities_now(self, vector: Vector, rows: Rows) -> tuple[Scores, NDArray[np.bool_]]:
+        """Blocking. As `similarities`."""
+        ...
+
+    def vectors_of(self, rows: Sequence[Row]) -> Vector:
+        """Blocking. [m, dims] of those of ``rows`` that have this field."""
+        ...
+
     async def save(self, checkpoint: int) -> None:
         """Writes a snapshot: temp file, fsync, rename, and a sidecar with checksum, dims, model and checkpoint."""
         ...
@@ -145,6 +193,8 @@ class TextMatch(msgspec.Struct, kw_only=True, frozen=True):
     words: tuple[str, ...]
     needed: int
     """How many of the words were asked for in the end."""
+    best: float = 0.0
+    """BM25 of the best that holds every word, to which scores are relative."""
 
 
 class Suggestion(msgspec.Struct, kw_only=True, frozen=True):
@@ -194,6 +244,8 @@ class SearchQuery(msgspec.Struct, kw_only=True, frozen=True):
     """Of the tenant: members by list."""
     hidden: Rows | None = None
     """Of the tenant: creators that are left out."""
+    features: int = 0
+    """Of how many of the first hits the page tells what ranking knew."""
     tenant_id: str = "default"
 
 
