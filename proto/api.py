@@ -268,9 +268,12 @@ class Interpreted(Body):
 
     id: str
     """For ``drop``."""
+    kind: str
+    """``filter``: demanded. ``boost``: preferred; its words are looked for as well."""
     field: str
-    """A column of filters; ``niche`` for a niche that is preferred, not demanded."""
+    """A column of filters."""
     value: str
+    """For people."""
     words: str
     """Of the query, as they stand there."""
     begin: int
@@ -278,8 +281,9 @@ class Interpreted(Body):
     end: int
     confidence: float
     filter: str
-    """The condition in the grammar of filters; empty for a preference."""
+    """In the grammar of filters."""
     applied: bool
+    """Not where it was dropped, only suggested, or overridden by a filter on the same column."""
 
 
 class RelaxationView(Body):
@@ -288,8 +292,8 @@ class RelaxationView(Body):
     filter: str
     total: int
     """How many would be found without it."""
-    interpreted: str | None
-    """Its id, where words of the query became it: to be named in ``drop``."""
+    interpreted: list[str]
+    """Ids of what words of the query became it: to be named in ``drop``."""
 
 
 class SearchAnswer(Body):
@@ -345,8 +349,8 @@ class SimilarRequest(Body, forbid_unknown_fields=True):
 
 class FailedCondition(Body):
     filter: str
-    interpreted: str | None
-    """Its id, where words of the query became it."""
+    interpreted: list[str]
+    """Ids of what words of the query became it."""
 
 
 class ExplainAnswer(Body):
@@ -404,7 +408,7 @@ class Lists(Body):
 class ListPage(Body):
     """A list with its creators, in the order in which they were put in."""
 
-    list: ListView
+    of: ListView = msgspec.field(name="list")
     creators: list[CreatorView]
     cursor: str | None
 

@@ -52,6 +52,14 @@ class CreatorBundle(msgspec.Struct, kw_only=True):
     embeddings: dict[str, EmbeddingRecord]
 
 
+class ShownCreator(msgspec.Struct, kw_only=True, frozen=True):
+    """A creator as hits show it; items newest first within each account."""
+
+    creator: Creator
+    accounts: list[CreatorAccount]
+    items: list[ContentItem]
+
+
 class CatalogCounts(msgspec.Struct, kw_only=True, frozen=True):
     creators: int
     accounts: int
@@ -130,6 +138,14 @@ class Catalog:
 
         return await self._env.read(look)
 
+    async def shown(self, ids: Sequence[CreatorId], items: int) -> list[ShownCreator | None]:
+        """What a page of hits shows, in one look: creators, accounts and, of each account, its newest items."""
+
+        def look(txn: Txn) -> list[ShownCreator | None]:
+            return [_shown(txn, creator_id, items) for creator_id in ids]
+
+        return await self._env.read(look)
+
     async def recent_content(self, creator_id: CreatorId, limit: int) -> list[ContentItem]:
         """Newest first, over all the creator's accounts."""
 
@@ -175,6 +191,15 @@ class Catalog:
 
     async def put_meta(self, name: str, value: str) -> None:
         await self._env.write(lambda txn: txn.put("meta", name.encode(), value.encode()))
+
+
+def _shown(txn: Txn, creator_id: CreatorId, items: int) -> ShownCreator | None:
+    creator = get_creator(txn, creator_id)
+    if creator is None:
+        return None
+    accounts = accounts_of(txn, creator_id)
+    newest = [item for account in accounts for item in recent_items(txn, account.key, items)] if items else []
+    return ShownCreator(creator=creator, accounts=accounts, items=newest)
 
 
 def get_account(txn: Txn, key: AccountKey) -> CreatorAccount | None:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto.ids import CreatorId
-from proto.records import LoggedQuery, SearchWeights
+from proto.records import LoggedQuery
 from stores.codec import decode, encode, pack_id
 from stores.env import Txn
-from stores.ports import CandidateFeatures, Weights
+from stores.ports import CandidateFeatures
 
 QUERY_NUMBER = "query_number"
 EXPIRED = 1_000
@@ -112,12 +112,6 @@ def without_candidates(query: LoggedQuery, gone: Iterable[CreatorId]) -> LoggedQ
         query,
         creator_ids=np.frombuffer(query.creator_ids, ">u8")[kept].tobytes(),
         features=_features(query)[kept].tobytes(),
-    )
-
-
-def stored_weights(weights: Weights) -> SearchWeights:
-    return SearchWeights(
-        keyword=weights.keyword, vector=weights.vector, quality=weights.quality, fields=dict(weights.fields)
     )
 
 

@@ -1,0 +1,166 @@
+"""Why a creator is found, or is not: pure functions over what ranking and the store know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from daemon.interpreting import Interpretation, interpreted_ids
+from daemon.marking import Mark
+from daemon.web.asking import Asked
+from daemon.web.services import Marks
+from daemon.web.views import instant
+from proto.api import ContentMatch, Contribution, Explanation, FailedCondition, Highlight
+from proto.ids import Platform
+from proto.records import ContentItem, Creator, CreatorAccount
+from stores.filters import conditions_of, show_filter
+from stores.ports import RankedHit, Standing
+
+SHOWN_CHARS = 240
+"""Of a text with words of the query: longer ones are cut around the first of them."""
+BEFORE_CHARS = 60
+BIO_CHARS = 2_000
+CONTENT_FIELDS = {Platform.YOUTUBE: "yt_content", Platform.INSTAGRAM: "ig_captions"}
+
+
+def explain_hit(
+    hit: RankedHit,
+    creator: Creator,
+    accounts: Sequence[CreatorAccount],
+    items: Sequence[ContentItem],
+    words: Sequence[str],
+    marks: Marks,
+    filters: list[str],
+    interpreted: list[str],
+) -> Explanation:
+    """``words``: of the query, folded; ``filters`` and ``interpreted`` are the same for all hits of a page."""
+    met: dict[str, None] = {}
+    highlights = list(_highlights(creator, accounts, marks, met)) if words else []
+    content = _content(items, marks, met) if words else []
+    return Explanation(
+        contributions=contributions(hit),
+        matched_words=[word for word in words if word in met],
+        exact=hit.exact,
+        highlights=highlights,
+        content=content,
+        filters=filters,
+        interpreted=interpreted,
+    )
+
+
+def contributions(hit: RankedHit) -> list[Contribution]:
+    return [
+        Contribution(name=part.name, value=part.value, weight=part.weight, contribution=part.contribution)
+        for part in hit.addends
+    ]
+
+
+def filters_of(asked: Asked) -> list[str]:
+    """Conditions that every hit meets."""
+    return [show_filter(one) for one in conditions_of(asked.query.filters)]
+
+
+def words_interpreted(interpretation: Interpretation) -> list[str]:
+    return [one.words for one in interpretation.shown if one.applied]
+
+
+def failed_conditions(standing: Standing, interpretation: Interpretation) -> list[FailedCondition]:
+    return [
+        FailedCondition(filter=show_filter(one), interpreted=interpreted_ids(one, interpretation.shown))
+        for one in standing.failed
+    ]
+
+
+def why(standing: Standing, interpretation: Interpretation, *, hidden: bool, rest: str) -> list[str]:
+    """Where it stands, in plain words; never empty."""
+    if standing.found and not hidden:
+        return [f"it is found, at rank {standing.rank} of {standing.total}"]
+    told = ["you hid this creator"] if hidden else []
+    for one in failed_conditions(standing, interpretation):
+        words = [part.words for part in interpretation.shown if part.id in one.interpreted]
+        source = f", read from {' and '.join(repr(part) for part in words)}" if words else ""
+        told.append(f"it does not meet the filter {one.filter}{source}")
+    near = any(rank <= standing.candidates for rank in standing.vector_ranks.values())
+    if rest.strip() and not standing.keyword_match and not near:
+        told += [*_words_told(standing), *_vectors_told(standing)]
+    return told or ["it is not found, though it meets every condition: it has changed a moment ago"]
+
+
+def _words_told(standing: Standing) -> list[str]:
+    if not standing.missing_words:
+        return []
+    missing = ", ".join(repr(word) for word in standing.missing_words)
+    return [f"none of its texts has {missing}"]
+
+
+def _vectors_told(standing: Standing) -> list[str]:
+    if not standing.vector_ranks:
+        return ["it has no texts whose meaning can be compared, or meaning is not searched now"]
+    field, rank = min(standing.vector_ranks.items(), key=lambda one: one[1])
+    return [f"in meaning it is at best number {rank} (by {field}), and the first {standing.candidates} are taken"]
+
+
+def _highlights(
+    creator: Creator, accounts: Sequence[CreatorAccount], marks: Marks, met: dict[str, None]
+) -> Iterator[Highlight]:
+    seen: set[tuple[str, str]] = set()
+    for field, text, account in _texts(creator, accounts):
+        if not text or (field, text) in seen:
+            continue
+        seen.add((field, text))
+        found = marks(text)
+        if found:
+            met.update(dict.fromkeys(word for _, _, word in found))
+            shown, places = cut(text, found)
+            yield Highlight(field=field, text=shown, marks=places, account=account)
+
+
+def _texts(creator: Creator, accounts: Sequence[CreatorAccount]) -> Iterator[tuple[str, str, str | None]]:
+    yield "name", creator.name, None
+    for account in accounts:
+        yield "name", account.display_name, account.key
+        yield "handle", account.handle, account.key
+        yield "bio", account.bio[:BIO_CHARS], account.key
+    yield "niche", " ".join([creator.primary_niche or "", *creator.secondary_niches]).strip(), None
+    yield "summary", creator.llm_summary, None
+
+
+def _content(items: Sequence[ContentItem], marks: Marks, met: dict[str, None]) -> list[ContentMatch]:
+    """``items``: newest first."""
+    best: dict[str, tuple[int, ContentItem, Sequence[Mark]]] = {}
+    for item in items:
+        found = marks(item.title_or_caption) if item.title_or_caption else []
+        if not found:
+            continue
+        words = {word for _, _, word in found}
+        met.update(dict.fromkeys(words))
+        field = _content_field(item)
+        if field not in best or len(words) > best[field][0]:
+            best[field] = (len(words), item, found)
+    return [_content_match(field, item, found) for field, (_, item, found) in sorted(best.items())]
+
+
+def _content_match(field: str, item: ContentItem, found: Sequence[Mark]) -> ContentMatch:
+    title, places = cut(item.title_or_caption, found)
+    return ContentMatch(
+        field=field,
+        content_id=item.content_id,
+        title=title,
+        marks=places,
+        permalink=item.permalink,
+        published_at=instant(item.published_at or None),
+    )
+
+
+def _content_field(item: ContentItem) -> str:
+    platform = Platform(item.account_key.partition(":")[0])
+    return CONTENT_FIELDS.get(platform, f"{platform.value}_content")
+
+
+def cut(text: str, found: Sequence[Mark]) -> tuple[str, list[tuple[int, int]]]:
+    """What surrounds the first mark, and the marks in it."""
+    if len(text) <= SHOWN_CHARS:
+        return text, [(begin, end) for begin, end, _ in found]
+    first = max(found[0][0] - BEFORE_CHARS, 0)
+    last = min(first + SHOWN_CHARS, len(text))
+    inside = [(begin - first, end - first) for begin, end, _ in found if first <= begin and end <= last]
+    return text[first:last], inside
