@@ -251,6 +251,7 @@ class Explanation(Body):
     """True when the query equals a name or handle."""
     highlights: list[Highlight]
     content: list[ContentMatch]
+    """Only where ``explain`` is ``full``."""
     filters: list[str]
     """Conditions that the creator meets, in the grammar of filters, those read out of words among them."""
     interpreted: list[str]
@@ -321,7 +322,8 @@ class SearchRequest(Body, forbid_unknown_fields=True):
     cursor: str = ""
     sort: str = "relevance"
     facets: list[str] = []
-    explain: bool = True
+    explain: bool | str = "brief"
+    """``none`` (false), ``brief`` or ``full`` (true)."""
     interpret: str = "apply"
     drop: list[str] = []
     fields: list[str] = []
@@ -340,7 +342,8 @@ class SimilarRequest(Body, forbid_unknown_fields=True):
     limit: int = 20
     cursor: str = ""
     facets: list[str] = []
-    explain: bool = True
+    explain: bool | str = "brief"
+    """``none`` (false), ``brief`` or ``full`` (true)."""
     fields: list[str] = []
     diversity: float = 0.0
     weights: dict[str, float] = {}

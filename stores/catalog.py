@@ -18,7 +18,16 @@ from proto.records import (
     VitalSigns,
 )
 from stores.codec import decode, encode, pack_id, unpack_id
-from stores.content import ITEMS, items_since, put_counts, put_items, recent_items, remove_items
+from stores.content import (
+    ITEMS,
+    Title,
+    items_since,
+    put_counts,
+    put_items,
+    recent_items,
+    recent_titles,
+    remove_items,
+)
 from stores.env import Environment, Txn
 from stores.history import SECONDS_PER_DAY, TRACKED_DAYS, tracked
 from stores.identity import note_handle
@@ -53,11 +62,12 @@ class CreatorBundle(msgspec.Struct, kw_only=True):
 
 
 class ShownCreator(msgspec.Struct, kw_only=True, frozen=True):
-    """A creator as hits show it; items newest first within each account."""
+    """A creator as hits show it."""
 
     creator: Creator
     accounts: list[CreatorAccount]
-    items: list[ContentItem]
+    titles: list[list[Title]]
+    """Along ``accounts``, newest first; empty where they were not asked for."""
 
 
 class CatalogCounts(msgspec.Struct, kw_only=True, frozen=True):
@@ -138,11 +148,11 @@ class Catalog:
 
         return await self._env.read(look)
 
-    async def shown(self, ids: Sequence[CreatorId], items: int) -> list[ShownCreator | None]:
-        """What a page of hits shows, in one look: creators, accounts and, of each account, its newest items."""
+    async def shown(self, ids: Sequence[CreatorId], titles: int) -> list[ShownCreator | None]:
+        """What a page of hits shows, in one look: creators, accounts and, of each account, its newest titles."""
 
         def look(txn: Txn) -> list[ShownCreator | None]:
-            return [_shown(txn, creator_id, items) for creator_id in ids]
+            return [_shown(txn, creator_id, titles) for creator_id in ids]
 
         return await self._env.read(look)
 
@@ -193,13 +203,13 @@ class Catalog:
         await self._env.write(lambda txn: txn.put("meta", name.encode(), value.encode()))
 
 
-def _shown(txn: Txn, creator_id: CreatorId, items: int) -> ShownCreator | None:
+def _shown(txn: Txn, creator_id: CreatorId, titles: int) -> ShownCreator | None:
     creator = get_creator(txn, creator_id)
     if creator is None:
         return None
     accounts = accounts_of(txn, creator_id)
-    newest = [item for account in accounts for item in recent_items(txn, account.key, items)] if items else []
-    return ShownCreator(creator=creator, accounts=accounts, items=newest)
+    newest = [recent_titles(txn, account.key, titles) for account in accounts] if titles else []
+    return ShownCreator(creator=creator, accounts=accounts, titles=newest)
 
 
 def get_account(txn: Txn, key: AccountKey) -> CreatorAccount | None:

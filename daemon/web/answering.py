@@ -9,7 +9,7 @@ import msgspec
 from quart import g
 
 from daemon.interpreting import interpreted_ids
-from daemon.web.asking import Asked, asks_about_hidden
+from daemon.web.asking import FULL, NONE, Asked, asks_about_hidden
 from daemon.web.explaining import (
     explain_hit,
     failed_conditions,
@@ -70,7 +70,7 @@ async def found(services: SearchServices, asked: Asked) -> tuple[SearchPage, lis
     if not query.offset and services.features():
         query = msgspec.structs.replace(query, features=services.features())
     page = await services.search(query)
-    titles = TITLES if asked.explain and page.words else 0
+    titles = TITLES if asked.explain == FULL and page.words else 0
     return page, await services.shown([hit.creator_id for hit in page.hits], titles) if page.hits else []
 
 
@@ -128,9 +128,7 @@ async def _explained(services: SearchServices, asked: Asked, hit: RankedHit) -> 
     words = services.words(asked.query.text)
     return explain_hit(
         hit,
-        one.creator,
-        one.accounts,
-        one.items,
+        one,
         words,
         services.marker(words),
         filters_of(asked),
@@ -145,11 +143,7 @@ def _hits(services: SearchServices, asked: Asked, page: SearchPage, shown: Seque
     for hit, one in zip(page.hits, shown, strict=True):
         if one is None:  # gone since the ranking was made
             continue
-        explanation = (
-            explain_hit(hit, one.creator, one.accounts, one.items, page.words, marks, filters, interpreted)
-            if asked.explain
-            else None
-        )
+        explanation = explain_hit(hit, one, page.words, marks, filters, interpreted) if asked.explain != NONE else None
         hits.append(Hit(creator=chosen_fields(view_of(one), asked.fields), score=hit.score, explanation=explanation))
     return hits
 

@@ -12,7 +12,6 @@ from daemon.web.params import (
     MAX_LIMIT,
     chosen,
     decode_cursor,
-    flag,
     listed,
     number,
     one_each,
@@ -35,6 +34,9 @@ MAX_QUERY_CHARS = 512
 MAX_DROPPED = 100
 MAX_SEEDS = 50
 SORTS = (RELEVANCE, "followers", "engagement_rate", "growth_30d", "last_posted")
+NONE, BRIEF, FULL = "none", "brief", "full"
+EXPLAIN = {NONE: NONE, BRIEF: BRIEF, FULL: FULL, "false": NONE, "0": NONE, "true": FULL, "1": FULL}
+"""What callers may say, and what it means: ``full`` looks for the best content too, which takes longer."""
 DIRECTIONS = ("desc", "asc")
 FUSIONS = (WEIGHTED, RRF)
 SEARCH_PARAMETERS = SearchRequest.__struct_fields__
@@ -48,7 +50,7 @@ class Asked(msgspec.Struct, kw_only=True, frozen=True):
     text: str
     interpretation: Interpretation
     shape: str
-    explain: bool = True
+    explain: str = "brief"
     fields: tuple[str, ...] = ()
     """Of creators; empty for all."""
     similar: bool = False
@@ -65,7 +67,7 @@ def request_of(given: Mapping[str, str], *, names: Sequence[str] = SEARCH_PARAME
         cursor=given.get("cursor", ""),
         sort=given.get("sort", RELEVANCE),
         facets=listed(given, "facets"),
-        explain=flag(given, "explain", default=True),
+        explain=given.get("explain", BRIEF),
         interpret=given.get("interpret", APPLY),
         drop=listed(given, "drop"),
         fields=listed(given, "fields"),
@@ -237,7 +239,7 @@ def _paged(
         text=text,
         interpretation=interpretation,
         shape=shape,
-        explain=asked.explain,
+        explain=_explain(asked.explain),
         fields=tuple(asked.fields),
         similar=similar,
     )
@@ -265,6 +267,10 @@ def _sort(text: str) -> tuple[str, bool]:
     if name == RELEVANCE and direction == "asc":
         raise BadParameter("the least relevant come last: relevance has no :asc", pointer="sort")
     return name, direction == "asc"
+
+
+def _explain(said: bool | str) -> str:
+    return FULL if said is True else NONE if said is False else EXPLAIN[chosen(said.lower(), "explain", list(EXPLAIN))]
 
 
 def _weights_in(given: Mapping[str, str]) -> dict[str, float]:

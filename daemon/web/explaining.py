@@ -11,7 +11,9 @@ from daemon.web.services import Marks
 from daemon.web.views import instant
 from proto.api import ContentMatch, Contribution, Explanation, FailedCondition, Highlight
 from proto.ids import Platform
-from proto.records import ContentItem, Creator, CreatorAccount
+from proto.records import Creator, CreatorAccount
+from stores.catalog import ShownCreator
+from stores.content import Title
 from stores.filters import conditions_of, show_filter
 from stores.ports import RankedHit, Standing
 
@@ -24,9 +26,7 @@ CONTENT_FIELDS = {Platform.YOUTUBE: "yt_content", Platform.INSTAGRAM: "ig_captio
 
 def explain_hit(
     hit: RankedHit,
-    creator: Creator,
-    accounts: Sequence[CreatorAccount],
-    items: Sequence[ContentItem],
+    one: ShownCreator,
     words: Sequence[str],
     marks: Marks,
     filters: list[str],
@@ -34,8 +34,8 @@ def explain_hit(
 ) -> Explanation:
     """``words``: of the query, folded; ``filters`` and ``interpreted`` are the same for all hits of a page."""
     met: dict[str, None] = {}
-    highlights = list(_highlights(creator, accounts, marks, met)) if words else []
-    content = _content(items, marks, met) if words else []
+    highlights = list(_highlights(one.creator, one.accounts, marks, met)) if words else []
+    content = _content(one, marks, met) if words and one.titles else []
     return Explanation(
         contributions=contributions(hit),
         matched_words=[word for word in words if word in met],
@@ -124,36 +124,30 @@ def _texts(creator: Creator, accounts: Sequence[CreatorAccount]) -> Iterator[tup
     yield "summary", creator.llm_summary, None
 
 
-def _content(items: Sequence[ContentItem], marks: Marks, met: dict[str, None]) -> list[ContentMatch]:
-    """``items``: newest first."""
-    best: dict[str, tuple[int, ContentItem, Sequence[Mark]]] = {}
-    for item in items:
-        found = marks(item.title_or_caption) if item.title_or_caption else []
-        if not found:
-            continue
-        words = {word for _, _, word in found}
-        met.update(dict.fromkeys(words))
-        field = _content_field(item)
-        if field not in best or len(words) > best[field][0]:
-            best[field] = (len(words), item, found)
-    return [_content_match(field, item, found) for field, (_, item, found) in sorted(best.items())]
+def _content(one: ShownCreator, marks: Marks, met: dict[str, None]) -> list[ContentMatch]:
+    best: dict[str, tuple[int, Title, Sequence[Mark]]] = {}
+    for account, titles in zip(one.accounts, one.titles, strict=True):
+        field = CONTENT_FIELDS.get(account.platform, f"{account.platform.value}_content")
+        for title in titles:
+            found = marks(title.title_or_caption) if title.title_or_caption else ()
+            if found:
+                words = {word for _, _, word in found}
+                met.update(dict.fromkeys(words))
+                if field not in best or len(words) > best[field][0]:
+                    best[field] = (len(words), title, found)
+    return [_content_match(field, title, found) for field, (_, title, found) in sorted(best.items())]
 
 
-def _content_match(field: str, item: ContentItem, found: Sequence[Mark]) -> ContentMatch:
-    title, places = cut(item.title_or_caption, found)
+def _content_match(field: str, title: Title, found: Sequence[Mark]) -> ContentMatch:
+    shown, places = cut(title.title_or_caption, found)
     return ContentMatch(
         field=field,
-        content_id=item.content_id,
-        title=title,
+        content_id=title.content_id,
+        title=shown,
         marks=places,
-        permalink=item.permalink,
-        published_at=instant(item.published_at or None),
+        permalink=title.permalink,
+        published_at=instant(title.published_at or None),
     )
-
-
-def _content_field(item: ContentItem) -> str:
-    platform = Platform(item.account_key.partition(":")[0])
-    return CONTENT_FIELDS.get(platform, f"{platform.value}_content")
 
 
 def cut(text: str, found: Sequence[Mark]) -> tuple[str, list[tuple[int, int]]]:

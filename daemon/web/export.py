@@ -10,7 +10,7 @@ import msgspec
 from quart import Response
 
 from daemon.web.answering import Audit, chosen_fields, found, view_of
-from daemon.web.asking import Asked
+from daemon.web.asking import NONE, Asked
 from daemon.web.explaining import filters_of
 from daemon.web.params import chosen
 from daemon.web.services import SearchServices
@@ -55,7 +55,7 @@ async def export_search(services: SearchServices, asked: Asked, form: str, audit
     """The first page is ranked before anything is answered, so that what is wrong is still told as a problem."""
     chosen(form, "format", list(FORMATS))
     query = msgspec.structs.replace(asked.query, limit=PAGE, offset=0, snapshot="", facets=())
-    asked = msgspec.structs.replace(asked, query=query, explain=False)
+    asked = msgspec.structs.replace(asked, query=query, explain=NONE)
     first = await services.search(query)
     filters = " AND ".join(filters_of(asked))
     detail = f"{asked.text} [{filters}]: {first.total} as {form}"

@@ -93,7 +93,9 @@ def _refined(components: dict[str, Any]) -> dict[str, Any]:
         fields["filter"]["anyOf"] = [tree if one.get("type") == "object" else one for one in fields["filter"]["anyOf"]]
         for field in fields.keys() & SEARCH.keys():
             schema, about = SEARCH[field]
-            fields[field] |= {limit: schema[limit] for limit in LIMITS if limit in schema} | {"description": about}
+            if field != "explain":  # a body may also say it by a boolean
+                fields[field] |= {limit: schema[limit] for limit in LIMITS if limit in schema}
+            fields[field]["description"] = about
     components["CreatorView"]["required"] = ["creator_id"]
     components["CreatorView"]["description"] = "With `fields`, only those; else all of them."
     return components

@@ -37,7 +37,9 @@ def register(app: QuartTrio, services: PublicServices) -> None:
         ready = await services.ready()
         offset = 0
         try:
-            asked = await ask(services.searching, SearchRequest(q=text, limit=limit, cursor=cursor), tenant_id())
+            asked = await ask(
+                services.searching, SearchRequest(q=text, limit=limit, cursor=cursor, explain=True), tenant_id()
+            )
             offset = asked.query.offset
             found = await answer(services.searching, asked, services.audit, services.now())
         except Unavailable:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from daemon.interpreting import MODES
-from daemon.web.asking import FIELDS, FUSIONS, MAX_QUERY_CHARS, SORTS
+from daemon.web.asking import BRIEF, EXPLAIN, FIELDS, FUSIONS, MAX_QUERY_CHARS, SORTS
 from daemon.web.export import FORMATS
 from daemon.web.lists import LIMIT as LISTED
 from daemon.web.params import MAX_LIMIT
@@ -92,7 +92,11 @@ SEARCH: Mapping[str, Parameter] = {
         "By what, and in which direction; who has no value comes last in both.",
     ),
     "facets": (_comma_list(FACETS), "Count the match set by these columns, each without the conditions on itself."),
-    "explain": ({"type": "boolean", "default": True}, "Whether hits say how their score comes about."),
+    "explain": (
+        {"type": "string", "enum": list(EXPLAIN), "default": BRIEF},
+        "Whether hits say how their score comes about and where the words are (`brief`), and which content has them as "
+        "well (`full`, or `true`).",
+    ),
     "interpret": (
         {"type": "string", "enum": list(MODES), "default": MODES[0]},
         "Whether words of `q` become conditions: `apply`, `suggest` (only say which), or `off`. A query that equals a "

@@ -34,7 +34,6 @@ from proto.records import (
 )
 from stores.catalog import vital_signs_of
 
-
 PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")
 """What stands in a URL as it is."""
 INSTANTS_KEPT = 10_000

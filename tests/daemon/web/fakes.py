@@ -40,6 +40,8 @@ from proto.ids import AccountKey, CreatorId, Platform, Row
 from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount, EmbeddingRecord, Enrichment
 from stores.briefs import BriefVocabulary, Term, parse_brief
 from stores.catalog import ShownCreator
+from stores.codec import decode, encode
+from stores.content import Block, Title, TitleBlock
 from stores.ports import (
     Addend,
     CandidateFeatures,
@@ -194,9 +196,13 @@ class World:
 
     async def shown(self, ids: Sequence[CreatorId], items: int) -> list[ShownCreator | None]:
         return [
-            ShownCreator(creator=pair[0], accounts=pair[1], items=self.content[:items]) if pair else None
+            ShownCreator(creator=pair[0], accounts=pair[1], titles=self._titles(pair[1], items)) if pair else None
             for pair in (self.pairs.get(one) for one in ids)
         ]
+
+    def _titles(self, accounts: Sequence[CreatorAccount], items: int) -> list[list[Title]]:
+        stored = decode(TitleBlock, encode(Block(items=self.content[:items])))
+        return [stored.items for _ in accounts] if items else []
 
     async def seeds(self, references: Sequence[str]) -> list[Seed]:
         found = []

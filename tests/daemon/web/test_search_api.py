@@ -110,7 +110,7 @@ async def test_a_known_name_is_never_interpreted(connect: Connect) -> None:
 
 
 async def test_an_explanation_shows_where_the_words_are(connect: Connect) -> None:
-    body = await ask(connect, world(), q="yoga")
+    body = await ask(connect, world(), q="yoga", explain="true")
     explained = body["hits"][0]["explanation"]
     assert explained["matched_words"] == ["yoga"]
     (bio,) = explained["highlights"]
@@ -119,6 +119,8 @@ async def test_an_explanation_shows_where_the_words_are(connect: Connect) -> Non
     (match,) = explained["content"]
     assert (match["field"], match["title"]) == ("yt_content", "Morning YOGA for hips")
     assert [match["title"][begin:end] for begin, end in match["marks"]] == ["YOGA"]
+    brief = (await ask(connect, world(), q="yoga"))["hits"][0]["explanation"]
+    assert brief == {**explained, "content": []}
     assert sum(one["contribution"] for one in explained["contributions"]) == pytest.approx(body["hits"][0]["score"])
 
 
