@@ -3,46 +3,48 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from stores.analysis import fold
 
 Mark = tuple[int, int, str]
+"""Begin and end in code points, and which of the words stands there."""
 MIN_PREFIX_CHARS = 2
 """From this length on the last word also marks words that begin with it."""
 
 
-def marker(words: Sequence[str]) -> Callable[[str], list[Mark]]:
-    """``words``: folded, in their order. What it returns gives begin, end (in code points) and word of each place."""
-    if not words:
-        return lambda _: []
-    last = words[-1]
-    parts = [
-        re.escape(word) + ("" if word == last and len(word) >= MIN_PREFIX_CHARS else r"(?![^\W_])") for word in words
-    ]
-    pattern = re.compile("|".join(sorted(parts, key=len, reverse=True)))
+class Marker:
+    """Finds the words of one query."""
 
-    def marks(text: str) -> list[Mark]:
-        if text.isascii():
-            return _found(pattern, text.lower(), None)
-        if not pattern.search(fold(text)):  # of most texts this is all there is to do
+    def __init__(self, words: Sequence[str]) -> None:
+        """``words``: folded, in their order."""
+        last = words[-1] if words else ""
+        parts = [
+            re.escape(word) + ("" if word == last and len(word) >= MIN_PREFIX_CHARS else r"(?![^\W_])")
+            for word in words
+        ]
+        self._pattern = re.compile("|".join(sorted(parts, key=len, reverse=True))) if words else None
+
+    def may_meet(self, text: str) -> bool:
+        """False where none of the words is anywhere in the text. Quick: most texts hold none."""
+        if self._pattern is None:
+            return False
+        return self._pattern.search(text.lower() if text.isascii() else fold(text)) is not None
+
+    def marks(self, text: str) -> list[Mark]:
+        """In the order of the text."""
+        if self._pattern is None or not self.may_meet(text):
             return []
-        return _found(pattern, *_folded(text))
+        folded, places = (text.lower(), None) if text.isascii() else _folded(text)
+        return [mark for one in self._pattern.finditer(folded) if (mark := _mark(one, folded, places)) is not None]
 
-    return marks
 
-
-def _found(pattern: re.Pattern[str], folded: str, places: Sequence[int] | None) -> list[Mark]:
-    found: list[Mark] = []
-    for one in pattern.finditer(folded):
-        begin, end = one.span()
-        spaced = folded[begin].isascii()
-        if spaced and begin and folded[begin - 1].isalnum():
-            continue
-        if places is not None:
-            begin, end = places[begin], places[end - 1] + 1
-        found.append((begin, end, one[0]))
-    return found
+def _mark(one: re.Match[str], folded: str, places: Sequence[int] | None) -> Mark | None:
+    """None for what stands within another word of a script that parts its words."""
+    begin, end = one.span()
+    if begin and folded[begin].isascii() and folded[begin - 1].isalnum():
+        return None
+    return (begin, end, one[0]) if places is None else (places[begin], places[end - 1] + 1, one[0])
 
 
 def _folded(text: str) -> tuple[str, list[int]]:

@@ -7,7 +7,6 @@ from functools import lru_cache, partial
 
 from daemon.brief_words import brief_vocabulary
 from daemon.config import Config
-from daemon.marking import marker
 from daemon.naming import find_creator
 from daemon.tenancy import Tenancy
 from daemon.web.services import QueryNote, SearchServices, Seed
@@ -64,7 +63,6 @@ def search_services(
         is_known=searcher.is_known,
         read_brief=read_brief,
         words=_words,
-        marker=marker,
         suggest=suggest,
         creator_of_row=creator_of_row,
         vocabulary=vocabulary_of(taxonomy),

@@ -9,6 +9,7 @@ import msgspec
 from quart import g
 
 from daemon.interpreting import interpreted_ids
+from daemon.marking import Marker
 from daemon.web.asking import FULL, NONE, Asked, asks_about_hidden
 from daemon.web.explaining import (
     explain_hit,
@@ -36,7 +37,7 @@ async def answer(services: SearchServices, asked: Asked, audit: Audit, now: floa
     """One page, with its time; noted in the audit trail and, the first page, in the log of queries."""
     started = time.perf_counter()
     page, shown = await found(services, asked)
-    hits = _hits(services, asked, page, shown)
+    hits = _hits(asked, page, shown)
     query, interpretation = asked.query, asked.interpretation
     following = query.offset + len(page.hits)
     more = bool(page.hits) and following < page.total
@@ -130,20 +131,20 @@ async def _explained(services: SearchServices, asked: Asked, hit: RankedHit) -> 
         hit,
         one,
         words,
-        services.marker(words),
+        Marker(words),
         filters_of(asked),
         words_interpreted(asked.interpretation),
     )
 
 
-def _hits(services: SearchServices, asked: Asked, page: SearchPage, shown: Sequence[ShownCreator | None]) -> list[Hit]:
+def _hits(asked: Asked, page: SearchPage, shown: Sequence[ShownCreator | None]) -> list[Hit]:
     filters, interpreted = filters_of(asked), words_interpreted(asked.interpretation)
-    marks = services.marker(page.words)
+    marker = Marker(page.words)
     hits = []
     for hit, one in zip(page.hits, shown, strict=True):
         if one is None:  # gone since the ranking was made
             continue
-        explanation = explain_hit(hit, one, page.words, marks, filters, interpreted) if asked.explain != NONE else None
+        explanation = explain_hit(hit, one, page.words, marker, filters, interpreted) if asked.explain != NONE else None
         hits.append(Hit(creator=chosen_fields(view_of(one), asked.fields), score=hit.score, explanation=explanation))
     return hits
 

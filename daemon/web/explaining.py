@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from daemon.interpreting import Interpretation, interpreted_ids
-from daemon.marking import Mark
+from daemon.marking import Mark, Marker
 from daemon.web.asking import Asked
-from daemon.web.services import Marks
 from daemon.web.views import instant
 from proto.api import ContentMatch, Contribution, Explanation, FailedCondition, Highlight
 from proto.ids import Platform
@@ -28,14 +27,14 @@ def explain_hit(
     hit: RankedHit,
     one: ShownCreator,
     words: Sequence[str],
-    marks: Marks,
+    marker: Marker,
     filters: list[str],
     interpreted: list[str],
 ) -> Explanation:
     """``words``: of the query, folded; ``filters`` and ``interpreted`` are the same for all hits of a page."""
     met: dict[str, None] = {}
-    highlights = list(_highlights(one.creator, one.accounts, marks, met)) if words else []
-    content = _content(one, marks, met) if words and one.titles else []
+    highlights = _highlights(one.creator, one.accounts, marker, met) if words else []
+    content = _content(one, marker, met) if words and one.titles else []
     return Explanation(
         contributions=contributions(hit),
         matched_words=[word for word in words if word in met],
@@ -100,36 +99,40 @@ def _vectors_told(standing: Standing) -> list[str]:
 
 
 def _highlights(
-    creator: Creator, accounts: Sequence[CreatorAccount], marks: Marks, met: dict[str, None]
-) -> Iterator[Highlight]:
+    creator: Creator, accounts: Sequence[CreatorAccount], marker: Marker, met: dict[str, None]
+) -> list[Highlight]:
+    texts = _texts(creator, accounts)
+    if not marker.may_meet("\n".join([text for _, text, _ in texts])):  # found by meaning alone
+        return []
+    highlights: list[Highlight] = []
     seen: set[tuple[str, str]] = set()
-    for field, text, account in _texts(creator, accounts):
-        if not text or (field, text) in seen:
-            continue
+    for field, text, account in texts:
+        found = marker.marks(text) if (field, text) not in seen else []
         seen.add((field, text))
-        found = marks(text)
         if found:
             met.update(dict.fromkeys(word for _, _, word in found))
             shown, places = cut(text, found)
-            yield Highlight(field=field, text=shown, marks=places, account=account)
+            highlights.append(Highlight(field=field, text=shown, marks=places, account=account))
+    return highlights
 
 
-def _texts(creator: Creator, accounts: Sequence[CreatorAccount]) -> Iterator[tuple[str, str, str | None]]:
-    yield "name", creator.name, None
+def _texts(creator: Creator, accounts: Sequence[CreatorAccount]) -> list[tuple[str, str, str | None]]:
+    """Field, text and the account that it is of."""
+    texts: list[tuple[str, str, str | None]] = [("name", creator.name, None)]
     for account in accounts:
-        yield "name", account.display_name, account.key
-        yield "handle", account.handle, account.key
-        yield "bio", account.bio[:BIO_CHARS], account.key
-    yield "niche", " ".join([creator.primary_niche or "", *creator.secondary_niches]).strip(), None
-    yield "summary", creator.llm_summary, None
+        key = account.key
+        texts += [("name", account.display_name, key), ("handle", account.handle, key)]
+        texts.append(("bio", account.bio[:BIO_CHARS], key))
+    niches = " ".join([creator.primary_niche or "", *creator.secondary_niches]).strip()
+    return [*texts, ("niche", niches, None), ("summary", creator.llm_summary, None)]
 
 
-def _content(one: ShownCreator, marks: Marks, met: dict[str, None]) -> list[ContentMatch]:
+def _content(one: ShownCreator, marker: Marker, met: dict[str, None]) -> list[ContentMatch]:
     best: dict[str, tuple[int, Title, Sequence[Mark]]] = {}
     for account, titles in zip(one.accounts, one.titles, strict=True):
         field = CONTENT_FIELDS.get(account.platform, f"{account.platform.value}_content")
         for title in titles:
-            found = marks(title.title_or_caption) if title.title_or_caption else ()
+            found = marker.marks(title.title_or_caption)
             if found:
                 words = {word for _, _, word in found}
                 met.update(dict.fromkeys(words))

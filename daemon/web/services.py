@@ -9,7 +9,6 @@ from prometheus_client import CollectorRegistry
 
 from actors.peers import Peers
 from daemon.importing import Piece
-from daemon.marking import Mark
 from daemon.tenancy import Tenancy
 from daemon.web.hub import HubServices
 from proto.api import AdminStatus, CreatorIdentity, CreatorSchedule, ReadyAnswer, ReviewPage
@@ -20,7 +19,6 @@ from stores.catalog import ShownCreator
 from stores.filter_columns import Vocabulary
 from stores.ports import SearchPage, SearchQuery, Standing, Suggestion
 
-Marks = Callable[[str], Sequence[Mark]]
 CreatorWithAccounts = tuple[Creator, list[CreatorAccount]]
 
 
@@ -52,8 +50,6 @@ class SearchServices(msgspec.Struct, kw_only=True, frozen=True):
     read_brief: Callable[[str], Brief]
     words: Callable[[str], Sequence[str]]
     """Of a query, as keyword search folds them."""
-    marker: Callable[[Sequence[str]], Marks]
-    """Finds folded words in texts."""
     suggest: Callable[[str, int], Awaitable[Sequence[Suggestion]]]
     creator_of_row: Callable[[Row], CreatorId | None]
     vocabulary: Vocabulary

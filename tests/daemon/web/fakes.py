@@ -15,7 +15,6 @@ from daemon.config import even_weights
 from daemon.forgetting import Report
 from daemon.importance import Weighed
 from daemon.importing import Piece, Verdict
-from daemon.marking import marker
 from daemon.tenancy import Tenancy, TenantRows
 from daemon.web.services import (
     AdminServices,
@@ -194,9 +193,9 @@ class World:
     async def suggest(self, prefix: str, limit: int) -> list[Suggestion]:
         return [one for one in self.suggestions if one.text.lower().startswith(prefix.lower())][:limit]
 
-    async def shown(self, ids: Sequence[CreatorId], items: int) -> list[ShownCreator | None]:
+    async def shown(self, ids: Sequence[CreatorId], titles: int) -> list[ShownCreator | None]:
         return [
-            ShownCreator(creator=pair[0], accounts=pair[1], titles=self._titles(pair[1], items)) if pair else None
+            ShownCreator(creator=pair[0], accounts=pair[1], titles=self._titles(pair[1], titles)) if pair else None
             for pair in (self.pairs.get(one) for one in ids)
         ]
 
@@ -250,7 +249,6 @@ class World:
                 is_known=self.is_known,
                 read_brief=partial(parse_brief, vocabulary=WORDS),
                 words=str.split,
-                marker=marker,
                 suggest=self.suggest,
                 creator_of_row=self.creator_of_row,
                 vocabulary={"niche": ("fitness", "gaming"), "style": ("vlog",)},
