@@ -27,7 +27,8 @@ _Label = Callable[[Creator], str | None]
 
 
 def _on(platform: Platform) -> _Number:
-    return lambda creator: creator.followers_by_platform.get(platform.value)
+    name = platform.value
+    return lambda creator: creator.followers_by_platform.get(name)
 
 
 NUMBERS: Mapping[str, _Number] = {

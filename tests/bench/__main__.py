@@ -12,6 +12,7 @@ from rich.table import Table
 
 from daemon.config import Config, model_folder
 from tests.bench.embedding import bench_embedding
+from tests.bench.filters import bench_filters
 from tests.bench.labelling import bench_labelling
 from tests.bench.normalising import bench_normalising
 from tests.bench.pipeline import bench_pipeline, one_core
@@ -44,6 +45,7 @@ def main() -> None:
         console.print(bench_embedding(data, model, given.texts))
         console.print(trio.run(bench_labelling, data, model, given.texts))
         console.print(trio.run(bench_normalising, data, Path(folder) / "anew"))
+        console.print(bench_filters(given.seed))
         console.print(on_one_core(Path(folder) / "one-core", max(given.creators // 5, 1), given.seed))
 
 
