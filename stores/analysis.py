@@ -7,6 +7,7 @@ import unicodedata
 
 MAX_QUERY_CHARS = 512
 MAX_QUERY_WORDS = 32
+STEMMED_FROM = 4
 
 _LATIN_MARKS = re.compile("[\u0300-\u036f]")
 """Combining diacritics of Latin, Greek and Cyrillic; marks of other scripts are letters of their own and stay."""
@@ -52,6 +53,21 @@ def tokens(text: str) -> list[str]:
 def index_text(text: str) -> str:
     """Words joined by spaces, for an index that splits at white space."""
     return " ".join(tokens(text))
+
+
+def stem(word: str) -> str:
+    """A folded word without the ``s`` of a plural: Harman's S-stemmer ("How effective is suffixing?", JASIS 1991), whose
+    rules do for Spanish, Portuguese and French too. What is no Latin word of four letters or more stays."""
+    if len(word) < STEMMED_FROM or word[-1] != "s" or not word.isascii():
+        return word
+    if word.endswith("ies"):
+        return word if word.endswith(("eies", "aies")) else word[:-3] + "y"
+    return word if word.endswith(("us", "ss")) else word[:-1]
+
+
+def stemmed(folded: str) -> str:
+    """The same for words joined by spaces."""
+    return " ".join([stem(word) if word[-1:] == "s" else word for word in folded.split(" ")])
 
 
 def query_words(text: str) -> tuple[str, ...]:
