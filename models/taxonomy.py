@@ -46,6 +46,8 @@ class Niche(Part, frozen=True):
     """Unique ids of IAB Content Taxonomy 3.1."""
     secondary: list[Secondary]
     cues: dict[Language, list[Cue]]
+    names: dict[Language, list[Text]] = {}
+    """What people call it who look for creators; briefs are read by them."""
     examples: list[Text] = []
     """As creators of the niche would write: compared with vectors, like the description."""
     topics: list[Annotated[str, Meta(pattern="^/m/[0-9a-z_]+$")]] = []
@@ -65,6 +67,7 @@ class Style(Part, frozen=True):
     name: Text
     description: Text
     cues: dict[Language, list[Cue]]
+    names: dict[Language, list[Text]] = {}
 
     @property
     def all_cues(self) -> list[str]:
