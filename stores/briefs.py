@@ -326,39 +326,56 @@ def _rest(
     text: str, claimed: list[tuple[int, int]], loose: tuple[tuple[int, int, bool], ...]
 ) -> tuple[str, tuple[Words, ...]]:
     """(what is left of the text, what was left out of it besides the claimed places)."""
-    free = [one for one in loose if not any(begin < one[1] and one[0] < end for begin, end in claimed)]
-    holes = sorted([*claimed, *((begin, end) for begin, end, anywhere in free if anywhere)])
-    left: list[str] = []
+    free = _outside(loose, sorted(claimed))
     ignored = [(begin, end) for begin, end, anywhere in free if anywhere]
-    at = 0
-    for begin, end in [*holes, (len(text), len(text))]:
-        kept_begin, kept_end, trimmed = _trimmed(text, at, begin, [one for one in free if at <= one[0] and one[1] <= begin])
+    left: list[str] = []
+    at = position = 0
+    for begin, end in [*sorted([*claimed, *ignored]), (len(text), len(text))]:
+        small: list[tuple[int, int]] = []
+        while position < len(free) and free[position][1] <= begin:
+            small.append(free[position][:2])
+            position += 1
+        kept_begin, kept_end, trimmed = _trimmed(text, at, begin, [one for one in small if one[0] >= at])
         ignored += trimmed
         if kept_begin < kept_end:
             left.append(text[kept_begin:kept_end])
         at = max(at, end)
-    words = tuple(Words(text=text[begin:end], begin=begin, end=end) for begin, end in sorted(ignored))
-    return " ".join(left), words
+    return " ".join(left), tuple(Words(text=text[begin:end], begin=begin, end=end) for begin, end in sorted(ignored))
+
+
+def _outside(
+    loose: tuple[tuple[int, int, bool], ...], claimed: list[tuple[int, int]]
+) -> list[tuple[int, int, bool]]:
+    """Those that no claimed place touches; both in their order."""
+    found, position = [], 0
+    for one in loose:
+        while position < len(claimed) and claimed[position][1] <= one[0]:
+            position += 1
+        if position == len(claimed) or one[1] <= claimed[position][0]:
+            found.append(one)
+    return found
 
 
 def _trimmed(
-    text: str, begin: int, end: int, small: list[tuple[int, int, bool]]
+    text: str, begin: int, end: int, small: list[tuple[int, int]]
 ) -> tuple[int, int, list[tuple[int, int]]]:
     """A piece without small words and punctuation at its edges: (begin, end, what went)."""
     gone: list[tuple[int, int]] = []
-    waiting = sorted(small)
+    first, last = 0, len(small)
     while True:
         while begin < end and not text[begin].isalnum():
             begin += 1
-        if not waiting or waiting[0][0] != begin:
+        if first == last or small[first][0] != begin:
             break
-        gone.append((begin, waiting[0][1]))
-        begin = waiting.pop(0)[1]
+        gone.append(small[first])
+        begin = small[first][1]
+        first += 1
     while True:
         while begin < end and not text[end - 1].isalnum():
             end -= 1
-        if not waiting or waiting[-1][1] != end:
+        if first == last or small[last - 1][1] != end:
             break
-        gone.append((waiting[-1][0], end))
-        end = waiting.pop()[0]
+        last -= 1
+        gone.append(small[last])
+        end = small[last][0]
     return begin, end, gone

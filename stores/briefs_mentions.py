@@ -68,10 +68,11 @@ class Scene:
         for part in parts:
             if part.is_a("accented") and part.raw.isascii():
                 part.senses = {kind: values for kind, values in part.senses.items() if kind != "locative"}
+        self._kinds: dict[int, str | None] = {}
         self.heads = [at for at, part in enumerate(parts) if part.is_a("creator", "platform_creator")]
 
     def is_a(self, at: int, *kinds: str) -> bool:
-        return 0 <= at < len(self.parts) and at not in self.taken and self.parts[at].is_a(*kinds)
+        return 0 <= at < len(self.parts) and at not in self.taken and not self.parts[at].senses.keys().isdisjoint(kinds)
 
     def joined(self, at: int) -> bool:
         """Part ``at`` follows the one before it without punctuation."""
@@ -82,8 +83,13 @@ class Scene:
 
     def kind_at(self, at: int) -> str | None:
         """The surest kind of mention that begins here."""
-        if not 0 <= at < len(self.parts) or at in self.taken:
+        if not 0 <= at < len(self.parts) or at in self.taken or self.parts[at].senses.keys().isdisjoint(GROUP_OF):
             return None
+        if at not in self._kinds:
+            self._kinds[at] = self._surest(at)
+        return self._kinds[at]
+
+    def _surest(self, at: int) -> str | None:
         senses = self.parts[at].senses
         kinds = [kind for kind in GROUP_OF if kind in senses and self._possible(at, kind)]
         if not kinds or kinds[0] == "opaque":

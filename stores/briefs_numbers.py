@@ -57,8 +57,18 @@ def _measure_at(parts: list[Part], at: int, least: int) -> Measure | None:
     """``least``: the first part that no measure before has."""
     part = parts[at]
     if part.number is None:
-        return _recency(parts, at, least)
+        return _recency(parts, at, least) if part.is_a("this", "last") else None
+    if _stands_alone(parts, at):
+        return None
     return _rate(parts, at, least) or _cadence(parts, at, least) or _band(parts, at, least)
+
+
+def _stands_alone(parts: list[Part], at: int) -> bool:
+    """A small number with nothing beside it that could make it count something."""
+    part = parts[at]
+    if part.multiplied or (part.number or 0) >= MIN_BARE or part.gap.strip() or part.after.strip():
+        return False
+    return not any(parts[beside].senses for beside in (at - 1, at + 1) if 0 <= beside < len(parts))
 
 
 def _is(parts: list[Part], at: int, *kinds: str) -> bool:

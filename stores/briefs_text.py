@@ -27,7 +27,7 @@ class Part:
         """A word or letter says thousands or millions."""
 
     def is_a(self, *kinds: str) -> bool:
-        return any(kind in self.senses for kind in kinds)
+        return not self.senses.keys().isdisjoint(kinds)
 
     @property
     def joined(self) -> bool:
@@ -41,7 +41,8 @@ def parts_of(text: str, vocabulary: BriefVocabulary) -> list[Part]:
     found: list[Part] = []
     begin = 0
     for match in vocabulary.number.finditer(text):
-        found.extend(_worded(text, begin, match.start(), vocabulary))
+        if match.start() - begin > 1:
+            found.extend(_worded(text, begin, match.start(), vocabulary))
         value, multiplied = _value(match, vocabulary)
         part = _part(text, match.start(), match.end(), "", NO_SENSES)
         part.number, part.multiplied = value, multiplied
@@ -88,25 +89,31 @@ def _worded(text: str, begin: int, end: int, vocabulary: BriefVocabulary) -> Ite
     phrases, longest = vocabulary.phrases, vocabulary.longest
     at = 0
     while at < len(words):
-        length = min(longest.get(words[at][2], 1), _run(text, words, at, longest.get(words[at][2], 1)))
-        for count in range(length, 0, -1):
-            folded = " ".join(word for _, _, word in words[at : at + count])
-            senses = phrases.get(folded)
-            if senses is not None or count == 1:
-                yield from _known(text, words[at][0], words[at + count - 1][1], folded, senses, vocabulary)
-                at += count
-                break
+        first, last, folded = words[at]
+        limit, count = longest.get(folded, 1), 1
+        if limit > 1:
+            count, folded = _longest(text, words[at : at + limit], phrases)
+            last = words[at + count - 1][1]
+        yield from _known(text, first, last, folded, phrases.get(folded), vocabulary)
+        at += count
 
 
-def _run(text: str, words: list[tuple[int, int, str]], at: int, longest: int) -> int:
-    """How many words from ``at`` on stand together as those of a phrase do."""
-    count = 1
-    while count < longest and at + count < len(words):
-        before, after = words[at + count - 1][1], words[at + count][0]
+def _longest(text: str, words: list[tuple[int, int, str]], phrases: dict[str, Senses]) -> tuple[int, str]:
+    """(how many of the words the longest phrase takes that they begin with, the phrase); one word if none is known."""
+    for count in range(_run(text, words), 1, -1):
+        folded = " ".join([word for _, _, word in words[:count]])
+        if folded in phrases:
+            return count, folded
+    return 1, words[0][2]
+
+
+def _run(text: str, words: list[tuple[int, int, str]]) -> int:
+    """How many of the words stand together as those of a phrase do."""
+    for count in range(1, len(words)):
+        before, after = words[count - 1][1], words[count][0]
         if after - before > MAX_JOINT or text[before:after].strip() not in JOINTS:
-            break
-        count += 1
-    return count
+            return count
+    return len(words)
 
 
 def _known(
