@@ -69,7 +69,7 @@ class Scene:
             if part.is_a("accented") and part.raw.isascii():
                 part.senses = {kind: values for kind, values in part.senses.items() if kind != "locative"}
         self._kinds: dict[int, str | None] = {}
-        self.heads = [at for at, part in enumerate(parts) if part.is_a("creator", "platform_creator")]
+        self.heads = [at for at, part in enumerate(parts) if part.is_a("creator", "platform_creator", "person")]
 
     def is_a(self, at: int, *kinds: str) -> bool:
         return 0 <= at < len(self.parts) and at not in self.taken and not self.parts[at].senses.keys().isdisjoint(kinds)
@@ -79,7 +79,7 @@ class Scene:
         return 0 < at < len(self.parts) and self.parts[at].joined
 
     def names_creators(self, at: int) -> bool:
-        return self.is_a(at, "creator", "platform_creator")
+        return self.is_a(at, "creator", "platform_creator", "person")
 
     def kind_at(self, at: int) -> str | None:
         """The surest kind of mention that begins here."""
@@ -92,7 +92,7 @@ class Scene:
     def _surest(self, at: int) -> str | None:
         senses = self.parts[at].senses
         kinds = [kind for kind in GROUP_OF if kind in senses and self._possible(at, kind)]
-        if not kinds or kinds[0] == "opaque":
+        if not kinds or kinds[0] == "opaque" or (kinds[0] == "subject" and "creator" in senses):
             return None
         if "language" in kinds and self.speaks(at):
             return "language"
@@ -214,7 +214,7 @@ def _introduce(scene: Scene, mention: Mention, least: int) -> None:
     if scene.is_a(after, "based") and scene.joined(after) and mention.group == "place":
         mention.last, mention.cued = after, True
     if mention.group == "language":
-        _introduce_language(scene, mention)
+        _introduce_language(scene, mention, least)
     if mention.group == "platform" and scene.is_a(after, "only"):
         mention.last, mention.only = after, True
     at = _back_over(scene, mention, at, least)
@@ -226,15 +226,16 @@ def _introduce(scene: Scene, mention: Mention, least: int) -> None:
         _end_negation(scene, mention)
     if not mention.negated and mention.group == "place":
         _see_topic(scene, mention)
-    mention.cued = mention.cued or mention.every or mention.only or len(mention.names) > 1 and mention.group == "platform"
-    mention.cued = mention.cued or "platform_creator" in mention.kinds or "speaking" in mention.kinds
+    in_a_list = len(mention.names) > 1 and mention.group == "platform"
+    tells = not {"platform_creator", "speaking"}.isdisjoint(mention.kinds)
+    mention.cued = mention.cued or mention.every or mention.only or in_a_list or tells
 
 
-def _introduce_language(scene: Scene, mention: Mention) -> None:
+def _introduce_language(scene: Scene, mention: Mention, least: int) -> None:
     first, after = mention.names[0], mention.last + 1
     if scene.is_a(after, "after_language") and scene.joined(after):
         mention.last, mention.cued = after, True
-    if scene.is_a(first - 1, "in_language", "speak") and scene.joined(first) and scene.speaks(first):
+    if first > least and scene.is_a(first - 1, "in_language", "speak") and scene.joined(first) and scene.speaks(first):
         mention.first, mention.cued = first - 1, True
     if "language" in mention.kinds and not mention.cued and _beside_head(scene, mention):
         mention.cued = True
@@ -246,7 +247,9 @@ def _back_over(scene: Scene, mention: Mention, at: int, least: int) -> int:
     """The part before the article and the preposition, which become the mention's."""
     at = mention.first - 1
     if mention.group not in ("place", "platform"):
-        while at >= least and scene.joined(at + 1) and scene.is_a(at, "article", "of") and not scene.is_a(at, "locative"):
+        while (
+            at >= least and scene.joined(at + 1) and scene.is_a(at, "article", "of") and not scene.is_a(at, "locative")
+        ):
             at -= 1
         return at
     reached = at
@@ -274,7 +277,9 @@ def _back_over(scene: Scene, mention: Mention, at: int, least: int) -> int:
 def _note_only(scene: Scene, mention: Mention, at: int) -> None:
     if mention.group == "platform":
         mention.only = mention.only or scene.is_a(at, "only")
-        mention.every = mention.every or (scene.is_a(at, "both") and len(mention.values) > 1 and "or" not in _words(scene, mention))
+        mention.every = mention.every or (
+            scene.is_a(at, "both") and len(mention.values) > 1 and "or" not in _words(scene, mention)
+        )
 
 
 def _words(scene: Scene, mention: Mention) -> set[str]:
@@ -307,7 +312,9 @@ def _negates(scene: Scene, at: int, mention: Mention) -> bool:
 
 
 def _iberian(scene: Scene) -> bool:
-    return any({"pt", "es"} & set(part.senses.get("telling", ())) for part in scene.parts)
+    """Some word is Portuguese and not English."""
+    told = [part.senses.get(kind, ()) for part in scene.parts for kind in ("telling", "creator", "spoken")]
+    return any("pt" in languages and "en" not in languages for languages in told)
 
 
 def _end_negation(scene: Scene, mention: Mention) -> None:
@@ -333,7 +340,9 @@ def _see_topic(scene: Scene, mention: Mention) -> None:
         mention.topical = scene.joined(mention.first) and scene.is_a(before, "news", "learn")
     else:
         back = before - 1 if scene.is_a(before, "article") else before
-        mention.topical = scene.joined(first) and scene.is_a(back, "topic", "learn") and not scene.is_a(back, "locative")
+        mention.topical = (
+            scene.joined(first) and scene.is_a(back, "topic", "learn") and not scene.is_a(back, "locative")
+        )
     if mention.kinds[0] == "demonym":
         mention.topical = mention.topical or _is_of_a_kind(scene, first, last)
     if mention.topical:
@@ -366,7 +375,9 @@ def beside_head(scene: Scene, first: int, last: int) -> bool:
                 break
             if scene.names_creators(at):
                 return True
-            known = scene.kind_at(at) is not None or scene.is_a(at, "and", "or", "of", "article", "filler", "with", "posted")
+            known = scene.kind_at(at) is not None or scene.is_a(
+                at, "and", "or", "of", "article", "filler", "with", "posted"
+            )
             if not known and at not in scene.taken:
                 break
     return False

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from stores.analysis import fold
 from stores.briefs_words import JOINTS, MAX_JOINT, WORD, BriefVocabulary, Senses
 
 NO_SENSES: Senses = {}
 MAX_DIGITS = 12
+LITERAL = re.compile(r'"[^"]*"|(?<!\S)-(?=[^\W\d])\S+')
+"""Quoted phrases and excluded words: they are meant for the search for text, as they are."""
 LANGUAGES = frozenset(("en", "pt", "es", "de", "fr"))
 
 
@@ -33,7 +36,7 @@ class Part:
     def joined(self) -> bool:
         """No punctuation that parts clauses stands before it."""
         gap = self.gap.strip()
-        return not gap or gap in JOINTS and gap != "."
+        return not gap or (gap in JOINTS and gap != ".")
 
 
 def parts_of(text: str, vocabulary: BriefVocabulary) -> list[Part]:
@@ -53,11 +56,21 @@ def parts_of(text: str, vocabulary: BriefVocabulary) -> list[Part]:
     for part in found:
         part.gap = text[last : part.begin]
         last = part.end
-    for part, following in zip(found, found[1:], strict=False):
+    for part, following in pairwise(found):
         part.after = following.gap
     if found:
         found[-1].after = text[last:]
+    _keep_literals(text, found)
     return _with_spelled_numbers(found, vocabulary)
+
+
+def _keep_literals(text: str, parts: list[Part]) -> None:
+    at = 0
+    for match in LITERAL.finditer(text):
+        while at < len(parts) and parts[at].begin < match.end():
+            if parts[at].end > match.start():
+                parts[at].senses, parts[at].number = NO_SENSES, None
+            at += 1
 
 
 def looks_like_a_title(parts: list[Part]) -> bool:
@@ -150,7 +163,9 @@ def _with_spelled_numbers(parts: list[Part], vocabulary: BriefVocabulary) -> lis
         size = vocabulary.multipliers.get(part.folded) if len(part.folded) > 2 else None
         if size is not None and found and found[-1].is_a("number") and found[-1].number is None and part.joined:
             _spell(found[-1], part, float(found[-1].senses["number"][0]) * size)
-        elif part.is_a("unit") and found and found[-1].number is None and found[-1].folded in ("mil", "mille", "tausend"):
+        elif (
+            part.is_a("unit") and found and found[-1].number is None and found[-1].folded in ("mil", "mille", "tausend")
+        ):
             found[-1].number, found[-1].multiplied = 1000.0, True
             found.append(part)
         else:
@@ -162,4 +177,10 @@ def _with_spelled_numbers(parts: list[Part], vocabulary: BriefVocabulary) -> lis
 
 def _spell(first: Part, second: Part, value: float) -> None:
     first.raw = f"{first.raw}{second.gap}{second.raw}"
-    first.end, first.after, first.number, first.multiplied, first.senses = second.end, second.after, value, True, NO_SENSES
+    first.end, first.after, first.number, first.multiplied, first.senses = (
+        second.end,
+        second.after,
+        value,
+        True,
+        NO_SENSES,
+    )

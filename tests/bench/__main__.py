@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from daemon.config import Config, model_folder
+from tests.bench.briefs import bench_briefs
 from tests.bench.embedding import bench_embedding
 from tests.bench.filters import bench_filters
 from tests.bench.labelling import bench_labelling
@@ -30,6 +31,7 @@ def main() -> None:
     console = Console(width=110)
     model = model_folder(Config())
     console.print(f"seed {given.seed}, {given.creators:,} creators; machine shared: read the ratios, not the figures")
+    console.print(bench_briefs())
     with tempfile.TemporaryDirectory(prefix="pokedexd-bench-") as folder:
         data = Path(folder) / "data"
         with simulator("--creators", str(given.creators), "--seed", str(given.seed)) as sim:
