@@ -209,7 +209,6 @@ def _connected(scene: Scene, last: int, group: str) -> tuple[int | None, str]:
 
 def _introduce(scene: Scene, mention: Mention, least: int) -> None:
     """Grows the mention over the words before and after it that say how it is meant."""
-    at = mention.first
     after = mention.last + 1
     if scene.is_a(after, "based") and scene.joined(after) and mention.group == "place":
         mention.last, mention.cued = after, True
@@ -217,7 +216,7 @@ def _introduce(scene: Scene, mention: Mention, least: int) -> None:
         _introduce_language(scene, mention, least)
     if mention.group == "platform" and scene.is_a(after, "only"):
         mention.last, mention.only = after, True
-    at = _back_over(scene, mention, at, least)
+    at = _back_over(scene, mention, least)
     if scene.joined(at + 1) or at < least:
         negation = _negation_before(scene, mention, at, least)
         if negation is not None:
@@ -228,6 +227,7 @@ def _introduce(scene: Scene, mention: Mention, least: int) -> None:
         _see_topic(scene, mention)
     in_a_list = len(mention.names) > 1 and mention.group == "platform"
     tells = not {"platform_creator", "speaking"}.isdisjoint(mention.kinds)
+    mention.every = mention.every and not mention.negated  # "not on A and B": on neither
     mention.cued = mention.cued or mention.every or mention.only or in_a_list or tells
 
 
@@ -243,7 +243,7 @@ def _introduce_language(scene: Scene, mention: Mention, least: int) -> None:
         mention.topical, mention.cued = True, False
 
 
-def _back_over(scene: Scene, mention: Mention, at: int, least: int) -> int:
+def _back_over(scene: Scene, mention: Mention, least: int) -> int:
     """The part before the article and the preposition, which become the mention's."""
     at = mention.first - 1
     if mention.group not in ("place", "platform"):
@@ -337,7 +337,7 @@ def _see_topic(scene: Scene, mention: Mention) -> None:
     if introduced and scene.is_a(mention.first, "of") and not scene.is_a(mention.first, "locative"):
         mention.topical = scene.is_a(before, "cultural") and not scene.names_creators(before)
     elif introduced:
-        mention.topical = scene.joined(mention.first) and scene.is_a(before, "news", "learn")
+        mention.topical = scene.joined(mention.first) and scene.is_a(before, "learn")
     else:
         back = before - 1 if scene.is_a(before, "article") else before
         mention.topical = (

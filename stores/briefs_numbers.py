@@ -82,7 +82,7 @@ def _stands_alone(parts: list[Part], at: int) -> bool:
 
 
 def _is(parts: list[Part], at: int, *kinds: str) -> bool:
-    return 0 <= at < len(parts) and parts[at].is_a(*kinds)
+    return 0 <= at < len(parts) and not parts[at].senses.keys().isdisjoint(kinds)
 
 
 def _gap(parts: list[Part], at: int) -> str:
@@ -162,7 +162,7 @@ def _inherited(low: float, high: float, multiplied: Part) -> float:
 def _compared(parts: list[Part], at: int, least: int, number: float) -> _Span:
     span = _Span(at, at, number, number, "", parts[at].multiplied)
     gap = _gap(parts, at)
-    for sign, bound in SIGNS:
+    for sign, bound in SIGNS if gap else ():
         if gap.endswith(sign):
             span.bound = bound
             parts[at].begin = (parts[at - 1].end if at else 0) + parts[at].gap.rindex(sign)
@@ -170,7 +170,7 @@ def _compared(parts: list[Part], at: int, least: int, number: float) -> _Span:
     if gap[-1:] in ("~", "≈"):
         span.bound = "about"
     before = at - 1
-    if before >= least and parts[at].gap.strip() in ("", ":", ".", "'", "’"):
+    if before >= least and parts[before].senses and gap in ("", ":", ".", "'", "’"):
         for kind in ("less", "at_most", "more", "at_least", "about"):
             if _is(parts, before, kind):
                 span.bound, span.first = BOUND_OF.get(kind, kind), before
