@@ -19,6 +19,7 @@ from models.taxonomy import Taxonomy
 from stores.analysis import fold
 from stores.briefs import Brief, BriefVocabulary, parse_brief
 from stores.filter_ast import And, Exists, In, Node, Not, Or, Range
+from stores.filters import check_filter, columns_of
 
 FOLDER = Path(__file__).parent
 TABLES = {"seen": FOLDER / "briefs_seen.tsv", "held out": FOLDER / "briefs_held_out.tsv"}
@@ -164,6 +165,34 @@ def test_bands_belong_to_the_platform_beside_them(vocabulary: BriefVocabulary) -
 def test_small_words_are_no_countries_and_no_is_not_always_no(
     text: str, wanted: set[str], vocabulary: BriefVocabulary
 ) -> None:
+    assert filters(parse_brief(text, vocabulary)) == wanted
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_filters_are_such_as_searches_take(name: str, vocabulary: BriefVocabulary) -> None:
+    taxonomy = Taxonomy.load()
+    niches = [niche.id for niche in taxonomy.niches]
+    known = {"style": [style.id for style in taxonomy.styles], "any_niche": [*niches, *taxonomy.parent_of]}
+    for _, text, _ in table(name):
+        brief = parse_brief(text, vocabulary)
+        for one in (*brief.interpreted, *brief.boosts):
+            assert columns_of(check_filter(one.filter, known)) == {one.field}
+        check_filter(brief.filter, known)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("creators on YouTube and TikTok", {"platform=youtube", "platform=tiktok"}),
+        ("creators on YouTube or TikTok", {"platform=tiktok|youtube"}),
+        ("creators not on YouTube and TikTok", {"!platform=tiktok|youtube"}),
+        ("youtubers and tiktokers", {"platform=tiktok|youtube"}),
+        ("creators only on YouTube", {"platform=youtube", "!platform=instagram|tiktok|x"}),
+        ("creators in Spain, not France", {"country=ES", "!country=FR"}),
+        ("comedy creators, no gaming, fitness", {"any_niche=comedy", "!any_niche=gaming", "any_niche=fitness"}),
+    ],
+)
+def test_lists_and_negations(text: str, wanted: set[str], vocabulary: BriefVocabulary) -> None:
     assert filters(parse_brief(text, vocabulary)) == wanted
 
 
