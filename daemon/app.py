@@ -54,6 +54,7 @@ from daemon.model_change import ModelChange
 from daemon.notify import ping_watchdog, sd_notify
 from daemon.pipeline import Indexes, Learned, Pipeline, Stores, identity_rules, niche_words, taxonomy_of
 from daemon.readiness import LLM, MODEL, Readiness
+from daemon.synonyms import niche_synonyms
 from models.embedding_port import EmbeddingPort
 from models.local_classifier import LocalClassifier
 from models.taxonomy import Taxonomy
@@ -339,6 +340,7 @@ def make_parts(
         env=stores.env,
         catalog=stores.catalog,
         niche_words=lambda creator: niche_words(creator, taxonomy),
+        synonyms=niche_synonyms(taxonomy),
         recent_items=config.platforms.youtube.recent_items,
         config=config.search,
         readiness=readiness,

@@ -27,6 +27,7 @@ from stores.columns import Columns
 from stores.env import Environment, Txn
 from stores.ports import Rows, TextDocument, Vector
 from stores.text_index import TantivyTextIndex
+from stores.text_lookup import Synonyms
 from stores.vectors import HnswVectorIndex
 
 log = structlog.get_logger("indexing")
@@ -66,6 +67,7 @@ class IndexKeeper:
         env: Environment,
         catalog: Catalog,
         niche_words: Callable[[Creator], str],
+        synonyms: Synonyms,
         recent_items: int,
         config: SearchConfig,
         readiness: Readiness,
@@ -73,6 +75,7 @@ class IndexKeeper:
     ) -> None:
         self._folder = index_folder(data_dir)
         self._env, self._catalog, self._niche_words, self._recent_items = env, catalog, niche_words, recent_items
+        self._synonyms = synonyms
         self._config, self._readiness, self._blocking = config, readiness, blocking
         self._threads = blocking("index-loading", 1)
         self.columns = Columns()
@@ -158,7 +161,9 @@ class IndexKeeper:
             log.warning(f"{what} is rebuilt", reason=reason)
 
     async def _open_existing_text(self) -> TantivyTextIndex:
-        text = await TantivyTextIndex.open(self._folder, blocking=self._blocking)
+        text = await TantivyTextIndex.open(
+            self._folder, blocking=self._blocking, boosts=self._config.boosts, synonyms=self._synonyms
+        )
         sequence = await self._catalog.index_sequence()
         if text.checkpoint > sequence + PAGE * 2:
             await text.close()
@@ -166,7 +171,9 @@ class IndexKeeper:
         return text
 
     async def _rebuilt_text(self) -> TantivyTextIndex:
-        text = await TantivyTextIndex.create_empty(self._folder, blocking=self._blocking)
+        text = await TantivyTextIndex.create_empty(
+            self._folder, blocking=self._blocking, boosts=self._config.boosts, synonyms=self._synonyms
+        )
         await text.replace(self._documents(), await self._catalog.index_sequence())
         return text
 

@@ -9,15 +9,16 @@ from numpy.typing import NDArray
 from stores.ports import Rows, Scores, TextLookup, TextMatch
 
 FEW_MATCHES = 10
-"""With fewer creators holding every word, fewer words are enough (see `stores.text_lookup.demands`)."""
+"""With fewer creators holding every word as it was typed, niches stand for words too, and then fewer words are enough (see
+`stores.text_lookup.demands`)."""
 BEST_SCORE = 0.95
 EVERY_WORD = 0.3
 """A creator that holds every word scores from here to BEST_SCORE, by its BM25 relative to the best of those that pass
 the filters; one that holds only some of them scores below, in proportion to how many were asked for. An exact name
 scores 1."""
 NEAR_NAME = 0.7
-"""Of a creator whose name or handle is the query but for a typo: looked for where few hold every word, and then those
-score from here on."""
+"""Of a creator whose name or handle is the query but for a typo: looked for where few hold every word and nobody
+is called exactly so; who holds every word then scores from here on."""
 HEAD = 500
 """The best keyword matches, whose likeness in meaning is computed; equals of the last of them belong to them too."""
 FIRST_FETCH = HEAD + HEAD // 5
@@ -43,7 +44,7 @@ def match_keywords(lookup: TextLookup, within: Mask | None, *, every: bool) -> T
     exact = exact[_passes(exact, within)]
     if within is None and not every and _is_broad(lookup):
         return _head_only(lookup, exact)
-    rows, scores, need = _all_matches(lookup, within)
+    rows, scores, need = _all_matches(lookup, within, called_so=len(exact) > 0)
     rows, scores = _raised(rows, scores, exact, np.ones(len(exact), np.float32))
     return _match(lookup, rows, scores, exact, need=need, total=len(rows), complete=True)
 
@@ -69,15 +70,15 @@ def _head_only(lookup: TextLookup, exact: Rows) -> TextMatch:
     return structs.replace(match, best=float(bm25.max(initial=0.0)))
 
 
-def _all_matches(lookup: TextLookup, within: Mask | None) -> tuple[Rows, Scores, int]:
+def _all_matches(lookup: TextLookup, within: Mask | None, *, called_so: bool) -> tuple[Rows, Scores, int]:
     """Rows (ascending), their scores, and how many of the words outside of phrases were asked for in the end."""
     words = need = lookup.demands[0]
-    strict_rows, strict_bm25 = rows, bm25 = _fetched(lookup, within, need)
+    strict_rows, strict_bm25 = rows, bm25 = _fetched(lookup, within, None)
     if len(rows) >= FEW_MATCHES:
         return _ascending(rows, _between(bm25, EVERY_WORD, BEST_SCORE), need)
-    near = lookup.near()
+    near = np.array([], np.uint32) if called_so else lookup.near()
     near = near[_passes(near, within)]
-    for need in lookup.demands:
+    for need in lookup.demands if lookup.widens else lookup.demands[1:]:
         rows, bm25 = _fetched(lookup, within, need)
         if len(rows) >= FEW_MATCHES:
             break
@@ -108,8 +109,9 @@ def _ascending(rows: Rows, scores: Scores, need: int) -> tuple[Rows, Scores, int
     return rows[order], scores[order], need
 
 
-def _fetched(lookup: TextLookup, within: Mask | None, need: int) -> tuple[Rows, Scores]:
-    """Those that hold ``need`` of the words and pass, with BM25: all matches, or those who pass one by one."""
+def _fetched(lookup: TextLookup, within: Mask | None, need: int | None) -> tuple[Rows, Scores]:
+    """Those that hold ``need`` of the words (see `TextLookup.count`) and pass, with BM25: out of all matches, or those who
+    pass one by one."""
     if within is None:
         return lookup.every(need)
     passing = int(np.count_nonzero(within))

@@ -35,6 +35,8 @@ class TextDocument(msgspec.Struct, kw_only=True, frozen=True):
     niche: str = ""
     summary: str = ""
     titles: str = ""
+    prominence: float = 0.0
+    """0..1: the order of suggestions where many begin alike."""
 
 
 class TextHits(msgspec.Struct, kw_only=True, frozen=True):
@@ -69,6 +71,10 @@ class TextIndex(Protocol):
 
     async def query(self, text: str, limit: int) -> TextHits:
         """Never raises for odd input; an empty text matches nothing."""
+        ...
+
+    async def suggest(self, prefix: str, limit: int) -> list[Suggestion]:
+        """Of whom a name or handle begins so, or goes on so at a later word: whole ones first, then by prominence."""
         ...
 
     async def count(self) -> int: ...

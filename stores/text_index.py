@@ -23,7 +23,9 @@ from stores.analysis import exact_key, index_text, stemmed
 from stores.blocking import Blocking
 from stores.files import write_atomic
 from stores.keyword_match import HEAD, match_keywords
-from stores.ports import TextDocument, TextHits
+from stores.ports import Suggestion, TextDocument, TextHits
+from stores.query_text import typed_key
+from stores.suggestions import BEGIN, PROMINENCE, SHOWN, suggest, suggestion_fields
 from stores.text_lookup import BOOSTS, EVERYTHING, HANDLE_MARK, UNSTEMMED, Synonyms, TextLookup, guarded
 
 log = structlog.get_logger("text_index")
@@ -127,6 +129,9 @@ class TantivyTextIndex:
         """Blocking. Of the last committed state; it and all that it answers raise IndexBroken when the index fails."""
         return self._engine.lookup(text, self._boosts, self._synonyms)
 
+    async def suggest(self, prefix: str, limit: int) -> list[Suggestion]:
+        return await self._read.call(self._engine.suggest, prefix, limit)
+
     async def count(self) -> int:
         return self._engine.searcher.num_docs
 
@@ -179,9 +184,8 @@ class _Engine:
     def upsert(self, documents: Sequence[TextDocument]) -> None:
         """A document that the engine refuses is left out and logged; it never takes its batch with it."""
         for document in documents:
-            fields = _fields(document)
             try:
-                made = tantivy.Document.from_dict(fields, self._schema)
+                made = tantivy.Document.from_dict(_fields(document), self._schema)
             except ValueError as error:
                 log.error("a creator cannot be indexed", row=document.row, error=str(error))
                 continue
@@ -210,6 +214,9 @@ class _Engine:
     def lookup(self, text: str, boosts: Mapping[str, float], synonyms: Synonyms) -> TextLookup:
         return guarded(lambda: TextLookup(self.searcher, self._schema, text, boosts, synonyms))
 
+    def suggest(self, prefix: str, limit: int) -> list[Suggestion]:
+        return guarded(lambda: suggest(self.searcher, self._schema, prefix, limit))
+
 
 def _fields(document: TextDocument) -> dict[str, Any]:
     names = list(dict.fromkeys((document.name, *document.names)))
@@ -228,11 +235,19 @@ def _fields(document: TextDocument) -> dict[str, Any]:
     return {
         "row": int(document.row),
         "id": str(document.row),
-        "key": sorted({*name_keys, *handle_keys, *(HANDLE_MARK + key for key in handle_keys)}),
+        "key": sorted(
+            {
+                *name_keys,
+                *filter(None, map(typed_key, names)),
+                *handle_keys,
+                *(HANDLE_MARK + key for key in handle_keys),
+            }
+        ),
         "joined": sorted({key.replace(" ", "") for key in (*name_keys, *handle_keys)}),
         EVERYTHING: [text for found in stems.values() for text in found],
         **stems,
         **{field: words[field] for field in UNSTEMMED},
+        **suggestion_fields(document, names),
     }
 
 
@@ -243,6 +258,9 @@ def _schema() -> Any:
         "id", tokenizer_name="raw", index_option="basic"
     )  # deleting by an unsigned term does nothing
     builder.add_text_field("key", tokenizer_name="raw", index_option="basic")
+    builder.add_text_field(BEGIN, tokenizer_name="whitespace", index_option="basic")
+    builder.add_unsigned_field(PROMINENCE, fast=True)
+    builder.add_bytes_field(SHOWN, stored=True)
     builder.add_text_field("joined", tokenizer_name="raw", index_option="basic")
     builder.add_text_field(EVERYTHING, tokenizer_name="whitespace", index_option="position")
     for field in BOOSTS:

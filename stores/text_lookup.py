@@ -12,9 +12,9 @@ import numpy as np
 import tantivy
 
 from proto.errors import IndexBroken
-from stores.analysis import exact_key, stem
+from stores.analysis import MAX_QUERY_CHARS, exact_key, stem
 from stores.ports import Rows, Scores
-from stores.query_text import QueryText, parse_query
+from stores.query_text import QueryText, parse_query, typed_key
 from stores.typos import corrections, edits_forgiven
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ SYNONYM_BOOST = 0.5
 TYPO_BOOST = 0.5
 
 Synonyms = Mapping[str, Sequence[str]]
-"""By folded word: folded words of the names of niches that it stands for."""
+"""By stemmed word: stemmed words of the names of niches that it stands for."""
 
 
 def demands(words: int) -> tuple[int, ...]:
@@ -66,8 +66,10 @@ class TextLookup:
 
     def __init__(self, searcher: Any, schema: Any, text: str, boosts: Mapping[str, float], synonyms: Synonyms) -> None:
         self._searcher, self._schema, self._boosts, self._synonyms = searcher, schema, boosts, synonyms
-        self._query = parse_query(text.encode(errors="ignore").decode())  # lone surrogates are no text to the engine
-        self._query = self._lenient(self._query)
+        self._text = (
+            text[:MAX_QUERY_CHARS].encode(errors="ignore").decode()
+        )  # lone surrogates are no text to the engine
+        self._query = self._lenient(parse_query(self._text))
         loose, phrases = self._query.words, self._query.phrases
         self.words: tuple[str, ...] = tuple(dict.fromkeys((*(word for phrase in phrases for word in phrase), *loose)))
         """Folded, each once: those of phrases, then the others in their order."""
@@ -77,23 +79,22 @@ class TextLookup:
         self.demands = demands(len(loose))
         """How many of the words outside of phrases may be asked for, from all of them on down."""
         self._parts = [self._word(word, last=word == loose[-1] and not self.long) for word in loose]
-        self._counts: dict[int, int] = {}
-        self._best: dict[int, tuple[Rows, Scores]] = {}
+        self._counts: dict[int | None, int] = {}
+        self._best: dict[int | None, tuple[Rows, Scores]] = {}
 
     @property
-    def asks(self) -> bool:
-        """Whether anything is asked for, by words or by their absence."""
-        return bool(self.words or self.excluded)
+    def widens(self) -> bool:
+        """Whether niches may stand for any of the words."""
+        return any(stem(word) in self._synonyms for word in self._query.words)
 
     def exact(self) -> Rows:
         """Creators of exactly this name or handle, ascending; "@jess" means the handle, of which there is one, while
         many are named so."""
-        wanted = self._query.wanted[:512]
+        wanted, typed = self._query.wanted, typed_key(self._text)
         key = exact_key(wanted)
-        if not key:
-            return np.array([], np.uint32)
         marked = wanted.lstrip().startswith(HANDLE_MARKS)
-        for one in (HANDLE_MARK + key, key) if marked else (key,):
+        rows = np.array([], np.uint32)
+        for one in filter(None, (typed, HANDLE_MARK + key if key and marked else "", key)):
             rows, _, _ = self._search(self._term("key", one), MOST_EXACT)
             if len(rows):
                 break
@@ -112,8 +113,8 @@ class TextLookup:
         return np.sort(rows)
 
     def count(self, need: int | None = None) -> int:
-        """Creators that hold ``need`` of the words outside of phrases (None: all), and all else that is asked."""
-        need = self.demands[0] if need is None else need
+        """Creators that hold every word as it was typed and all else that is asked; with ``need``, so many of the words
+        outside of phrases, for which their niches may stand."""
         if need not in self._counts:
             self.best(1, need)
         return self._counts[need]
@@ -121,7 +122,6 @@ class TextLookup:
     def best(self, limit: int, need: int | None = None) -> tuple[Rows, Scores]:
         """Of those that `count` counts, the best by BM25, best first; equals by row, but which of them are still
         within the limit is the engine's choice. The longest answer is kept."""
-        need = self.demands[0] if need is None else need
         if need not in self._best or len(self._best[need][0]) < min(limit, self._counts[need]):
             rows, scores, self._counts[need] = self._search(self._asked(need), limit, counted=True)
             order = np.lexsort((rows, -scores))
@@ -138,7 +138,7 @@ class TextLookup:
         if not len(rows):
             return np.array([], np.uint32), np.array([], np.float32)
         ids = tantivy.Query.term_set_query(self._schema, "id", [str(row) for row in rows.tolist()])
-        wanted = [self._asked(self.demands[0] if need is None else need), tantivy.Query.const_score_query(ids, 0.0)]
+        wanted = [self._asked(need), tantivy.Query.const_score_query(ids, 0.0)]
         found, scores, _ = self._search(_all_of(wanted), len(rows))
         return found, scores
 
@@ -149,12 +149,12 @@ class TextLookup:
         rows = np.array(self._searcher.fast_field_values("row", [address for _, address in hits]), np.uint32)
         return rows, np.array([score for score, _ in hits], np.float32), found.count or 0
 
-    def _asked(self, need: int) -> Any:
-        """The whole query, with ``need`` of the words outside of phrases."""
+    def _asked(self, need: int | None) -> Any:
+        """The whole query, with ``need`` as in `count`."""
         query = self._query
         wanted = [self._phrase(phrase) for phrase in query.phrases]
         if self._parts:
-            wanted.append(_some_of(self._parts, need))
+            wanted.append(_all_of(self._parts) if need is None else _some_of(self._wide_parts(), need))
         if not wanted and not query.excluded:
             return tantivy.Query.empty_query()
         asked = _all_of(wanted) if wanted else tantivy.Query.const_score_query(tantivy.Query.all_query(), 1.0)
@@ -186,10 +186,15 @@ class TextLookup:
         if unknown and len(options) == 1:
             corrected = corrections(word, self._frequency, partial(self._listing, EVERYTHING))
             options += [tantivy.Query.boost_query(self._term(EVERYTHING, one), TYPO_BOOST) for one in corrected]
-        options += [
-            tantivy.Query.boost_query(self._term("niche", one), SYNONYM_BOOST) for one in self._synonyms.get(word, ())
+        return _best_of(options)
+
+    def _wide_parts(self) -> list[Any]:
+        """For each word what it is, or a niche that it stands for."""
+        niches = [self._synonyms.get(stem(word), ()) for word in self._query.words]
+        return [
+            _best_of([part, *(tantivy.Query.boost_query(self._term("niche", one), SYNONYM_BOOST) for one in ones)])
+            for part, ones in zip(self._parts, niches, strict=True)
         ]
-        return options[0] if len(options) == 1 else tantivy.Query.disjunction_max_query(options)
 
     def _beginnings(self, word: str, *, anywhere: bool) -> list[Any]:
         """The word as the beginning of one of a name or handle, and ``anywhere`` of any text."""
@@ -240,6 +245,10 @@ def guarded(call: Callable[[], T]) -> T:
         if type(error).__name__ == "PanicException":
             raise IndexBroken(f"the text engine gave up: {error}") from None
         raise
+
+
+def _best_of(options: Sequence[Any]) -> Any:
+    return options[0] if len(options) == 1 else tantivy.Query.disjunction_max_query(options)
 
 
 def _all_of(parts: Sequence[Any]) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from actors.documents import BIO_CHARS, TITLES_CHARS
 from daemon.simulator.files import load_world
@@ -58,26 +59,32 @@ def _item(
         bio=bio[:BIO_CHARS],
         titles=" \n".join(titles)[:TITLES_CHARS],
     )
-    is_channel = isinstance(account, Channel)
-    followers = account.subscribers if is_channel else account.followers
-    return Item(document, "youtube" if is_channel else "instagram", name, handle, followers or 0)
+    if isinstance(account, Channel):
+        return Item(document, "youtube", name, handle, account.subscribers or 0)
+    return Item(document, "instagram", name, handle, account.followers or 0)
 
 
 def mistyped(text: str, chosen: random.Random) -> str:
-    """One insertion, deletion, substitution or swap of neighbours, at any place; letters come from the text's own script."""
-    kind, at = chosen.choice(KINDS), chosen.randrange(len(text))
-    letters = [char for char in text if char.isalnum()]
-    script = script_of("".join(letters))
-    other = chosen.choice([char for char in letters if script_of(char) == script] or letters)
-    other = chosen.choice("abcdefghijklmnopqrstuvwxyz") if other.isascii() else other
-    if kind == "insert":
-        return text[:at] + other + text[at:]
-    if kind == "delete":
-        return text[:at] + text[at + 1 :]
-    if kind == "substitute":
-        return text[:at] + other + text[at + 1 :]
-    at = min(at, len(text) - 2)
-    return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
+    """One insertion, deletion, substitution or swap of neighbours at any place; letters are of the text's main script.
+
+    ``text`` has at least two different letters.
+    """
+    letters = [char for char in text if char.isalpha() and script_of(char) == script_of(text)]
+    while True:
+        kind, at, other = chosen.choice(KINDS), chosen.randrange(len(text)), chosen.choice(letters)
+        head, tail = text[:at], text[at:]
+        typed = {
+            "insert": head + other + tail,
+            "delete": head + tail[1:],
+            "substitute": head + other + tail[1:],
+            "transpose": head + tail[1:2] + tail[:1] + tail[2:],
+        }[kind]
+        if typed != text:
+            return typed
+
+
+def may_be_mistyped(text: str) -> bool:
+    return len(text) >= MISTYPED_FROM and sum(map(str.isalpha, text)) >= MISTYPED_FROM
 
 
 def script_of(text: str) -> str:
@@ -86,7 +93,7 @@ def script_of(text: str) -> str:
     return counts.most_common(1)[0][0] if counts else "NONE"
 
 
-def rank_of(index: TantivyTextIndex, text: str, wanted: int, quality: np.ndarray) -> int:  # type: ignore[type-arg]
+def rank_of(index: TantivyTextIndex, text: str, wanted: int, quality: NDArray[np.float64]) -> int:
     """From 1, by keyword score, then quality, then row; 0 where it is not found."""
     match = match_keywords(index.lookup(text), None, every=False)
     order = np.lexsort((match.rows, -quality[match.rows], -match.scores))
@@ -94,5 +101,5 @@ def rank_of(index: TantivyTextIndex, text: str, wanted: int, quality: np.ndarray
     return int(at[0]) + 1 if len(at) else 0
 
 
-def qualities(items: Sequence[Item]) -> np.ndarray:  # type: ignore[type-arg]
+def qualities(items: Sequence[Item]) -> NDArray[np.float64]:
     return np.array([math.log1p(item.followers) for item in items])
