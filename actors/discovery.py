@@ -54,7 +54,7 @@ def discover(
         for platform, name in named:
             if taken >= left:
                 break
-            if platform in wanted and _is_new(txn, platform, name) and not suppression.contains(platform, _bare(name)):
+            if platform in wanted and _is_new(txn, platform, name) and not suppression.contains(platform, bare(name)):
                 put_job(txn, _visit(platform, name, now))
                 taken += 1
         if taken:
@@ -148,7 +148,7 @@ def _is_new(txn: Txn, platform: Platform, name: str) -> bool:
     if is_channel_id(name):
         key = account_key(platform, name)
         return get_account(txn, key) is None and find_job(txn, platform, JobKind.PROFILE, name) is None
-    if find_by_handle(txn, platform, _bare(name)) is not None:
+    if find_by_handle(txn, platform, bare(name)) is not None:
         return False
     return find_job(txn, platform, JobKind.LOOKUP, _entity(platform, name)) is None
 
@@ -157,7 +157,7 @@ def is_channel_id(name: str) -> bool:
     return len(name) == 24 and name.startswith("UC")
 
 
-def _bare(name: str) -> str:
+def bare(name: str) -> str:
     """A handle, or legacy name, without what marks it as one."""
     return name.removeprefix("user/").removeprefix("c/").removeprefix("@")
 

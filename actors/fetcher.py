@@ -11,7 +11,7 @@ import trio
 
 from actors import Inbox, Meter, Outbox
 from actors.cadence import MISSES_UNTIL_GONE, not_found_due
-from actors.discovery import DiscoveryBudgets, left_today, look_again, renewed_at, take_in
+from actors.discovery import DiscoveryBudgets, bare, left_today, look_again, renewed_at, take_in
 from actors.lane import Lane
 from actors.platforms.adapter import Fetched, PlatformAdapter
 from proto.errors import AuthFailed, Malformed, PokedexError, Rejected, Throttled, Unavailable
@@ -144,8 +144,11 @@ class Fetcher:
                 await self._fail([job], error)
         return following
 
-    async def _fail(self, jobs: Sequence[Job], error: Exception) -> None:
+    async def _fail(self, asked: Sequence[Job], error: Exception) -> None:
         """What becomes of jobs whose call ended so."""
+        jobs = [job for job in asked if not self._is_forgotten(job)]
+        if not jobs:
+            return
         match error:
             case _NoBudget():
                 await self._schedule.release(jobs, error.until)
@@ -220,11 +223,15 @@ class Fetcher:
         def change(txn: Txn) -> list[AnyWork]:
             following: list[AnyWork] = []
             for page, raw_id, body in sealed:
+                if self._suppression.covers(page.account_key):
+                    continue
                 put_raw(txn, page, raw_id, body)
                 following.append(enqueue(txn, RawStored(raw_id=raw_id, platform=page.platform), now))
             missing = {job.entity for job in fetched.missing}
             for job in jobs:
-                if job.entity in missing:
+                if self._is_forgotten(job, fetched.looked_up.get(job.entity)):
+                    settle_job(txn, job, None)
+                elif job.entity in missing:
                     _settle_missing(txn, job, now)
                 else:
                     _settle_answered(txn, job, fetched, now)
@@ -232,6 +239,13 @@ class Fetcher:
             return following
 
         return await self._env.write(change)
+
+    def _is_forgotten(self, job: Job, found: AccountKey | None = None) -> bool:
+        """Whether it is about somebody who asked to be forgotten, be it while the call was under way: nothing that names
+        them is written then. ``found``: whom a look-up led to."""
+        key = job.account_key or found
+        named = job.kind is JobKind.LOOKUP and self._suppression.contains(job.platform, bare(job.entity))
+        return named or (key is not None and self._suppression.covers(key))
 
     async def _take_in(self, job: Job, fetched: Fetched) -> int:
         """What a chart or search names: ids of accounts, of which the new ones are scheduled.
@@ -316,6 +330,8 @@ class Fetcher:
         )
 
         def change(txn: Txn) -> None:
+            if self._is_forgotten(job):
+                return
             put_dead_letter(txn, letter)
             back = msgspec.structs.replace(_from_the_start(job), first=False, due_at=now + COME_BACK_SECONDS)
             comes_back = job.kind in (JobKind.PROFILE, JobKind.CHART, JobKind.SEARCH)
