@@ -11,7 +11,7 @@ import trio
 
 from actors import Inbox, Meter, Outbox
 from actors.cadence import MISSES_UNTIL_GONE, not_found_due
-from actors.discovery import DiscoveryBudgets, bare, left_today, look_again, renewed_at, take_in
+from actors.discovery import DiscoveryBudgets, bare, left_today, look_again, note_missed, renewed_at, take_in
 from actors.lane import Lane
 from actors.platforms.adapter import Fetched, PlatformAdapter
 from proto.errors import AuthFailed, Malformed, PokedexError, Rejected, Throttled, Unavailable
@@ -35,6 +35,9 @@ LONG_SECONDS = 60.0
 """A pause of this length closes the bucket instead of slowing the lane."""
 COME_BACK_SECONDS = 7 * 86_400
 """When a job that became a dead letter is tried again by itself."""
+
+LEGACY_SECONDS = 28 * 86_400
+"""A user's name of old is no handle, so that only its look-up tells whose it is: kept, and made again after so long."""
 
 FAILURES = (PokedexError, ValueError, ArithmeticError, lmdb.BadValsizeError)
 """What a call ends in that is not answered, an absurd reply included."""
@@ -358,9 +361,10 @@ def _settle_answered(txn: Txn, job: Job, fetched: Fetched, now: int) -> None:
         again = msgspec.structs.replace(job, first=False, attempts=0, last_error="", due_at=now + COME_BACK_SECONDS)
         settle_job(txn, job, again)
         return
-    settle_job(txn, job, None)
-    if job.kind is JobKind.LOOKUP and job.entity in fetched.looked_up:
-        key = fetched.looked_up[job.entity]
+    key = fetched.looked_up.get(job.entity) if job.kind is JobKind.LOOKUP else None
+    legacy = msgspec.structs.replace(job, account_key=key, first=False, attempts=0, due_at=now + LEGACY_SECONDS)
+    settle_job(txn, job, legacy if key is not None and job.entity.startswith("user/") else None)
+    if key is not None:
         put_job(
             txn,
             Job(
@@ -386,17 +390,7 @@ def _settle_missing(txn: Txn, job: Job, now: int) -> None:
         if job.kind is JobKind.REVISIT and job.account_key is not None:
             remove_content(txn, job.account_key, [job.entity])
         if job.kind is JobKind.LOOKUP:
-            letter = DeadLetter(
-                letter_id="",
-                stage="fetcher",
-                entity=f"lookup:{job.entity}",
-                reason="not_found",
-                detail=f"{job.platform.value} knows no account {job.entity}",
-                payload=msgspec.msgpack.encode(job),
-                first_seen_at=now,
-                last_seen_at=now,
-            )
-            put_dead_letter(txn, letter)
+            note_missed(txn, job, now)
         return
     assert job.account_key is not None
     account = get_account(txn, job.account_key)
@@ -404,6 +398,11 @@ def _settle_missing(txn: Txn, job: Job, now: int) -> None:
     if account is not None:
         status = AccountStatus.GONE if misses >= MISSES_UNTIL_GONE else account.status
         write_account(txn, msgspec.structs.replace(account, misses=misses, status=status))
+    else:  # an id that was imported or named by somebody, and leads nowhere
+        note_missed(txn, job, now)
+        if misses >= MISSES_UNTIL_GONE:
+            settle_job(txn, job, None)
+            return
     settle_job(txn, job, msgspec.structs.replace(job, first=False, attempts=misses, due_at=not_found_due(misses, now)))
 
 

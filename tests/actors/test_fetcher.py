@@ -337,3 +337,32 @@ async def test_a_look_up_that_leads_to_somebody_forgotten_goes_no_further(env: E
     await performed(env, tmp_path, [[LOOKED_UP]], lambda _job: answer, lane=Lane({}), forgotten=nobody)
     with env.snapshot() as txn:
         assert [key for name in ("raw", "schedule", "dead_letters", "work") for key, _ in txn.scan(name)] == []
+
+
+async def test_an_id_that_leads_nowhere_is_told_and_given_up(env: Environment, tmp_path: Path) -> None:
+    """Imported, or named by somebody; one that is in the catalogue comes back for ever, since it may return."""
+    asked = job(JobKind.PROFILE, CHANNEL)
+    await Schedule(env).put([asked])
+    for misses in (1, 2, 3):
+        waits = await Schedule(env).get(Platform.YOUTUBE, JobKind.PROFILE, CHANNEL)
+        assert waits is not None
+        assert waits.attempts == misses - 1
+        await performed(env, tmp_path, [[waits]], lambda one: Fetched(pages=[], missing=[one]), lane=Lane({}))
+        (letter,) = await Work(env).dead_letters()
+        assert (letter.entity, letter.reason, letter.count) == (f"profile:{CHANNEL}", "not_found", misses)
+    assert await Schedule(env).get(Platform.YOUTUBE, JobKind.PROFILE, CHANNEL) is None
+
+
+async def test_a_name_of_old_is_looked_up_once_a_month(env: Environment, tmp_path: Path) -> None:
+    """It is no handle of the account, so nothing else would tell that it is known when it is named again."""
+    answer = Fetched(pages=[PAGE], missing=[], looked_up={"user/Anna": ANNA})
+    await Schedule(env).put([LOOKED_UP])
+    await performed(env, tmp_path, [[LOOKED_UP]], lambda _job: answer, lane=Lane({}))
+    again = await Schedule(env).get(Platform.YOUTUBE, JobKind.LOOKUP, "user/Anna")
+    assert again is not None
+    assert (again.account_key, again.due_at, again.first) == (ANNA, NOW + 28 * DAY_SECONDS, False)
+    handle = msgspec.structs.replace(LOOKED_UP, entity="@anna")
+    await Schedule(env).put([handle])
+    answer = Fetched(pages=[PAGE], missing=[], looked_up={"@anna": ANNA})
+    await performed(env, tmp_path, [[handle]], lambda _job: answer, lane=Lane({}))
+    assert await Schedule(env).get(Platform.YOUTUBE, JobKind.LOOKUP, "@anna") is None

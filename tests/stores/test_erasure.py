@@ -351,7 +351,7 @@ async def test_a_creator_of_two_accounts_goes_on_with_the_other(env: Environment
 async def test_a_handle_that_somebody_else_took_stays_theirs(env: Environment) -> None:
     def story(txn: Txn) -> None:
         fill_account(txn, ANNA, ANNA_HANDLE)
-        taker = CreatorAccount(platform=Platform.YOUTUBE, platform_user_id=BEN, handle=ANNA_HANDLE, fetched_at=NOW)
+        taker = CreatorAccount(platform=Platform.YOUTUBE, platform_user_id=BEN, handle=ANNA_HANDLE, fetched_at=NOW + 1)
         put_account(txn, taker)
         erase_whole(txn, ANNA_KEY)
         assert [value for _, value in txn.scan("account_by_handle")] == [BEN_KEY.encode()]
