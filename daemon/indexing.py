@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from actors.documents import text_document
 from daemon.config import SearchConfig
 from daemon.readiness import KEYWORD_SEARCH, Readiness
 from proto.errors import IndexBroken
-from proto.ids import CreatorId, Row
+from proto.ids import CreatorId, Platform, Row
 from proto.records import Creator, EmbeddingRecord
 from stores.belonging import row_of
 from stores.blocking import Blocking
@@ -65,6 +65,7 @@ class IndexKeeper:
         env: Environment,
         catalog: Catalog,
         niche_words: Callable[[Creator], str],
+        derives: Collection[Platform],
         recent_items: int,
         config: SearchConfig,
         readiness: Readiness,
@@ -74,7 +75,7 @@ class IndexKeeper:
         self._env, self._catalog, self._niche_words, self._recent_items = env, catalog, niche_words, recent_items
         self._config, self._readiness, self._blocking = config, readiness, blocking
         self._threads = blocking("index-loading", 1)
-        self.columns = Columns()
+        self.columns = Columns(derives)
         self.fields: dict[str, HnswVectorIndex] = {}
         self.earlier: dict[str, HnswVectorIndex] = {}
         """Fields of a model that is being replaced, as long as they answer."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
-from proto.ids import Row
+from proto.ids import Platform, Row
 from proto.records import Creator
 from stores.ports import Rows
 from stores.ranking import quality_of
@@ -18,7 +20,9 @@ UNKNOWN = -1
 class Columns:
     """One writer; readers take the arrays as they are, since growing replaces them whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, derives: Collection[Platform] = tuple(Platform)) -> None:
+        """``derives``: the platforms of whose data quality may be computed."""
+        self._derives = derives
         self.creator_id = np.zeros(FIRST_CAPACITY, np.int64)
         self.followers = np.full(FIRST_CAPACITY, UNKNOWN, np.int64)
         self.quality = np.zeros(FIRST_CAPACITY, np.float32)
@@ -29,7 +33,7 @@ class Columns:
             self._grow(row + 1)
         self.creator_id[row] = creator.creator_id
         self.followers[row] = UNKNOWN if creator.total_followers is None else creator.total_followers
-        self.quality[row] = quality_of(creator)
+        self.quality[row] = quality_of(creator, self._derives)
         self.present[row] = True
 
     def remove(self, row: Row) -> None:
