@@ -634,7 +634,10 @@ def _blank_account(txn: Txn, account: CreatorAccount, now: float, *, keep_job_ha
     for other in drop_facts(txn, account.key):
         enqueue(txn, AccountEmbedded(account_key=other), now)
     for job in [] if keep_job_handles else _jobs(txn, account.key, PIECES):
-        plan_job(txn, msgspec.structs.replace(job, handle=""))
+        if job.kind is JobKind.LOOKUP:  # by a name that the platform, or a page of it, once said
+            settle_job(txn, job, None)
+        else:
+            plan_job(txn, msgspec.structs.replace(job, handle=""))
     write_account(
         txn,
         CreatorAccount(
