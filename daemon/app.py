@@ -341,6 +341,9 @@ def make_parts(
         catalog=stores.catalog,
         niche_words=lambda creator: niche_words(creator, taxonomy),
         synonyms=niche_synonyms(taxonomy),
+        derives=[
+            platform for platform, policy in policies(config.platforms.youtube.derived_data).items() if policy.derives
+        ],
         recent_items=config.platforms.youtube.recent_items,
         config=config.search,
         readiness=readiness,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from actors.documents import text_document
 from daemon.config import SearchConfig
 from daemon.readiness import KEYWORD_SEARCH, Readiness
 from proto.errors import IndexBroken
-from proto.ids import CreatorId, Row
+from proto.ids import CreatorId, Platform, Row
 from proto.records import Creator, EmbeddingRecord
 from stores.belonging import row_of
 from stores.blocking import Blocking
@@ -68,6 +68,7 @@ class IndexKeeper:
         catalog: Catalog,
         niche_words: Callable[[Creator], str],
         synonyms: Synonyms,
+        derives: Collection[Platform],
         recent_items: int,
         config: SearchConfig,
         readiness: Readiness,
@@ -78,7 +79,7 @@ class IndexKeeper:
         self._synonyms = synonyms
         self._config, self._readiness, self._blocking = config, readiness, blocking
         self._threads = blocking("index-loading", 1)
-        self.columns = Columns()
+        self.columns = Columns(derives)
         self.fields: dict[str, HnswVectorIndex] = {}
         self.earlier: dict[str, HnswVectorIndex] = {}
         """Fields of a model that is being replaced, as long as they answer."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,9 @@ class Columns:
     that number finds all arrays to be at least as long.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, derives: Collection[Platform] = tuple(Platform)) -> None:
+        """``derives``: the platforms of whose data quality may be computed."""
+        self._derives = derives
         self.creator_id = np.zeros(FIRST_CAPACITY, np.int64)
         self.quality = np.zeros(FIRST_CAPACITY, np.float32)
         self.present = np.zeros(FIRST_CAPACITY, bool)
@@ -93,7 +95,7 @@ class Columns:
         if end > len(self.present):
             self._grow(end)
         self.creator_id[at] = [creator.creator_id for creator in creators]
-        self.quality[at] = [quality_of(creator) for creator in creators]
+        self.quality[at] = [quality_of(creator, self._derives) for creator in creators]
         for name, number in NUMBERS.items():
             self._numbers[name].put(at, [number(creator) for creator in creators])
         for name, label in LABELS.items():

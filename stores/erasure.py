@@ -125,6 +125,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     user_id: str
     handle: str
     alias: str
+    former: tuple[str, ...] = ()
+    """Handles that it had before, and nobody else has now; they are hidden as well."""
 
     @property
     def key(self) -> AccountKey:
@@ -632,7 +634,10 @@ def _blank_account(txn: Txn, account: CreatorAccount, now: float, *, keep_job_ha
     for other in drop_facts(txn, account.key):
         enqueue(txn, AccountEmbedded(account_key=other), now)
     for job in [] if keep_job_handles else _jobs(txn, account.key, PIECES):
-        plan_job(txn, msgspec.structs.replace(job, handle=""))
+        if job.kind is JobKind.LOOKUP:  # by a name that the platform, or a page of it, once said
+            settle_job(txn, job, None)
+        else:
+            plan_job(txn, msgspec.structs.replace(job, handle=""))
     write_account(
         txn,
         CreatorAccount(
@@ -686,12 +691,12 @@ def _remove_letter(txn: Txn, stage: Stage, entity: str, reason: str, erased: Era
 
 
 def _names(subject: Subject) -> re.Pattern[str] | None:
-    return _names_of(subject.user_id, subject.handle)
+    return _names_of(subject.user_id, subject.handle, *subject.former)
 
 
-def _names_of(user_id: str, handle: str) -> re.Pattern[str] | None:
+def _names_of(user_id: str, *handles: str) -> re.Pattern[str] | None:
     """Finds an id or handle that stands by itself: not within a longer one, in any case. None for no name at all."""
-    wanted = [re.escape(name) for name in (user_id, handle.lstrip("@")) if name]
+    wanted = [re.escape(name) for name in (user_id, *(handle.lstrip("@") for handle in handles)) if name]
     if not wanted:
         return None
     return re.compile(rf"(?<![\w-])(?<!\w\.)@?(?:{'|'.join(wanted)})(?![\w-]|\.\w)", re.IGNORECASE)
