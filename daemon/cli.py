@@ -856,7 +856,9 @@ def eval_identity(
 
 @eval_app.command("niche")
 def eval_niche(
-    world: Annotated[Path, typer.Option(help="Folder of files with labelled creators.", show_default=False)],
+    world: Annotated[
+        list[Path], typer.Option(help="Folder of files with labelled creators; repeatable.", show_default=False)
+    ],
     part: Annotated[
         NichePart, typer.Option(help="Every second creator: the odd ones are for tuning, the even ones for reporting.")
     ] = NichePart.even,
