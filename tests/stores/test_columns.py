@@ -25,7 +25,7 @@ from stores.filter_columns import COLUMNS, FACETS, Kind
 from stores.filter_masks import MaskContext
 from stores.filters import columns_of, parse_filter, relaxable, without_column
 from stores.ports import Rows
-from tests.stores.filter_trees import LISTS, NICHES, NUMBERS, STYLES, SUBJECTS, trees
+from tests.stores.filter_trees import LISTS, NICHES, NUMBERS, STYLES, SUBJECTS, VALUES, trees
 
 NOW = 1_790_000_000
 DAY = 86_400
@@ -172,7 +172,7 @@ def passing(world: World, node: Node | None) -> list[int]:
 # masks
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(trees(), st.integers(1, 3))
 def test_a_mask_is_what_three_valued_logic_says_of_each_creator(node: Node, seed: int) -> None:
     here = world(seed)
@@ -180,6 +180,21 @@ def test_a_mask_is_what_three_valued_logic_says_of_each_creator(node: Node, seed
     assert np.flatnonzero(here.columns.mask(node, here.context)).tolist() == wanted
     some = here.rows[::3]
     assert some[here.columns.passing(node, some, here.context)].tolist() == [row for row in some if row in set(wanted)]
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_every_column_answers_alone_and_in_the_negative(name: str) -> None:
+    here, known = world(), COLUMNS[name].values or VALUES.get(name, ())
+    leaves: list[Node] = [Exists(column=name)]
+    leaves += [In(column=name, values=(one,)) for one in known[:6]]
+    leaves += [In(column=name, values=known[1:]), In(column=name, values=())] if known else []
+    if COLUMNS[name].kind is Kind.NUMBER:
+        leaves += [Range(column=name, **{sign: 7.0}) for sign in ("gte", "gt", "lte", "lt")]  # type: ignore[arg-type]
+        leaves += [Range(column=name, gte=1.0, lt=7.0), Range(column=name, gt=7.0, unknown=True)]
+    for leaf in leaves:
+        for node in (leaf, Not(of=leaf)):
+            mask = here.columns.mask(node, here.context)
+            assert np.flatnonzero(mask).tolist() == passing(here, node), node
 
 
 @settings(max_examples=50)
@@ -356,23 +371,24 @@ def test_a_reader_beside_the_writer_sees_whole_rows_of_what_does_not_change() ->
     everyone, done, looks = np.arange(count, dtype=np.uint32), threading.Event(), list[bool]()
 
     def read() -> None:
-        while not done.is_set():
+        while not (looks and done.is_set()):
             mask = columns.mask(node, CONTEXT)
             whole = np.array_equal(np.flatnonzero(mask), everyone)
             looks.append(whole and columns.facet("niche", everyone) == {"food": count})
 
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
-    for row in range(count, FIRST_CAPACITY * 3, 8):
-        new = [
-            creator(at, total_followers=at, primary_niche=f"n{at}", secondary_niches=[f"s{at}", "b"])
-            for at in range(row, row + 8)
-        ]
-        columns.upsert_all([one.row for one in new], new)
-    while not looks:
-        pass
-    done.set()
-    reader.join()
+    try:
+        for row in range(count, FIRST_CAPACITY * 3, 8):
+            new = [
+                creator(at, total_followers=at, primary_niche=f"n{at}", secondary_niches=[f"s{at}", "b"])
+                for at in range(row, row + 8)
+            ]
+            columns.upsert_all([one.row for one in new], new)
+    finally:
+        done.set()
+        reader.join()
+    assert looks
     assert all(looks)
     assert columns.count() >= FIRST_CAPACITY * 3
 
