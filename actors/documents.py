@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stores.catalog import CreatorBundle
 from stores.ports import TextDocument
+from stores.ranking import quality_of
 
 TITLES_CHARS = 2_000
 BIO_CHARS = 3_000
@@ -25,4 +26,5 @@ def text_document(bundle: CreatorBundle, niche_names: str) -> TextDocument:
         niche=niche_names,
         summary=creator.llm_summary,
         titles=titles[:TITLES_CHARS],
+        prominence=quality_of(creator),
     )

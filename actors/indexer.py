@@ -97,8 +97,8 @@ class Indexer:
             await _take_in_field(name, index, bundles)
         for name, index in self._earlier.items():
             await index.delete(_lacking(name, bundles))
-        for bundle in bundles:
-            self._columns.upsert(bundle.creator.row, bundle.creator)
+        creators = [bundle.creator for bundle in bundles]
+        self._columns.upsert_all([creator.row for creator in creators], creators)
 
 
 async def _take_in_field(name: str, index: VectorIndex, bundles: Sequence[CreatorBundle]) -> None:

@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto.records import Creator, Unknown, VitalSign, VitalSigns
+from proto.tiers import tier_of
 
-TIERS = ((10_000, "nano"), (100_000, "micro"), (500_000, "mid"), (1_000_000, "macro"))
-"""Followers below which an account belongs to a tier, as is usual in the trade."""
-LARGEST = "mega"
 MIN_PEERS = 20
 """Among fewer a rank says nothing, and could tell of single ones."""
 LEAST_RATE, STEP = 1e-5, 1.02
@@ -53,6 +51,8 @@ class Peers:
         """Raises KeyError for a platform of which there are no vital signs."""
         engagement = signs.by_platform[platform].engagement_rate
         niche, tier = creator.primary_niche, tier_of(creator.followers_by_platform.get(platform))
+        if engagement.why is Unknown.NOT_PERMITTED:
+            return Rank(percentile=engagement, platform=platform, niche=None, tier=None)
         counts = self._cells.get((platform, niche, tier)) if niche and tier else None
         n = 0 if counts is None else int(counts.sum())
         if engagement.value is None:
@@ -63,13 +63,6 @@ class Peers:
             value = _percentile(counts, _bin(engagement.value))
             percentile = VitalSign(value=value, n=n, window_days=engagement.window_days)
         return Rank(percentile=percentile, platform=platform, niche=niche, tier=tier)
-
-
-def tier_of(followers: int | None) -> str | None:
-    """None where they are not known."""
-    if followers is None:
-        return None
-    return next((name for below, name in TIERS if followers < below), LARGEST)
 
 
 def _bin(rate: float) -> int:

@@ -141,9 +141,9 @@ def test_a_video_of_two_folders_is_as_its_newest_row_says(tmp_path: Path, order:
         (tmp_path / name).mkdir()
         write(tmp_path / name / VIDEOS, video)
     world = load_world([tmp_path / name for name in order])
-    (found,), (channel,) = world.videos.values(), world.channels.values()
-    assert (found.title, found.views, [views for _, views in found.history]) == ("Two", 30, [10])
-    assert (channel.title, channel.videos) == ("Newer", [found.id])
+    (kept,), (channel,) = world.videos.values(), world.channels.values()
+    assert (kept.title, kept.views, [views for _, views in kept.history]) == ("Two", 30, [10])
+    assert (channel.title, channel.videos) == ("Newer", [kept.id])
 
 
 def test_posts_without_an_id_are_told_apart_by_author_and_time(tmp_path: Path) -> None:
