@@ -141,6 +141,7 @@ class Labeller:
     ) -> None:
         self._outbox, self._env, self._catalog, self._journal = outbox, env, catalog, journal
         self._tiers, self._asking, self._taxonomy = tiers, asking, taxonomy
+        self._models = ",".join(tier.model.model for tier in tiers)
         self._policies, self._recent_items, self._now = policies, recent_items, now
         self._answering, self._stop, self._meter = answering, stop, meter
         self._taken: set[CreatorId] = set()
@@ -219,8 +220,10 @@ class Labeller:
         )
 
     def _answered(self, subject: Subject) -> bool:
-        """The same texts are not paid for twice."""
+        """The same texts are not paid for twice, unless other models are there by the time that they are due."""
         asked = subject.labelling
+        if asked.asked_models not in ("", self._models):
+            return False
         same = asked.asked_versions == self._asking.rules.versions and asked.asked_digest == subject.digest
         return asked.outcome is not Outcome.NONE and asked.accounts == subject.basis.accounts and same
 
@@ -459,6 +462,7 @@ class Labeller:
             asked_at=now,
             asked_digest=subject.digest,
             asked_versions=rules.versions,
+            asked_models=self._models,
             vector=subject.basis.vector,
         )
         return msgspec.structs.replace(asked, due_at=due_at(asked, subject.basis, rules, now))

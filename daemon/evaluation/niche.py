@@ -67,9 +67,11 @@ class Score(msgspec.Struct, kw_only=True):
 
 class Source(Score, kw_only=True):
     """The score of the classifier, and what it is to be seen beside. ``baselines``: the largest label for all; cues alone; the nearest description. ``abstention``: coverage and share
-    right (each creator alike) at rising thresholds. ``confusion``: label → what was said → creators."""
+    right (each creator alike) at rising thresholds. ``confusion``: label → what was said → creators. ``baselines_by_language``: baseline → language →
+    ``balanced``."""
 
     baselines: dict[str, Score]
+    baselines_by_language: dict[str, dict[str, float]]
     by_language: dict[str, Score]
     by_country: dict[str, Score]
     by_label: dict[str, float]
@@ -177,13 +179,17 @@ def score(outcomes: Sequence[Outcome]) -> Score:
 
 
 def _source(outcomes: Sequence[Outcome], baselines: Mapping[str, Sequence[Outcome]]) -> Source:
+    beside = {"largest label": _largest(outcomes), **baselines}
     confusion: dict[str, Counter[str]] = defaultdict(Counter)
     for one in outcomes:
         confusion[one.label][one.top] += 1
     return Source(
         **msgspec.structs.asdict(score(outcomes)),
-        baselines={"largest label": score(_largest(outcomes))}
-        | {name: score(found) for name, found in baselines.items()},
+        baselines={name: score(found) for name, found in beside.items()},
+        baselines_by_language={
+            name: {language: one.balanced for language, one in _by(found, lambda one: one.language).items()}
+            for name, found in beside.items()
+        },
         by_language=_by(outcomes, lambda one: one.language),
         by_country=_by(outcomes, lambda one: one.country),
         by_label={label: _share(group, lambda one: one.right) for label, group in _groups(outcomes).items()},

@@ -281,6 +281,23 @@ async def test_the_same_input_is_not_asked_twice_not_even_with_age(desk: Desk) -
     assert [desk.creator(one) for one in creators] == before
 
 
+async def test_another_model_is_asked_about_the_same_texts_once_they_are_old(desk: Desk) -> None:
+    (creator,) = await people(desk, 1)
+    async with desk.asked(Scripted(always(label()))):
+        await desk.until(lambda: desk.methods([creator]) == ["llm"])
+    other = Scripted(always(label("travel")))
+    other.model = "another"
+    await desk.settle([creator])
+    assert not desk.waits(creator), "a new model alone is no reason to pay for everybody anew"
+    desk.now += 91 * DAY
+    async with desk.asked(other):
+        await desk.until(lambda: desk.creator(creator).primary_niche == "travel")
+    desk.now += 91 * DAY
+    async with desk.asked(other):
+        await desk.until(lambda: not desk.waits(creator))
+    assert len(other.prompts) == 1
+
+
 async def test_drifted_content_is_asked_about_again_and_the_old_label_stands_meanwhile(desk: Desk) -> None:
     (creator,) = await people(desk, 1)
     async with desk.asked(Scripted(always(label()))):

@@ -168,6 +168,8 @@ def test_real_profiles_are_told_better_than_by_plain_rules(report: Report) -> No
     assert source.top3 >= 0.73
     assert source.confident_half >= 0.70
     assert all(source.balanced > one.balanced for one in source.baselines.values())
+    english = [found["en"] for found in source.baselines_by_language.values()]
+    assert source.by_language["en"].balanced > max(english) > min(english) > 0
     assert set(source.confusion) == set(INSTAGRAM_NICHES)
     assert report.sources["brand_category"].balanced >= 0.75
 
