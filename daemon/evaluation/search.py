@@ -120,6 +120,10 @@ class Method(msgspec.Struct, kw_only=True, frozen=True):
     fusion: str = WEIGHTED
 
 
+def _now() -> float:
+    return float(NOW)
+
+
 Measured = dict[str, NDArray[np.float64]]
 """By method: [queries, 4], the columns in the order of `Figures`."""
 
@@ -134,7 +138,6 @@ class _Taken:
         ]
 
     async def ranked(self, query: str, method: Method) -> list[str]:
-        self._searcher.weights = method.weights  # SHIM
         page = await self._searcher.search(
             SearchQuery(text=query, limit=DEPTH, weights=method.weights, fusion=method.fusion)
         )
@@ -166,7 +169,7 @@ async def evaluate(
             env = Environment(Path(folder), map_size_bytes=MAP_SIZE_BYTES, durable=False)
             try:
                 names = await _take_in(one, env, model, config)
-                async with open_search(Path(folder), env, model, config) as opened:
+                async with open_search(Path(folder), env, model, config, _now) as opened:
                     taken = _Taken(part_of(one, part), opened, names)
                     measured[one.name], milliseconds = await _measure(taken, weights, tell, clock)
                     reports[one.name] = _report(taken, measured[one.name], part, milliseconds)
@@ -210,7 +213,7 @@ def creator_of(name: str, document: Document) -> Made:
 async def _take_in(judged: JudgedSet, env: Environment, model: EmbeddingPort, config: Config) -> dict[CreatorId, str]:
     """The documents' names by creator."""
     made = {name: creator_of(name, document) for name, document in judged.documents.items()}
-    intake, waiting = Intake(env, model, config, lambda: float(NOW)), list(made.values())
+    intake, waiting = Intake(env, model, config, _now), list(made.values())
     for at in range(0, len(waiting), TAKEN_IN_AT_ONCE):
         await intake.take_in(waiting[at : at + TAKEN_IN_AT_ONCE])
     return {one.creator_id: name for name, one in made.items()}

@@ -158,7 +158,7 @@ class OpenSearch(msgspec.Struct, kw_only=True, frozen=True):
 
 @asynccontextmanager
 async def open_search(
-    data_dir: Path, env: Environment, model: EmbeddingPort | None, config: Config
+    data_dir: Path, env: Environment, model: EmbeddingPort | None, config: Config, now: Callable[[], float]
 ) -> AsyncIterator[OpenSearch]:
     """Indexes that are not there, or are behind the store, are made of it. Without a model: keyword search alone."""
     taxonomy = taxonomy_of(config)
@@ -177,6 +177,8 @@ async def open_search(
         weights=weights_of(config),
         candidates=config.search.candidates,
         query_cache=config.search.query_cache,
+        threads=Blocking("search", 2),
+        now=now,
     )
     searcher.set_text(await keeper.open_text())
     if model is None:

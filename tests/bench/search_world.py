@@ -310,7 +310,7 @@ async def make_world(folder: Folder, creators: int, seed: int, model: EmbeddingP
             rate = (part.stop - first) / (time.perf_counter() - began)
             print(f"\r{part.stop:,} of {creators:,} creators, {rate:,.0f} a second", end="", flush=True)
         print("\nbuilding the indexes", flush=True)
-        async with open_search(folder.data, env, model, config) as opened:
+        async with open_search(folder.data, env, model, config, lambda: float(NOW)) as opened:
             await opened.keeper.save()
     finally:
         env.close()
