@@ -257,7 +257,7 @@ def _record(field: str, sentences: Sequence[Sentence], model: EmbeddingPort) -> 
 
 
 @contextmanager
-def open_daemon(folder: Folder) -> Iterator[Daemon]:
+def open_daemon(folder: Folder, model: str = "") -> Iterator[Daemon]:
     """`pokedexd serve` on the world, all of it loaded; it fetches nothing, and its clock stands still."""
     settings = {
         "PLATFORMS__YOUTUBE__ENABLED": "false",
@@ -266,6 +266,7 @@ def open_daemon(folder: Folder) -> Iterator[Daemon]:
         "DAEMON__CLOCK_AT": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(NOW)),
         "DAEMON__CLOCK_FROZEN": "true",
         "LOG__LEVEL": "warning",
+        "MODEL__DIR": model,
     }
     clean = {name: value for name, value in os.environ.items() if not name.startswith("POKEDEXD_")}
     with Daemon(folder.data, clean | {f"POKEDEXD_{name}": value for name, value in settings.items()}) as daemon:
@@ -290,8 +291,8 @@ def world_folder(creators: int, seed: int, model: EmbeddingPort) -> Folder:
     return folder
 
 
-async def make_world(folder: Folder, creators: int, seed: int, model: EmbeddingPort) -> None:
-    """Goes on where an earlier run was interrupted."""
+async def make_world(folder: Folder, creators: int, seed: int, model: EmbeddingPort, place: str = "") -> None:
+    """Goes on where an earlier run was interrupted. ``place``: the model's folder where it is not the default one."""
     if folder.done.exists():
         return
     if not (folder.data / "store").exists():
