@@ -32,6 +32,7 @@ TAKEN_IN_AT_ONCE = 500
 MAP_SIZE_BYTES = 4 << 30
 NOW = 1_700_000_000
 """Any instant: nothing here depends on time."""
+SWEPT_DEPTH = 10
 SWEPT_QUALITY = (0.0, 0.05, 0.1)
 SWEPT_STEPS = 20
 KEYWORD, SEMANTIC, HYBRID, HYBRID_RRF, PLAIN, SHUFFLED = (
@@ -137,9 +138,9 @@ class _Taken:
             name for name in FIELD_NAMES if opened.keeper.fields[name].holds(opened.keeper.columns.rows()).any()
         ]
 
-    async def ranked(self, query: str, method: Method) -> list[str]:
+    async def ranked(self, query: str, method: Method, depth: int = DEPTH) -> list[str]:
         page = await self._searcher.search(
-            SearchQuery(text=query, limit=DEPTH, weights=method.weights, fusion=method.fusion)
+            SearchQuery(text=query, limit=depth, weights=method.weights, fusion=method.fusion)
         )
         return [self._names[hit.creator_id] for hit in page.hits if _is_found(hit)]
 
@@ -328,7 +329,7 @@ async def _swept(taken: _Taken, weights: Weights, tell: Tell) -> list[float]:
     grid, found = _grid(weights.fields), list[float]()
     for place, one in enumerate(grid, 1):
         values = [
-            ndcg(await taken.ranked(taken.judged.queries[query], Method(weights=one)), gains)
+            ndcg(await taken.ranked(taken.judged.queries[query], Method(weights=one), SWEPT_DEPTH), gains)
             for query, gains in taken.judged.gains.items()
         ]
         found.append(float(np.mean(values)))

@@ -19,6 +19,7 @@ from daemon.control import weights_of
 from daemon.indexing import FIELD_NAMES, IndexKeeper
 from daemon.pipeline import niche_words, taxonomy_of
 from daemon.readiness import Readiness
+from daemon.synonyms import niche_synonyms
 from models.embedding_port import EmbeddingPort
 from proto.ids import CreatorId, creator_id_of
 from proto.messages import AccountUpserted, AnyWork, CreatorResolved
@@ -167,6 +168,7 @@ async def open_search(
         env=env,
         catalog=Catalog(env),
         niche_words=lambda creator: niche_words(creator, taxonomy),
+        synonyms=niche_synonyms(taxonomy),
         recent_items=config.platforms.youtube.recent_items,
         config=config.search,
         readiness=Readiness(),
