@@ -21,7 +21,7 @@ from daemon.pipeline import niche_words, taxonomy_of
 from daemon.readiness import Readiness
 from daemon.synonyms import niche_synonyms
 from models.embedding_port import EmbeddingPort
-from proto.ids import CreatorId, creator_id_of
+from proto.ids import CreatorId, Platform, creator_id_of
 from proto.messages import AccountUpserted, AnyWork, CreatorResolved
 from proto.records import ContentItem, CreatorAccount, IdentityLink
 from stores.belonging import Membership, arrange
@@ -169,6 +169,7 @@ async def open_search(
         catalog=Catalog(env),
         niche_words=lambda creator: niche_words(creator, taxonomy),
         synonyms=niche_synonyms(taxonomy),
+        derives=tuple(Platform),
         recent_items=config.platforms.youtube.recent_items,
         config=config.search,
         readiness=Readiness(),
