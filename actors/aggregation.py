@@ -8,10 +8,11 @@ import msgspec
 import numpy as np
 
 from actors.cadence import activity_at
+from actors.extraction_links import host_of, platform_of
 from actors.vital_signs import last_content_at, vital_signs
 from models.packing import weighted_mean
 from proto.ids import Platform
-from proto.records import ContentItem, Creator, CreatorAccount, EmbeddingRecord
+from proto.records import AccountStatus, ContentItem, Creator, CreatorAccount, EmbeddingRecord
 from stores.catalog import AccountBundle, CreatorBundle
 from stores.codec import encode
 
@@ -55,6 +56,12 @@ def aggregate(
         content_count=len(items),
         updated_at=max((account.fetched_at for account in accounts), default=now),
         vital_signs=encode(signs),
+        views_per_follower=signs.overall.views_per_follower.value,
+        sponsored_share=signs.overall.sponsored_share.value,
+        derived_activity=signs.overall.activity.value,
+        has_email=_states_email(derived_from),
+        has_website=_links_to_website(derived_from),
+        oldest_fetched_at=_oldest_fetch(accounts),
     )
     return creator, _embeddings(derived_from)
 
@@ -97,6 +104,23 @@ def _by_platform(accounts: Sequence[CreatorAccount]) -> dict[str, int]:
 
 def _first(values: Sequence[str | None]) -> str | None:
     return next((value for value in values if value), None)
+
+
+def _states_email(parts: Sequence[AccountBundle]) -> bool | None:
+    return any(part.account.emails for part in parts) if parts else None
+
+
+def _links_to_website(parts: Sequence[AccountBundle]) -> bool | None:
+    """A page of links counts, a profile elsewhere does not."""
+    links = [link for part in parts for link in (part.account.website, *part.account.links) if link]
+    hosts = [host_of(link) for link in links]
+    return any("." in host and platform_of(host) is None for host in hosts) if parts else None
+
+
+def _oldest_fetch(accounts: Sequence[CreatorAccount]) -> int:
+    """Of those that still exist, else of all."""
+    existing = [account for account in accounts if account.status is AccountStatus.ACTIVE]
+    return min((account.fetched_at for account in existing or accounts), default=0)
 
 
 def _embeddings(parts: Sequence[AccountBundle]) -> list[EmbeddingRecord]:

@@ -92,13 +92,18 @@ class Indexer:
 
     async def take_in(self, bundles: Sequence[CreatorBundle]) -> None:
         """Puts creators into every index, without the text index's commit."""
-        await self._text.upsert([text_document(bundle, self._niche_names(bundle.creator)) for bundle in bundles])
+        await self._text.upsert(
+            [
+                text_document(bundle, self._niche_names(bundle.creator), self._columns.quality_of(bundle.creator))
+                for bundle in bundles
+            ]
+        )
         for name, index in self._fields.items():
             await _take_in_field(name, index, bundles)
         for name, index in self._earlier.items():
             await index.delete(_lacking(name, bundles))
-        for bundle in bundles:
-            self._columns.upsert(bundle.creator.row, bundle.creator)
+        creators = [bundle.creator for bundle in bundles]
+        self._columns.upsert_all([creator.row for creator in creators], creators)
 
 
 async def _take_in_field(name: str, index: VectorIndex, bundles: Sequence[CreatorBundle]) -> None:

@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto.records import Creator, Unknown, VitalSign, VitalSigns
+from proto.tiers import tier_of
 
-TIERS = ((10_000, "nano"), (100_000, "micro"), (500_000, "mid"), (1_000_000, "macro"))
-"""Followers below which an account belongs to a tier, as is usual in the trade."""
-LARGEST = "mega"
 MIN_PEERS = 20
 """Among fewer a rank says nothing, and could tell of single ones."""
 LEAST_RATE, STEP = 1e-5, 1.02
@@ -65,13 +63,6 @@ class Peers:
             value = _percentile(counts, _bin(engagement.value))
             percentile = VitalSign(value=value, n=n, window_days=engagement.window_days)
         return Rank(percentile=percentile, platform=platform, niche=niche, tier=tier)
-
-
-def tier_of(followers: int | None) -> str | None:
-    """None where they are not known."""
-    if followers is None:
-        return None
-    return next((name for below, name in TIERS if followers < below), LARGEST)
 
 
 def _bin(rate: float) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -53,6 +54,7 @@ from daemon.model_change import ModelChange
 from daemon.notify import ping_watchdog, sd_notify
 from daemon.pipeline import Indexes, Learned, Pipeline, Stores, identity_rules, niche_words, taxonomy_of
 from daemon.readiness import LLM, MODEL, Readiness
+from daemon.synonyms import niche_synonyms
 from models.embedding_port import EmbeddingPort
 from models.local_classifier import LocalClassifier
 from models.taxonomy import Taxonomy
@@ -76,6 +78,8 @@ from stores.work import Work
 log = structlog.get_logger("daemon")
 
 CONNECTIONS = httpx2.Limits(max_connections=32, max_keepalive_connections=16, keepalive_expiry=30)
+SEARCH_THREADS = 2
+"""Searches at once: one a core."""
 MODEL_THREADS = 2
 """Threads that embed or classify: one a core of the machine this is made for."""
 
@@ -247,7 +251,7 @@ def make_model_change(parts: Parts, model: EmbeddingPort, threads: Blocking) -> 
         searcher=parts.searcher,
         readiness=parts.readiness,
         threads=threads,
-        query_embedder=partial(query_embedder, threads=threads),
+        query_embedder=partial(query_embedder, threads=parts.blocking("query-embedding", SEARCH_THREADS)),
         now=parts.now,
     )
 
@@ -339,6 +343,7 @@ def make_parts(
         derives=[
             platform for platform, policy in policies(config.platforms.youtube.derived_data).items() if policy.derives
         ],
+        synonyms=niche_synonyms(taxonomy),
         recent_items=config.platforms.youtube.recent_items,
         config=config.search,
         readiness=readiness,
@@ -349,6 +354,9 @@ def make_parts(
         weights=weights_of(config),
         candidates=config.search.candidates,
         query_cache=config.search.query_cache,
+        threads=blocking("search", SEARCH_THREADS),
+        now=now,
+        side=ThreadPoolExecutor(1, thread_name_prefix="search-side"),
     )
     youtube, instagram = config.platforms.youtube, config.platforms.instagram
     paces = {

@@ -19,6 +19,7 @@ from msgspec import Meta
 from daemon.regions import REGIONS
 from proto.errors import ConfigError
 from proto.ids import Platform
+from stores.text_lookup import BOOSTS
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 NotNegative = Annotated[int, Meta(ge=0)]
@@ -145,11 +146,17 @@ class ModelConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True
     max_tokens: Positive = 128
 
 
+def field_boosts() -> dict[str, float]:
+    """What a word counts by the field that it stands in, beyond its count in all texts."""
+    return dict(BOOSTS)
+
+
 class SearchConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     keyword_weight: Share = 0.6
     vector_weight: Share = 0.35
     quality_weight: Share = 0.05
     field_weights: dict[str, float] = msgspec.field(default_factory=even_weights)
+    boosts: dict[str, float] = msgspec.field(default_factory=field_boosts)
     candidates: Positive = 200
     """Top K of keyword search and of each vector field."""
     exact_scan_below: Positive = 50_000
@@ -294,6 +301,7 @@ KEY_BEGINS = "AIza"
 _KEY_BREAK = re.compile(r"[,\s]+")
 SEARCH_QUERIES = "platforms.youtube.search_queries"
 MAX_SEARCH_CHARS = 100
+MAX_BOOST = 1_000.0
 HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:]+")
 RELOADABLE = (
     "log.",
@@ -438,6 +446,16 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             any(not 0 <= weight < math.inf for weight in weights.values()),
             "search.field_weights",
             f"expected weights of 0 or more, found {weights}",
+        ),
+        (
+            bool(unknown := sorted(set(config.search.boosts) - set(BOOSTS))),
+            "search.boosts",
+            f"{unknown} are no text fields; expected some of {', '.join(BOOSTS)}",
+        ),
+        (
+            any(not 0 <= boost <= MAX_BOOST for boost in config.search.boosts.values()),
+            "search.boosts",
+            f"expected 0 to {MAX_BOOST:g}, found {config.search.boosts}",
         ),
         (
             bool(config.daemon.clock_at) and _instant(config.daemon.clock_at) is None,

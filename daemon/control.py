@@ -30,7 +30,7 @@ from proto.errors import ConfigError, Unavailable
 from proto.ids import AccountKey, CreatorId
 from proto.records import DEFAULT_TENANT, AuditEvent
 from stores.ledger import Standing
-from stores.ranking import Weights
+from stores.ports import Weights
 from stores.searcher import Searcher
 
 log = structlog.get_logger("control")

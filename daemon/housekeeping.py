@@ -131,8 +131,8 @@ async def survey_creators(
 
 
 async def survey(env: Environment, work: Work, now: Callable[[], float], stop: trio.Event) -> Peers | None:
-    """One walk; creators whose vital signs have aged, or are lacking, are put back to the Aggregator. None when it was
-    stopped on the way."""
+    """One walk; creators whose vital signs have aged, or who lack what an earlier version did not compute, are put back
+    to the Aggregator. None when it was stopped on the way."""
     peers, after = Peers(), None
     while not stop.is_set():
         page = await env.read(partial(_surveyed, peers=peers, after=after, renew_before=now() - RENEW_SECONDS))
@@ -160,7 +160,8 @@ def _surveyed(txn: Txn, peers: Peers, after: CreatorId | None, renew_before: flo
         signs = vital_signs_of(creator)
         if signs is not None:
             peers.add(creator, signs)
-        if creator.name and (signs is None or signs.at < renew_before):  # nameless: not aggregated, or holds nothing
+        aged_or_lacking = signs is None or signs.at < renew_before or creator.oldest_fetched_at is None
+        if creator.name and aged_or_lacking:  # nameless: not aggregated, or holds nothing
             aged.append(creator.creator_id)
     return SurveyPage(aged=aged, last=creators[-1].creator_id if len(creators) == SURVEY_PAGE else None)
 

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +27,14 @@ from stores.columns import Columns
 from stores.env import Environment, Txn
 from stores.ports import Rows, TextDocument, Vector
 from stores.text_index import TantivyTextIndex
+from stores.text_lookup import Synonyms
 from stores.vectors import HnswVectorIndex
 
 log = structlog.get_logger("indexing")
 
 PAGE = 500
 SLICE = 1_000
-"""Vectors handed on at once while a field is loaded."""
+"""Vectors, or creators, handed on at once while indexes are loaded."""
 
 FIELD_NAMES = tuple(FIELDS.values())
 COMPACT_SHARE = 0.01
@@ -66,6 +68,7 @@ class IndexKeeper:
         catalog: Catalog,
         niche_words: Callable[[Creator], str],
         derives: Collection[Platform],
+        synonyms: Synonyms,
         recent_items: int,
         config: SearchConfig,
         readiness: Readiness,
@@ -73,6 +76,7 @@ class IndexKeeper:
     ) -> None:
         self._folder = index_folder(data_dir)
         self._env, self._catalog, self._niche_words, self._recent_items = env, catalog, niche_words, recent_items
+        self._synonyms = synonyms
         self._config, self._readiness, self._blocking = config, readiness, blocking
         self._threads = blocking("index-loading", 1)
         self.columns = Columns(derives)
@@ -158,7 +162,9 @@ class IndexKeeper:
             log.warning(f"{what} is rebuilt", reason=reason)
 
     async def _open_existing_text(self) -> TantivyTextIndex:
-        text = await TantivyTextIndex.open(self._folder, blocking=self._blocking)
+        text = await TantivyTextIndex.open(
+            self._folder, blocking=self._blocking, boosts=self._config.boosts, synonyms=self._synonyms
+        )
         sequence = await self._catalog.index_sequence()
         if text.checkpoint > sequence + PAGE * 2:
             await text.close()
@@ -166,7 +172,9 @@ class IndexKeeper:
         return text
 
     async def _rebuilt_text(self) -> TantivyTextIndex:
-        text = await TantivyTextIndex.create_empty(self._folder, blocking=self._blocking)
+        text = await TantivyTextIndex.create_empty(
+            self._folder, blocking=self._blocking, boosts=self._config.boosts, synonyms=self._synonyms
+        )
         await text.replace(self._documents(), await self._catalog.index_sequence())
         return text
 
@@ -197,14 +205,14 @@ class IndexKeeper:
         return [self._document(bundle) for bundle in bundles if bundle is not None and bundle.creator.name]
 
     def _document(self, bundle: CreatorBundle) -> TextDocument:
-        return text_document(bundle, self._niche_words(bundle.creator))
+        return text_document(bundle, self._niche_words(bundle.creator), self.columns.quality_of(bundle.creator))
 
     def _load_columns(self) -> None:
         with self._env.snapshot() as txn:
-            for _, value in txn.scan("creators"):
-                creator = decode(Creator, value)
-                if creator.name:
-                    self.columns.upsert(creator.row, creator)
+            values = (value for _, value in txn.scan("creators"))
+            while page := [decode(Creator, value) for value in islice(values, SLICE)]:
+                named = [creator for creator in page if creator.name]
+                self.columns.upsert_all([creator.row for creator in named], named)
 
     async def _opened(self, name: str, model_id: str, dims: int) -> HnswVectorIndex:
         index = await self._threads.call(self._open_field, name, model_id, dims)

@@ -46,6 +46,8 @@ class Niche(Part, frozen=True):
     """Unique ids of IAB Content Taxonomy 3.1."""
     secondary: list[Secondary]
     cues: dict[Language, list[Cue]]
+    names: dict[Language, list[Text]] = {}
+    """What people call it who look for creators; briefs are read by them."""
     examples: list[Text] = []
     """As creators of the niche would write: compared with vectors, like the description."""
     topics: list[Annotated[str, Meta(pattern="^/m/[0-9a-z_]+$")]] = []
@@ -65,6 +67,7 @@ class Style(Part, frozen=True):
     name: Text
     description: Text
     cues: dict[Language, list[Cue]]
+    names: dict[Language, list[Text]] = {}
 
     @property
     def all_cues(self) -> list[str]:
@@ -102,6 +105,12 @@ class Taxonomy:
         for problem in _problems(parsed):
             raise Malformed(f"{place}: {problem}")
         return cls(parsed.version, parsed.niche, parsed.style)
+
+    def values(self) -> dict[str, tuple[str, ...]]:
+        """Every label, by the column of search filters that holds it."""
+        niches, subjects = tuple(niche.id for niche in self.niches), tuple(self.parent_of)
+        styles = tuple(style.id for style in self.styles)
+        return {"niche": niches, "secondary_niche": subjects, "any_niche": niches + subjects, "style": styles}
 
     def name_of(self, label: str) -> str:
         """The words for a niche, secondary niche or style. A label of an older version is shown by its id."""

@@ -61,3 +61,15 @@ class ConfigError(PokedexError):
 
 class ModelMissing(PokedexError):
     """The embedding model's files are not there or not usable. The text names the remedy."""
+
+
+class FilterError(Malformed):
+    """A filter that cannot be understood. The text names the place and, where there is one, a near match.
+
+    ``column``: the column it is about, as written; ``position``: of the character in the string form, from 1;
+    ``pointer``: RFC 6901, into the JSON form.
+    """
+
+    def __init__(self, text: str, *, column: str = "", position: int | None = None, pointer: str | None = None) -> None:
+        super().__init__(text)
+        self.column, self.position, self.pointer = column, position, pointer

@@ -297,6 +297,17 @@ class Creator(Record):
     updated_at: int = 0
     vital_signs: bytes = b""
     """An encoded `VitalSigns`, or empty: unpacked only where they are wanted, since a start reads every creator."""
+    views_per_follower: float | None = None
+    sponsored_share: float | None = None
+    derived_activity: Activity | None = None
+    """As the vital signs have it: of the accounts of which something may be derived; None without content of those."""
+    has_email: bool | None = None
+    """Whether one of those accounts states an e-mail address; None where there is no such account."""
+    has_website: bool | None = None
+    """Whether one of those accounts links to a page outside the platforms."""
+    oldest_fetched_at: int | None = None
+    """When the least fresh of the accounts that still exist was read, 0 if never; None until a creator that an earlier
+    version computed, which knew nothing of what stands here from `views_per_follower` on, is computed anew."""
 
 
 class IdentityLink(Record):

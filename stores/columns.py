@@ -1,46 +1,122 @@
-"""Attributes of creators as numpy columns by dense row, for ranking and filtering without the store."""
+"""Attributes of creators as numpy columns by dense row, for ranking, filtering and counting without the store."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proto.errors import FilterError
 from proto.ids import Platform, Row
 from proto.records import Creator
+from proto.tiers import tier_of
+from stores.column_arrays import Bits, Category, Numbers, Slots, Stored
+from stores.filter_ast import Node
+from stores.filter_columns import FACETS, FALSE, HIDDEN, TRUE, near, shown
+from stores.filter_masks import MaskContext, Reading
+from stores.filters import columns_of
 from stores.ports import Rows
 from stores.ranking import quality_of
 
 FIRST_CAPACITY = 1_024
 GROWTH = 1.25
-UNKNOWN = -1
+
+_Number = Callable[[Creator], float | None]
+_Label = Callable[[Creator], str | None]
+
+
+def _on(platform: Platform) -> _Number:
+    name = platform.value
+    return lambda creator: creator.followers_by_platform.get(name)
+
+
+NUMBERS: Mapping[str, _Number] = {
+    "followers": lambda creator: creator.total_followers,
+    **{f"followers.{platform.value}": _on(platform) for platform in Platform},
+    "posts_per_week": lambda creator: creator.posts_per_week,
+    "engagement_rate": lambda creator: creator.engagement_rate,
+    "growth_30d": lambda creator: creator.growth_30d,
+    "views_per_follower": lambda creator: creator.views_per_follower,
+    "sponsored_share": lambda creator: creator.sponsored_share,
+    "identity_confidence": lambda creator: creator.identity_confidence,
+    "last_posted": lambda creator: creator.last_content_at,
+    "fresh": lambda creator: creator.oldest_fetched_at or None,
+}
+"""The last two are instants (epoch seconds)."""
+LABELS: Mapping[str, _Label] = {
+    "niche": lambda creator: creator.primary_niche,
+    "style": lambda creator: creator.content_style,
+    "country": lambda creator: creator.country and creator.country.upper(),
+    "language": lambda creator: creator.language and creator.language.lower(),
+    "activity": lambda creator: creator.derived_activity,
+    "tier": lambda creator: tier_of(creator.total_followers),
+    "label_method": lambda creator: creator.enrichment.method if creator.enrichment else None,
+    "email": lambda creator: _flag(creator.has_email),
+    "website": lambda creator: _flag(creator.has_website),
+}
+_PLATFORMS = tuple(platform.value for platform in Platform)
 
 
 class Columns:
-    """One writer; readers take the arrays as they are, since growing replaces them whole."""
+    """One writer; readers in other threads take the arrays as they are, since growing replaces them whole.
+
+    A row's values are written before it counts as present, and the number of rows last of all, so that whoever read
+    that number finds all arrays to be at least as long.
+    """
 
     def __init__(self, derives: Collection[Platform] = tuple(Platform)) -> None:
         """``derives``: the platforms of whose data quality may be computed."""
         self._derives = derives
         self.creator_id = np.zeros(FIRST_CAPACITY, np.int64)
-        self.followers = np.full(FIRST_CAPACITY, UNKNOWN, np.int64)
         self.quality = np.zeros(FIRST_CAPACITY, np.float32)
         self.present = np.zeros(FIRST_CAPACITY, bool)
+        self._platforms, self._secondary = Bits(FIRST_CAPACITY, _PLATFORMS), Slots(FIRST_CAPACITY)
+        self._numbers = {name: Numbers(FIRST_CAPACITY) for name in NUMBERS}
+        self._labels = {name: Category(FIRST_CAPACITY) for name in LABELS}
+        self._stored: dict[str, Stored] = {
+            "platform": self._platforms,
+            "secondary_niche": self._secondary,
+            **self._numbers,
+            **self._labels,
+        }
+        self._end = 0
+        """Behind the last row that was ever present."""
+
+    def quality_of(self, creator: Creator) -> float:
+        """0..1, of what may be computed."""
+        return quality_of(creator, self._derives)
 
     def upsert(self, row: Row, creator: Creator) -> None:
-        if row >= len(self.present):
-            self._grow(row + 1)
-        self.creator_id[row] = creator.creator_id
-        self.followers[row] = UNKNOWN if creator.total_followers is None else creator.total_followers
-        self.quality[row] = quality_of(creator, self._derives)
-        self.present[row] = True
+        self.upsert_all([row], [creator])
+
+    def upsert_all(self, rows: Sequence[Row], creators: Sequence[Creator]) -> None:
+        """Many at once are several times cheaper than one after the other. Of a row that comes twice the last stands."""
+        if not rows:
+            return
+        at = np.array(rows, np.uint32)
+        end = int(at.max()) + 1
+        if end > len(self.present):
+            self._grow(end)
+        self.creator_id[at] = [creator.creator_id for creator in creators]
+        self.quality[at] = [self.quality_of(creator) for creator in creators]
+        for name, number in NUMBERS.items():
+            self._numbers[name].put(at, [number(creator) for creator in creators])
+        for name, label in LABELS.items():
+            self._labels[name].put(at, [label(creator) for creator in creators])
+        self._platforms.put(at, [_platforms(creator) for creator in creators])
+        self._secondary.put(at, [_secondary(creator) for creator in creators])
+        self.present[at] = True
+        self._end = max(self._end, end)
 
     def remove(self, row: Row) -> None:
-        """A row that is not there is no error."""
+        """Leaves nothing of it behind. A row that is not there is no error."""
         if row < len(self.present):
-            self.present[row] = False
-            self.creator_id[row], self.followers[row], self.quality[row] = 0, UNKNOWN, 0.0
+            at = np.array([row], np.uint32)
+            self.present[at] = False
+            self.creator_id[at], self.quality[at] = 0, 0.0
+            for stored in self._stored.values():
+                stored.clear(at)
 
     def rows(self) -> Rows:
         """Every present row, ascending."""
@@ -55,9 +131,78 @@ class Columns:
     def count(self) -> int:
         return int(self.present.sum())
 
+    def mask(self, node: Node | None, context: MaskContext) -> NDArray[np.bool_]:
+        """By row, up to the last there is: who is there and meets the filter.
+
+        Hidden creators are left out, unless the filter itself asks about `hidden`. Raises FilterError for what is no
+        column; names and values must be spelt as `check_filter` gives them.
+        """
+        end = self._end
+        return self._passing(node, slice(0, end), end, context)
+
+    def passing(self, node: Node | None, rows: Rows, context: MaskContext) -> NDArray[np.bool_]:
+        """`mask` at known rows only, along them."""
+        return self._passing(node, rows, len(rows), context)
+
+    def facet(self, name: str, rows: Rows) -> dict[str, int]:
+        """How many of these known rows have each value; the most frequent first, ties by value, none with 0. A creator
+        counts for each of its platforms and narrower subjects, and not at all where the value is unknown.
+
+        Raises FilterError for what is no facet.
+        """
+        stored = self._stored.get(name)
+        if name not in FACETS or stored is None or isinstance(stored, Numbers):
+            hint = near(name, FACETS) or f"facets are {', '.join(FACETS)}"
+            raise FilterError(f"unknown facet {shown(name)}; {hint}", column=name)
+        return dict(sorted(stored.counts(rows).items(), key=lambda one: (-one[1], one[0])))
+
+    def values(self, name: str) -> tuple[str, ...]:
+        """Every value of a facet that a creator has or had, in no order."""
+        stored = self._stored[name]
+        return () if isinstance(stored, Numbers) else stored.values()
+
+    def sort_values(self, name: str, rows: Rows) -> NDArray[np.float64]:
+        """Along known rows; NaN where unknown, to be last in every order. ``last_posted``: an instant.
+
+        Raises FilterError for what is not sorted by.
+        """
+        if name not in self._numbers:
+            hint = near(name, self._numbers) or f"it may be {', '.join(self._numbers)}"
+            raise FilterError(f"no sorting by {shown(name)}; {hint}", column=name)
+        return self._numbers[name].values[rows]
+
+    def bytes_a_row(self) -> int:
+        """Memory for a creator, not counting what is held ready for more."""
+        own = self.creator_id.itemsize + self.quality.itemsize + self.present.itemsize
+        return own + sum(stored.bytes_a_row() for stored in self._stored.values())
+
+    def _passing(self, node: Node | None, where: slice | Rows, length: int, context: MaskContext) -> NDArray[np.bool_]:
+        reading = Reading(self._stored, where, length, context)
+        mask = self.present[where].copy()
+        if node is not None:
+            mask &= reading.holds(node)
+        if len(context.hidden) and HIDDEN not in columns_of(node):
+            mask &= ~reading.members(context.hidden)
+        return mask
+
     def _grow(self, needed: int) -> None:
-        more = max(needed, int(len(self.present) * GROWTH)) - len(self.present)
+        capacity = max(needed, int(len(self.present) * GROWTH))
+        more = capacity - len(self.present)
+        for stored in self._stored.values():
+            stored.grow(capacity)
         self.creator_id = np.concatenate([self.creator_id, np.zeros(more, np.int64)])
-        self.followers = np.concatenate([self.followers, np.full(more, UNKNOWN, np.int64)])
         self.quality = np.concatenate([self.quality, np.zeros(more, np.float32)])
         self.present = np.concatenate([self.present, np.zeros(more, bool)])
+
+
+def _flag(value: bool | None) -> str | None:
+    return None if value is None else TRUE if value else FALSE
+
+
+def _platforms(creator: Creator) -> list[str]:
+    return [key.partition(":")[0] for key in creator.account_keys]
+
+
+def _secondary(creator: Creator) -> list[str] | None:
+    """Whoever has a niche is known to have no narrower subject where none is noted."""
+    return creator.secondary_niches if creator.secondary_niches or creator.primary_niche else None

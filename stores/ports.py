@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto.ids import CreatorId, Row
+from stores.filter_ast import Node
+
+RELEVANCE = "relevance"
+WEIGHTED, RRF = "weighted", "rrf"
 
 Vector = NDArray[np.float32]
 Rows = NDArray[np.uint32]
@@ -31,6 +35,8 @@ class TextDocument(msgspec.Struct, kw_only=True, frozen=True):
     niche: str = ""
     summary: str = ""
     titles: str = ""
+    prominence: float = 0.0
+    """0..1: the order of suggestions where many begin alike."""
 
 
 class TextHits(msgspec.Struct, kw_only=True, frozen=True):
@@ -67,7 +73,43 @@ class TextIndex(Protocol):
         """Never raises for odd input; an empty text matches nothing."""
         ...
 
+    async def suggest(self, prefix: str, limit: int) -> list[Suggestion]:
+        """Of whom a name or handle begins so, or goes on so at a later word: whole ones first, then by prominence."""
+        ...
+
     async def count(self) -> int: ...
+
+    def lookup(self, text: str) -> TextLookup:
+        """Blocking."""
+        ...
+
+
+class TextLookup(Protocol):
+    """One parsed query against one state of the index. All methods are blocking. ``need``: how many of the words
+    outside of phrases a creator must hold (None: all)."""
+
+    words: tuple[str, ...]
+    """Folded, each once."""
+    demands: tuple[int, ...]
+    """How many of the words outside of phrases may be asked for, from all of them on down."""
+
+    def exact(self) -> Rows:
+        """Whose name, handle or platform user id equals the whole query, ascending."""
+        ...
+
+    def count(self, need: int | None = None) -> int: ...
+
+    def best(self, limit: int, need: int | None = None) -> tuple[Rows, Scores]:
+        """Of those that `count` counts, by BM25, best first."""
+        ...
+
+    def every(self, need: int | None = None) -> tuple[Rows, Scores]:
+        """All that `count` counts, with their BM25, in any order."""
+        ...
+
+    def among(self, rows: Rows, need: int | None = None) -> tuple[Rows, Scores]:
+        """Those of ``rows`` that `count` counts, with their BM25, in any order."""
+        ...
 
 
 class VectorIndex(Protocol):
@@ -108,6 +150,22 @@ class VectorIndex(Protocol):
         """Exact cosine for these rows, and a mask of those that have this field (0 where not)."""
         ...
 
+    def nearest_now(
+        self, vector: Vector, limit: int, within: NDArray[np.bool_] | None = None, passing: int | None = None
+    ) -> tuple[Rows, Scores]:
+        """Blocking. As `nearest`, of those ``within`` a mask by row that lets ``passing`` rows pass."""
+        ...
+
+    def plan_of(self, within: NDArray[np.bool_] | None, limit: int) -> str: ...
+
+    def similarities_now(self, vector: Vector, rows: Rows) -> tuple[Scores, NDArray[np.bool_]]:
+        """Blocking. As `similarities`."""
+        ...
+
+    def vectors_of(self, rows: Sequence[Row]) -> Vector:
+        """Blocking. [m, dims] of those of ``rows`` that have this field."""
+        ...
+
     async def save(self, checkpoint: int) -> None:
         """Writes a snapshot: temp file, fsync, rename, and a sidecar with checksum, dims, model and checkpoint."""
         ...
@@ -124,12 +182,76 @@ class Scannable(Protocol):
         ...
 
 
+class TextMatch(msgspec.Struct, kw_only=True, frozen=True):
+    """Creators that match by keyword and pass the filters."""
+
+    rows: Rows
+    """Ascending."""
+    scores: Scores
+    """Along ``rows``, 0..1, as in `TextHits`, relative to the best of those that pass."""
+    exact: NDArray[np.bool_]
+    head: NDArray[np.bool_]
+    """Along ``rows``: among the best, whose likeness in meaning is computed too."""
+    total: int
+    """How many match; ``rows`` may hold the head alone."""
+    complete: bool
+    """Whether ``rows`` holds all of them."""
+    words: tuple[str, ...]
+    needed: int
+    """How many of the words were asked for in the end."""
+    best: float = 0.0
+    """BM25 of the best that holds every word, to which scores are relative."""
+
+
+class Suggestion(msgspec.Struct, kw_only=True, frozen=True):
+    """A creator whose name or handle begins with what was typed."""
+
+    row: Row
+    text: str
+    kind: str
+    """``name`` or ``handle``."""
+
+
+class Weights(msgspec.Struct, kw_only=True, frozen=True):
+    """``score = keyword·k + vector·Σ wᵢ·simᵢ + quality·q`` (+ 1 for an exact match); the three sum to at most 1."""
+
+    keyword: float
+    vector: float
+    quality: float
+    fields: dict[str, float]
+
+
 class SearchQuery(msgspec.Struct, kw_only=True, frozen=True):
     """What is asked of the searcher."""
 
     text: str
+    """What is looked for by words and meaning; what a brief's words became filters of is not in it."""
+    filters: Node | None = None
+    niches: tuple[str, ...] = ()
+    """Niches that are preferred, not demanded."""
     limit: int = 20
     offset: int = 0
+    snapshot: str = ""
+    """Of the page before: its ranking goes on where it is still kept."""
+    sort: str = RELEVANCE
+    """``relevance``, ``followers``, ``engagement_rate``, ``growth_30d`` or ``last_posted``, the last with ``ascending``."""
+    ascending: bool = False
+    facets: tuple[str, ...] = ()
+    weights: Weights | None = None
+    """In place of those in force."""
+    fusion: str = WEIGHTED
+    """``weighted`` or ``rrf``."""
+    diversity: float = 0.0
+    """0: by score alone; towards 1 hits are spread over what they are about (MMR) on the first pages."""
+    positive: tuple[Row, ...] = ()
+    """Creators that hits are to be like, field by field; with them ``text`` may be empty."""
+    negative: tuple[Row, ...] = ()
+    lists: Mapping[str, Rows] = msgspec.field(default_factory=dict)
+    """Of the tenant: members by list."""
+    hidden: Rows | None = None
+    """Of the tenant: creators that are left out."""
+    features: int = 0
+    """Of how many of the first hits the page tells what ranking knew."""
     tenant_id: str = "default"
 
 
@@ -148,6 +270,15 @@ class RankedHit(msgspec.Struct, kw_only=True, frozen=True):
     score: float
     addends: tuple[Addend, ...]
     exact: bool
+    compared: bool = True
+    """Whether its likeness in meaning was computed: not for keyword matches behind the head."""
+
+
+class Relaxation(msgspec.Struct, kw_only=True, frozen=True):
+    """A condition which, left out alone, leaves something to be found."""
+
+    dropped: Node
+    total: int
 
 
 class SearchPage(msgspec.Struct, kw_only=True, frozen=True):
@@ -157,3 +288,42 @@ class SearchPage(msgspec.Struct, kw_only=True, frozen=True):
     total: int
     words: tuple[str, ...]
     warnings: tuple[str, ...]
+    facets: dict[str, dict[str, int]] | None = None
+    relaxations: tuple[Relaxation, ...] = ()
+    """Of an empty page."""
+    snapshot: str = ""
+    """Under which the ranking is kept for further pages."""
+    plan: str = ""
+    """How the vector fields were searched: ``exact``, ``graph`` or ``none``."""
+    candidates: tuple[CandidateFeatures, ...] = ()
+    """Of the first hits, for the query log."""
+
+
+class CandidateFeatures(msgspec.Struct, kw_only=True, frozen=True):
+    """What ranking knew of a candidate."""
+
+    creator_id: CreatorId
+    keyword: float
+    exact: bool
+    similarities: dict[str, float]
+    quality: float
+    score: float
+
+
+class Standing(msgspec.Struct, kw_only=True, frozen=True):
+    """Where one creator stands in a search, or why it is not there."""
+
+    found: bool
+    rank: int | None
+    """From 1, by score."""
+    total: int
+    hit: RankedHit | None
+    failed: tuple[Node, ...]
+    """Conditions of the filters that it does not meet."""
+    keyword_match: bool
+    missing_words: tuple[str, ...]
+    """Words of the query that it does not hold."""
+    vector_ranks: dict[str, int]
+    """By field that it has: its place among those that pass the filters, from 1."""
+    candidates: int
+    """How many of each field are taken."""

@@ -1,27 +1,49 @@
-"""Text and vector candidates in one ranked, explained page."""
+"""Text and vector candidates in one ranked, explained page. Engines are asked in one thread a search."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import numpy as np
-import trio
 
-from proto.errors import ModelMissing, PokedexError, Unavailable
+from proto.errors import ModelMissing, Unavailable
 from proto.ids import CreatorId, Row
+from stores.blocking import Blocking
 from stores.columns import Columns
-from stores.ports import RankedHit, Rows, Scores, SearchPage, SearchQuery, TextHits, TextIndex, Vector, VectorIndex
-from stores.ranking import Candidates, Ranked, Weights, addends_of, rank
+from stores.filter_ast import In, Node
+from stores.filter_masks import MaskContext
+from stores.filters import conditions_of, relaxable, without_column
+from stores.match_set import Asked, MatchSet, match_set
+from stores.ports import (
+    RELEVANCE,
+    RRF,
+    CandidateFeatures,
+    RankedHit,
+    Relaxation,
+    Rows,
+    Scores,
+    SearchPage,
+    SearchQuery,
+    Standing,
+    TextIndex,
+    Vector,
+    VectorIndex,
+    Weights,
+)
+from stores.ranking import NICHE_BONUS, Candidates, Mask, Ranked, addends_of, diversified, rank
+from stores.rankings import KeptRankings, Ranking
 
 Embed = Callable[[str], Awaitable[Vector]]
 
-KEYWORD_MATCHES = 10_000
-"""Keyword matches ranked at most; a broader query's total counts the rest, but they are not paged: nobody counts twice."""
-
 NO_MODEL = "keyword search only: no embedding model (pokedexd model build --from DIR)"
 LOADING_MODEL = "keyword search only: the embedding model is still being loaded"
+DIVERSE = 100
+"""So many of the first hits are spread over what they are about, where that is asked for."""
+UNLIKE = 0.5
+"""How much what a hit must not be like counts against what it is to be like (Rocchio's weights, in that order)."""
 
 
 class Meaning:
@@ -34,14 +56,33 @@ class Meaning:
 
 
 class Searcher:
-    """Match set: keyword matches ∪ the top ``candidates`` of each vector field. Parts may join while it serves."""
+    """See `match_set` for what is found and `rank` for its order. Parts may join while it serves.
 
-    def __init__(self, *, columns: Columns, weights: Weights, candidates: int, query_cache: int) -> None:
+    Likeness in meaning is computed for the best keyword matches and for what the vector fields found; other keyword
+    matches score by keyword and quality alone. There is one order for all, by score and then by creator id, and a page
+    is a piece of it: of a broad search only so much is fetched as cannot be outdone by the rest.
+    """
+
+    def __init__(
+        self,
+        *,
+        columns: Columns,
+        weights: Weights,
+        candidates: int,
+        query_cache: int,
+        threads: Blocking,
+        now: Callable[[], float],
+        kept_bytes: int = 64_000_000,
+        side: ThreadPoolExecutor | None = None,
+    ) -> None:
         self._columns, self.weights, self._candidates = columns, weights, candidates
+        self._threads, self._now = threads, now
         self._text: TextIndex | None = None
         self._meaning = Meaning(None, ())
         self._without_model = LOADING_MODEL
         self._cache_size = query_cache
+        self._kept = KeptRankings(kept_bytes)
+        self._side, self._running = side, 0
 
     def set_text(self, text: TextIndex) -> None:
         self._text = text
@@ -61,59 +102,35 @@ class Searcher:
         """Creators that can be found now."""
         return self._columns.count()
 
+    async def is_known(self, text: str) -> bool:
+        """Whether it equals a creator's name, handle or platform user id. Raises as `search` does."""
+        index = self._ready()
+        return bool(len(await self._threads.call(lambda: index.lookup(text).exact())))
+
     async def search(self, query: SearchQuery) -> SearchPage:
         """Raises Unavailable while keyword search is still loading, IndexBroken when an index fails."""
-        if self._text is None:
-            raise Unavailable("search is still loading")
-        if not query.text.strip():
-            return self._browse(query)
-        try:
-            return await self._hybrid(self._text, query)
-        except BaseExceptionGroup as group:
-            failed, other = group.split(PokedexError)
-            if failed is None or other is not None:
-                raise
-            raise _first(failed) from group
-
-    async def _hybrid(self, text: TextIndex, query: SearchQuery) -> SearchPage:
+        index = self._ready()
         warnings: list[str] = []
         meaning = self._meaning
-        text_hits, vector = await self._look_up(text, meaning, query.text, warnings)
-        nearest = await self._nearest(meaning, vector) if vector is not None else {}
-        rows = self._columns.known(_union(text_hits.rows, [found for found, _ in nearest.values()]))
-        candidates = await self._candidates_of(meaning, rows, text_hits, vector)
-        unseen = text_hits.total > len(text_hits.rows)  # and some of those found by meaning may be among them
-        total = max(len(rows), text_hits.total) if unseen else len(rows)
-        return self._page(query, candidates, rows, total, text_hits.words, warnings)
+        vector = await self._query_vector(meaning, query.text, warnings) if query.text.strip() else None
+        session = _Session(self, index, meaning, query, vector)
+        self._running += 1
+        try:
+            return await self._threads.call(session.page, tuple(warnings))
+        finally:
+            self._running -= 1
 
-    def _browse(self, query: SearchQuery) -> SearchPage:
-        """No words: everyone, by quality."""
-        rows = self._columns.rows()
-        nothing = np.zeros(len(rows), np.float32)
-        candidates = Candidates(
-            creator_ids=self._columns.creator_id[rows],
-            keyword=nothing,
-            exact=np.zeros(len(rows), bool),
-            similarities={},
-            having={},
-            quality=self._columns.quality[rows],
-        )
-        return self._page(query, candidates, rows, len(rows), (), [])
+    async def standing(self, query: SearchQuery, row: Row) -> Standing:
+        """Where a creator stands in that search, or what keeps it out. Raises as `search` does."""
+        index = self._ready()
+        meaning = self._meaning
+        vector = await self._query_vector(meaning, query.text, []) if query.text.strip() else None
+        return await self._threads.call(_Session(self, index, meaning, query, vector).standing, row)
 
-    async def _look_up(
-        self, text_index: TextIndex, meaning: Meaning, text: str, warnings: list[str]
-    ) -> tuple[TextHits, Vector | None]:
-        """Keyword matches and the query's vector, at the same time."""
-        found: dict[str, TextHits] = {}
-
-        async def keywords() -> None:
-            found["text"] = await text_index.query(text, KEYWORD_MATCHES)
-
-        vector = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(keywords)
-            vector = await self._query_vector(meaning, text, warnings)
-        return found["text"], vector
+    def _ready(self) -> TextIndex:
+        if self._text is None:
+            raise Unavailable("search is still loading")
+        return self._text
 
     async def _query_vector(self, meaning: Meaning, text: str, warnings: list[str]) -> Vector | None:
         if meaning.embed is None:
@@ -137,82 +154,288 @@ class Searcher:
             meaning.cache.popitem(last=False)
         return vector
 
-    async def _nearest(self, meaning: Meaning, vector: Vector) -> dict[str, tuple[Rows, Scores]]:
-        """The top K of every field, the fields side by side."""
-        found: dict[str, tuple[Rows, Scores]] = {}
 
-        async def one(name: str, index: VectorIndex) -> None:
-            found[name] = await index.nearest(vector, self._candidates)
+class _Session:
+    """One search in its thread."""
 
-        async with trio.open_nursery() as nursery:
-            for name, index in meaning.fields.items():
-                nursery.start_soon(one, name, index)
-        return found
+    def __init__(
+        self, searcher: Searcher, index: TextIndex, meaning: Meaning, query: SearchQuery, vector: Vector | None
+    ) -> None:
+        self._columns, self._kept, self._index, self._query = searcher._columns, searcher._kept, index, query
+        self._weights = query.weights or searcher.weights
+        fields = dict(meaning.fields)
+        self._context = MaskContext(
+            now=int(searcher._now()),
+            lists=query.lists,
+            hidden=np.zeros(0, np.uint32) if query.hidden is None else query.hidden,
+        )
+        lookup = index.lookup(query.text) if query.text.strip() else None
+        self._asked = Asked(
+            lookup=lookup,
+            vectors=_directions(fields, vector, query),
+            fields=fields,
+            candidates=searcher._candidates,
+            seeds=(*query.positive, *query.negative),
+        )
+        self._executor = searcher._side if searcher._running == 0 else None
 
-    async def _candidates_of(self, meaning: Meaning, rows: Rows, hits: TextHits, vector: Vector | None) -> Candidates:
-        similarities: dict[str, Scores] = {}
-        having: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]] = {}
+    def page(self, warnings: tuple[str, ...]) -> SearchPage:
+        query = self._query
+        asked = signature(query, self._weights)
+        before = self._kept.get(query.snapshot, asked) if query.snapshot else None
+        name, ranking = query.snapshot, before
+        if ranking is None or not ranking.serves(query.offset, query.limit):
+            ranking = self._ranking(query.offset + query.limit)
+            if before is not None:
+                ranking = ranking.without(before.served(query.offset), query.offset)
+            more = ranking.found.total > query.offset + query.limit
+            name = self._kept.put(asked, ranking) if more else ""
+        places = ranking.rows(query.offset, query.limit)
+        return SearchPage(
+            hits=tuple(self._hit(ranking, int(at)) for at in places),
+            total=ranking.found.total,
+            words=ranking.found.words,
+            warnings=warnings,
+            facets=ranking.facets,
+            relaxations=() if ranking.found.total else self._relaxations(),
+            snapshot=name,
+            plan=ranking.found.plan,
+            candidates=tuple(_features(ranking, int(at)) for at in ranking.order[: query.features]),
+        )
 
-        async def one(name: str, index: VectorIndex, query: Vector) -> None:
-            similarities[name], having[name] = await index.similarities(query, rows)
+    def standing(self, row: Row) -> Standing:
+        query = self._query
+        ranking = self._ranking(0, every=True)
+        rows = ranking.found.rows
+        at = int(np.searchsorted(rows, row))
+        found = at < len(rows) and rows[at] == row
+        within = self._mask(query.filters)
+        lookup = self._asked.lookup
+        return Standing(
+            found=bool(found),
+            rank=int(np.flatnonzero(ranking.order == at)[0]) + 1 if found else None,
+            total=ranking.found.total,
+            hit=self._hit(ranking, at) if found else None,
+            failed=tuple(part for part in conditions_of(query.filters) if not _passes(self._mask(part), row)),
+            keyword_match=bool(found and ranking.found.keyword[at] > 0),
+            missing_words=() if lookup is None else self._missing(lookup.words, row),
+            vector_ranks=self._vector_ranks(within, row),
+            candidates=self._asked.candidates,
+        )
 
-        if vector is not None:
-            async with trio.open_nursery() as nursery:
-                for name, index in meaning.fields.items():
-                    nursery.start_soon(partial(one, name, index, vector))
-        keyword, exact = _spread(rows, hits)
+    def _missing(self, words: Sequence[str], row: Row) -> tuple[str, ...]:
+        one = np.array([row], np.uint32)
+        return tuple(word for word in words if not len(self._index.lookup(word).among(one)[0]))
+
+    def _vector_ranks(self, within: Mask, row: Row) -> dict[str, int]:
+        """By exact comparison of all that pass."""
+        ranks: dict[str, int] = {}
+        everyone = np.flatnonzero(within).astype(np.uint32)
+        for name, vector in self._asked.vectors.items():
+            index = self._asked.fields[name]
+            scores, having = index.similarities_now(vector, everyone)
+            own, has = index.similarities_now(vector, np.array([row], np.uint32))
+            if has[0]:
+                ranks[name] = int((scores[having] > own[0]).sum()) + 1
+        return ranks
+
+    def _ranking(self, reach: int, *, every: bool = False) -> Ranking:
+        """``reach``: how many hits are wanted from the first on."""
+        query = self._query
+        every = every or query.sort != RELEVANCE or query.fusion == RRF or bool(query.facets) or query.diversity > 0
+        found = self._found(query.filters, every=every)
+        ranking = self._ranked(found)
+        if not found.complete and ranking.sure < reach:
+            ranking = self._ranked(self._found(query.filters, every=True))
+        return ranking
+
+    def _found(self, filters: Node | None, *, every: bool) -> MatchSet:
+        within = self._mask(filters)
+        passing = int(within.sum())
+        hidden = self._query.hidden is not None and len(self._query.hidden) > 0
+        filtered = filters is not None or hidden
+        return match_set(self._asked, within, passing, filtered=filtered, every=every, side=self._side)
+
+    def _mask(self, filters: Node | None) -> Mask:
+        return self._columns.mask(filters, self._context)
+
+    def _side(self, calls: Sequence[Callable[[], None]]) -> None:
+        """Every second call in another thread, where no other search needs it."""
+        if self._executor is None:
+            for call in calls:
+                call()
+            return
+        other = self._executor.submit(_one_after_another, calls[1::2])
+        _one_after_another(calls[0::2])
+        other.result()
+
+    def _ranked(self, found: MatchSet) -> Ranking:
+        query = self._query
+        candidates = self._candidates_of(found)
+        ranked = rank(candidates, self._weights, query.fusion)
+        order = ranked.order if query.sort == RELEVANCE else self._sorted(found, candidates)
+        if query.diversity > 0:
+            order = self._diverse(found, ranked, order)
+        return Ranking(
+            found=found,
+            candidates=candidates,
+            ranked=ranked,
+            order=order,
+            sure=len(order) if found.complete else _sure(found, ranked, self._weights, query),
+            facets=self._facets(found) if query.facets else None,
+        )
+
+    def _candidates_of(self, found: MatchSet) -> Candidates:
+        rows, count = found.rows, len(found.rows)
+        compared = np.flatnonzero(found.compared)
+        similarities = {name: np.zeros(count, np.float32) for name in sorted(self._asked.vectors)}
+        having = {name: np.zeros(count, bool) for name in sorted(self._asked.vectors)}
+
+        def one(name: str) -> Callable[[], None]:
+            def compare() -> None:
+                scores, has = self._asked.fields[name].similarities_now(self._asked.vectors[name], rows[compared])
+                similarities[name][compared], having[name][compared] = scores, has
+
+            return compare
+
+        self._side([one(name) for name in similarities])
         return Candidates(
             creator_ids=self._columns.creator_id[rows],
-            keyword=keyword,
-            exact=exact,
-            similarities={name: similarities[name] for name in sorted(similarities)},
+            keyword=found.keyword,
+            exact=found.exact,
+            similarities=similarities,
             having=having,
             quality=self._columns.quality[rows],
+            preferred=self._preferred(rows),
         )
 
-    def _page(
-        self,
-        query: SearchQuery,
-        candidates: Candidates,
-        rows: Rows,
-        total: int,
-        words: tuple[str, ...],
-        warnings: list[str],
-    ) -> SearchPage:
-        weights = self.weights
-        ranked = rank(candidates, weights)
-        chosen = ranked.order[query.offset : query.offset + query.limit]
-        hits = tuple(self._hit(candidates, ranked, weights, rows, int(at)) for at in chosen)
-        return SearchPage(hits=hits, total=total, words=words, warnings=tuple(warnings))
+    def _preferred(self, rows: Rows) -> Mask:
+        if not self._query.niches:
+            return np.zeros(len(rows), bool)
+        return self._columns.passing(In(column="any_niche", values=self._query.niches), rows, self._context)
 
-    def _hit(self, candidates: Candidates, ranked: Ranked, weights: Weights, rows: Rows, at: int) -> RankedHit:
+    def _sorted(self, found: MatchSet, candidates: Candidates) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+        """By a column, unknown values last whichever way, ties by creator id."""
+        values = self._columns.sort_values(self._query.sort, found.rows)
+        keys = values if self._query.ascending else -values
+        return np.lexsort((candidates.creator_ids, keys, np.isnan(values)))
+
+    def _diverse(
+        self, found: MatchSet, ranked: Ranked, order: np.ndarray[tuple[int], np.dtype[np.intp]]
+    ) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+        first = order[:DIVERSE]
+        likeness = _likeness(self._asked.fields, found.rows[first])
+        chosen = diversified(first.tolist(), ranked.scores[first], likeness, self._query.diversity)
+        return np.concatenate([first[chosen], order[DIVERSE:]])
+
+    def _facets(self, found: MatchSet) -> dict[str, dict[str, int]]:
+        """A facet leaves out conditions on its own column, so that other choices show what they would bring."""
+        facets: dict[str, dict[str, int]] = {}
+        for name in self._query.facets:
+            filters = without_column(self._query.filters, name) if self._query.filters is not None else None
+            same = filters == self._query.filters
+            rows = found.rows if same else self._found(filters, every=True).rows
+            facets[name] = self._columns.facet(name, rows)
+        return facets
+
+    def _relaxations(self) -> tuple[Relaxation, ...]:
+        if self._query.filters is None:
+            return ()
+        tried = [(dropped, self._found(rest, every=False).total) for dropped, rest in relaxable(self._query.filters)]
+        helping = [Relaxation(dropped=dropped, total=total) for dropped, total in tried if total]
+        return tuple(sorted(helping, key=lambda relaxation: -relaxation.total))
+
+    def _hit(self, ranking: Ranking, at: int) -> RankedHit:
         return RankedHit(
-            creator_id=CreatorId(int(candidates.creator_ids[at])),
-            row=Row(int(rows[at])),
-            score=float(ranked.scores[at]),
-            addends=addends_of(candidates, ranked, weights, at),
-            exact=bool(candidates.exact[at]),
+            creator_id=CreatorId(int(ranking.candidates.creator_ids[at])),
+            row=Row(int(ranking.found.rows[at])),
+            score=float(ranking.ranked.scores[at]),
+            addends=addends_of(ranking.ranked, at),
+            exact=bool(ranking.found.exact[at]),
+            compared=bool(ranking.found.compared[at]),
         )
 
 
-def _first(group: BaseExceptionGroup[PokedexError]) -> PokedexError:
-    """A leaf of a group: what look-ups that run side by side raise comes wrapped."""
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+def signature(query: SearchQuery, weights: Weights) -> bytes:
+    """What two pages of one search have in common."""
+    return msgspec.json.encode(
+        (
+            query.text,
+            query.filters,
+            query.niches,
+            query.sort,
+            query.ascending,
+            query.facets,
+            weights,
+            query.fusion,
+            query.diversity,
+            query.positive,
+            query.negative,
+            query.tenant_id,
+        )
+    )
 
 
-def _union(first: Rows, others: list[Rows]) -> Rows:
-    return np.unique(np.concatenate([first, *others])).astype(np.uint32)
+def _directions(fields: Mapping[str, VectorIndex], vector: Vector | None, query: SearchQuery) -> dict[str, Vector]:
+    """Where each field is searched from: the text's vector, and what the seeds have there. A field that no seed has is
+    searched by what they have elsewhere, so that a creator of another platform can be like them."""
+    if not query.positive:
+        return {} if vector is None else dict.fromkeys(fields, vector)
+    liked = {name: index.vectors_of(query.positive) for name, index in fields.items()}
+    disliked = {name: index.vectors_of(query.negative) for name, index in fields.items()}
+    anywhere = [vectors for vectors in liked.values() if len(vectors)]
+    if not anywhere:
+        return {} if vector is None else dict.fromkeys(fields, vector)
+    general = np.concatenate(anywhere).mean(axis=0)
+    directions: dict[str, Vector] = {}
+    for name in fields:
+        towards = liked[name].mean(axis=0) if len(liked[name]) else general
+        if len(disliked[name]):
+            towards = towards - UNLIKE * disliked[name].mean(axis=0)
+        if vector is not None:
+            towards = towards + vector
+        length = float(np.linalg.norm(towards))
+        if length > 0:
+            directions[name] = (towards / length).astype(np.float32)
+    return directions
 
 
-def _spread(rows: Rows, hits: TextHits) -> tuple[Scores, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]]:
-    """Keyword scores and exactness laid out along ``rows`` (ascending)."""
-    keyword, exact = np.zeros(len(rows), np.float32), np.zeros(len(rows), bool)
-    order = np.argsort(hits.rows)
-    at = np.searchsorted(hits.rows[order], rows)
-    at[at == len(order)] = 0
-    found = hits.rows[order][at] == rows if len(order) else np.zeros(len(rows), bool)
-    if len(order):
-        keyword[found] = hits.scores[order][at][found]
-        exact[found] = hits.exact[order][at][found]
-    return keyword, exact
+def _likeness(fields: Mapping[str, VectorIndex], rows: Rows) -> Scores:
+    """[n, n]: mean cosine over the fields that two creators share, 0 where they share none."""
+    total, shared = np.zeros((len(rows), len(rows)), np.float32), np.zeros((len(rows), len(rows)), np.float32)
+    for index in fields.values():
+        having = np.array([len(index.vectors_of([Row(int(row))])) for row in rows], bool)
+        vectors = index.vectors_of([Row(int(row)) for row in rows])
+        at = np.flatnonzero(having)
+        total[np.ix_(at, at)] += vectors @ vectors.T
+        shared[np.ix_(at, at)] += 1.0
+    return np.clip(total / np.maximum(shared, 1.0), 0.0, 1.0)
+
+
+def _sure(found: MatchSet, ranked: Ranked, weights: Weights, query: SearchQuery) -> int:
+    """How many hits score more than any keyword match behind the head can."""
+    bound = weights.keyword * found.floor + weights.quality + (NICHE_BONUS if query.niches else 0.0)
+    return int(np.searchsorted(-ranked.scores[ranked.order], -bound, side="left"))
+
+
+def _features(ranking: Ranking, at: int) -> CandidateFeatures:
+    candidates = ranking.candidates
+    return CandidateFeatures(
+        creator_id=CreatorId(int(candidates.creator_ids[at])),
+        keyword=float(candidates.keyword[at]),
+        exact=bool(candidates.exact[at]),
+        similarities={
+            name: float(scores[at]) for name, scores in candidates.similarities.items() if candidates.having[name][at]
+        },
+        quality=float(candidates.quality[at]),
+        score=float(ranking.ranked.scores[at]),
+    )
+
+
+def _passes(mask: Mask, row: Row) -> bool:
+    return row < len(mask) and bool(mask[row])
+
+
+def _one_after_another(calls: Sequence[Callable[[], None]]) -> None:
+    for call in calls:
+        call()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import shutil
 import zlib
 from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,38 +19,23 @@ import trio
 
 from proto.errors import IndexBroken
 from proto.ids import Row
-from stores.analysis import exact_key, index_text, query_words
+from stores.analysis import exact_key, index_text, stemmed
 from stores.blocking import Blocking
 from stores.files import write_atomic
-from stores.ports import TextDocument, TextHits
+from stores.keyword_match import HEAD, match_keywords
+from stores.ports import Suggestion, TextDocument, TextHits
+from stores.query_text import typed_key
+from stores.suggestions import BEGIN, PROMINENCE, SHOWN, suggest, suggestion_fields
+from stores.text_lookup import BOOSTS, EVERYTHING, HANDLE_MARK, UNSTEMMED, Synonyms, TextLookup, guarded
 
 log = structlog.get_logger("text_index")
-T = TypeVar("T")
 
-BOOSTS = {"name": 4.0, "handle": 3.0, "niche": 2.0, "summary": 1.5, "bio": 1.0, "titles": 1.0}
-"""How much a word counts by field."""
-
+NO_SYNONYMS: Synonyms = MappingProxyType({})
 HEAP_BYTES = 64_000_000
-FEW_MATCHES = 10
-"""With fewer creators matching all words, "most words" is enough (see `needed_words`)."""
-BEST_SCORE = 0.95
-EVERY_WORD = 0.3
-"""A creator that holds every word scores from here to BEST_SCORE, by its BM25 relative to the query's best; one that
-holds only some of them scores below, in proportion to how many were asked for. An exact name scores 1."""
-PREFIX_TERMS = 24
-PREFIX_CHARS = 2
-"""The last word also stands for words that begin with it, from this length on."""
-PREFIX_BOOST = 0.4
-MAX_MATCHES = 10_000
-"""Rows returned at most; beyond, only the total is known."""
 FOOTER_MAGIC = 1337
 """Tantivy closes each file by {"crc": …}, its length and this number (tantivy's directory/footer.rs)."""
 
-HANDLE_MARK = "@"
-HANDLE_MARKS = ("@", "\uff20")
-"""How a handle is marked: as it is, and in full width."""
-
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class Checkpoint(msgspec.Struct):
@@ -69,8 +54,11 @@ class IndexMeta(msgspec.Struct):
 class TantivyTextIndex:
     """One writer; queries run beside it on the last committed state."""
 
-    def __init__(self, folder: Path, *, boosts: Mapping[str, float], write: Blocking, read: Blocking) -> None:
-        self._folder, self._boosts, self._write, self._read = folder, boosts, write, read
+    def __init__(
+        self, folder: Path, *, boosts: Mapping[str, float], synonyms: Synonyms, write: Blocking, read: Blocking
+    ) -> None:
+        self._folder, self._boosts, self._synonyms = folder, boosts, synonyms
+        self._write, self._read = write, read
         self._turn = trio.Lock()
         self._engine = _Engine(folder)
         noted = _read_checkpoint(folder)
@@ -78,7 +66,12 @@ class TantivyTextIndex:
 
     @classmethod
     async def open(
-        cls, base: Path, *, blocking: Callable[[str, int], Blocking], boosts: Mapping[str, float] = BOOSTS
+        cls,
+        base: Path,
+        *,
+        blocking: Callable[[str, int], Blocking],
+        boosts: Mapping[str, float] = BOOSTS,
+        synonyms: Synonyms = NO_SYNONYMS,
     ) -> TantivyTextIndex:
         """The newest complete index under ``base``. Raises IndexBroken when there is none or it is damaged."""
         write, read = blocking("text-writer", 1), blocking("text-search", 2)
@@ -89,15 +82,20 @@ class TantivyTextIndex:
         def opened() -> TantivyTextIndex:
             verify_files(folder)
             _read_meta(folder)  # without it the engine would quietly begin an empty index
-            index = cls(folder, boosts=boosts, write=write, read=read)
-            index._engine.query("x", 1, boosts)  # some files are opened only by the first query
+            index = cls(folder, boosts=boosts, synonyms=synonyms, write=write, read=read)
+            index._query("x", 1)  # some files are opened only by the first query
             return index
 
         return await write.call(guarded, opened)
 
     @classmethod
     async def create_empty(
-        cls, base: Path, *, blocking: Callable[[str, int], Blocking], boosts: Mapping[str, float] = BOOSTS
+        cls,
+        base: Path,
+        *,
+        blocking: Callable[[str, int], Blocking],
+        boosts: Mapping[str, float] = BOOSTS,
+        synonyms: Synonyms = NO_SYNONYMS,
     ) -> TantivyTextIndex:
         """A fresh index in place of whatever is there."""
         write, read = blocking("text-writer", 1), blocking("text-search", 2)
@@ -108,7 +106,7 @@ class TantivyTextIndex:
             folder = _numbered(base, 1)
             folder.mkdir(mode=0o700, parents=True)
             _write_checkpoint(folder, Checkpoint(checkpoint=0, documents=0))
-            return cls(folder, boosts=boosts, write=write, read=read)
+            return cls(folder, boosts=boosts, synonyms=synonyms, write=write, read=read)
 
         return await write.call(created)
 
@@ -125,7 +123,14 @@ class TantivyTextIndex:
             await self._write.call(self._commit, checkpoint)
 
     async def query(self, text: str, limit: int) -> TextHits:
-        return await self._read.call(self._engine.query, text, min(limit, MAX_MATCHES), self._boosts)
+        return await self._read.call(self._query, text, limit)
+
+    def lookup(self, text: str) -> TextLookup:
+        """Blocking. Of the last committed state; it and all that it answers raise IndexBroken when the index fails."""
+        return self._engine.lookup(text, self._boosts, self._synonyms)
+
+    async def suggest(self, prefix: str, limit: int) -> list[Suggestion]:
+        return await self._read.call(self._engine.suggest, prefix, limit)
 
     async def count(self) -> int:
         return self._engine.searcher.num_docs
@@ -142,6 +147,12 @@ class TantivyTextIndex:
     async def close(self) -> None:
         async with self._turn:
             await self._write.call(self._engine.close)
+
+    def _query(self, text: str, limit: int) -> TextHits:
+        match = match_keywords(self.lookup(text), None, every=limit > HEAD)
+        order = np.lexsort((match.rows, -match.scores))[:limit]
+        rows, scores, exact = match.rows[order], match.scores[order], match.exact[order]
+        return TextHits(rows=rows, scores=scores, exact=exact, total=match.total, words=match.words)
 
     def _commit(self, checkpoint: int) -> None:
         self.removed += self._engine.commit()
@@ -173,9 +184,8 @@ class _Engine:
     def upsert(self, documents: Sequence[TextDocument]) -> None:
         """A document that the engine refuses is left out and logged; it never takes its batch with it."""
         for document in documents:
-            fields = _fields(document)
             try:
-                made = tantivy.Document.from_dict(fields, self._schema)
+                made = tantivy.Document.from_dict(_fields(document), self._schema)
             except ValueError as error:
                 log.error("a creator cannot be indexed", row=document.row, error=str(error))
                 continue
@@ -201,106 +211,43 @@ class _Engine:
             self._writer.wait_merging_threads()
             self._writer = None
 
-    def query(self, text: str, limit: int, boosts: Mapping[str, float]) -> TextHits:
-        return guarded(lambda: _search(self.searcher, self._schema, text, limit, boosts))
+    def lookup(self, text: str, boosts: Mapping[str, float], synonyms: Synonyms) -> TextLookup:
+        return guarded(lambda: TextLookup(self.searcher, self._schema, text, boosts, synonyms))
 
-
-def _search(searcher: Any, schema: Any, text: str, limit: int, boosts: Mapping[str, float]) -> TextHits:
-    text = text.encode(errors="ignore").decode()  # a lone surrogate is no text to the engine
-    words = query_words(text)
-    exact_rows = _exact_rows(searcher, schema, text)
-    need = len(words)
-    strict = found = _matching(searcher, schema, words, need, limit, boosts)
-    while found.count < FEW_MATCHES and (fewer := needed_words(len(words), need)) < need:
-        need = fewer
-        found = _matching(searcher, schema, words, need, limit, boosts)
-    if found is strict:
-        rows, scores = _scored(searcher, strict, EVERY_WORD, BEST_SCORE)
-    else:
-        rows, scores = _scored(searcher, found, 0.0, EVERY_WORD * need / len(words))
-        strict_rows, strict_scores = _scored(searcher, strict, EVERY_WORD, BEST_SCORE)
-        among = np.isin(strict_rows, rows)
-        scores[np.searchsorted(rows, strict_rows[among])] = strict_scores[among]
-    extra = np.setdiff1d(exact_rows, rows)
-    rows, scores = np.concatenate([rows, extra]), np.concatenate([scores, np.zeros(len(extra), np.float32)])
-    exact = np.isin(rows, exact_rows)
-    scores[exact] = 1.0
-    order = np.lexsort((rows, -scores))[:limit]
-    total = max(found.count, len(rows))  # beyond the limit an exact match is among those counted
-    return TextHits(rows=rows[order], scores=scores[order], exact=exact[order], total=total, words=words)
-
-
-def _scored(searcher: Any, found: Any, low: float, high: float) -> tuple[Any, Any]:
-    """Rows ascending, and BM25 relative to the best of the query laid between ``low`` and ``high``."""
-    rows = np.array(searcher.fast_field_values("row", [address for _, address in found.hits]), np.uint32)
-    bm25 = np.array([score for score, _ in found.hits], np.float32)
-    order = np.argsort(rows)
-    best = max(float(bm25.max(initial=0.0)), 1e-9)
-    return rows[order], (low + bm25[order] / best * (high - low)).astype(np.float32)
-
-
-def needed_words(words: int, need: int) -> int:
-    """The next looser demand: all words, then two thirds of them, then (for at most two words) any."""
-    two_thirds = math.ceil(words * 2 / 3)
-    if need > two_thirds:
-        return two_thirds
-    return 1 if words == 2 and need == 2 else need
-
-
-def _exact_rows(searcher: Any, schema: Any, text: str) -> Any:
-    """Creators of exactly this name or handle; "@jess" means the handle, of which there is one, while many are named so."""
-    key = exact_key(text[:512])
-    if not key:
-        return np.array([], np.uint32)
-    marked = text.lstrip().startswith(HANDLE_MARKS)
-    for wanted in (HANDLE_MARK + key, key) if marked else (key,):
-        hits = searcher.search(tantivy.Query.term_query(schema, "key", wanted), limit=1_000, count=False).hits
-        if hits:
-            break
-    return np.array(searcher.fast_field_values("row", [address for _, address in hits]), np.uint32)
-
-
-def _matching(
-    searcher: Any, schema: Any, words: Sequence[str], need: int, limit: int, boosts: Mapping[str, float]
-) -> Any:
-    if not words:
-        return searcher.search(tantivy.Query.empty_query(), limit=1)
-    parts = [_word_query(searcher, schema, word, boosts, last=word == words[-1]) for word in words]
-    occur = tantivy.Occur.Must if need == len(words) else tantivy.Occur.Should
-    query = tantivy.Query.boolean_query(
-        [(occur, part) for part in parts], minimum_number_should_match=None if need == len(words) else need
-    )
-    return searcher.search(query, limit=max(limit, 1))
-
-
-def _word_query(searcher: Any, schema: Any, word: str, boosts: Mapping[str, float], *, last: bool) -> Any:
-    """The word in its best field; the last word of a query also as the beginning of a word of a name or handle."""
-    options = [
-        tantivy.Query.boost_query(tantivy.Query.term_query(schema, field, word), boost)
-        for field, boost in boosts.items()
-    ]
-    if last and len(word) >= PREFIX_CHARS:
-        for field in ("name", "handle"):
-            terms = [term for term, _ in searcher.terms_with_prefix(field, word, limit=PREFIX_TERMS) if term != word]
-            if terms:
-                prefixed = tantivy.Query.term_set_query(schema, field, terms)
-                options.append(tantivy.Query.const_score_query(prefixed, PREFIX_BOOST))
-    return tantivy.Query.disjunction_max_query(options, tie_breaker=0.1)
+    def suggest(self, prefix: str, limit: int) -> list[Suggestion]:
+        return guarded(lambda: suggest(self.searcher, self._schema, prefix, limit))
 
 
 def _fields(document: TextDocument) -> dict[str, Any]:
-    names = {exact_key(name) for name in (document.name, *document.names)} - {""}
-    handles = {exact_key(handle) for handle in document.handles} - {""}
+    names = list(dict.fromkeys((document.name, *document.names)))
+    name_keys = {exact_key(name) for name in names} - {""}
+    handle_keys = {exact_key(handle) for handle in document.handles} - {""}
+    texts = {
+        "name": names,
+        "handle": document.handles,
+        "niche": [document.niche],
+        "summary": [document.summary],
+        "bio": document.bio.split("\n"),
+        "titles": document.titles.split("\n"),
+    }
+    words = {field: [found for text in values if (found := index_text(text))] for field, values in texts.items()}
+    stems = {field: [stemmed(text) for text in found] for field, found in words.items()}
     return {
         "row": int(document.row),
         "id": str(document.row),
-        "key": sorted({*names, *handles, *(HANDLE_MARK + key for key in handles)}),
-        "name": index_text(" ".join(dict.fromkeys((document.name, *document.names)))),
-        "handle": index_text(" ".join(document.handles)),
-        "niche": index_text(document.niche),
-        "summary": index_text(document.summary),
-        "bio": index_text(document.bio),
-        "titles": index_text(document.titles),
+        "key": sorted(
+            {
+                *name_keys,
+                *filter(None, map(typed_key, names)),
+                *handle_keys,
+                *(HANDLE_MARK + key for key in handle_keys),
+            }
+        ),
+        "joined": sorted({key.replace(" ", "") for key in (*name_keys, *handle_keys)}),
+        EVERYTHING: [text for found in stems.values() for text in found],
+        **stems,
+        **{field: words[field] for field in UNSTEMMED},
+        **suggestion_fields(document, names),
     }
 
 
@@ -311,21 +258,14 @@ def _schema() -> Any:
         "id", tokenizer_name="raw", index_option="basic"
     )  # deleting by an unsigned term does nothing
     builder.add_text_field("key", tokenizer_name="raw", index_option="basic")
+    builder.add_text_field(BEGIN, tokenizer_name="whitespace", index_option="basic")
+    builder.add_unsigned_field(PROMINENCE, fast=True)
+    builder.add_bytes_field(SHOWN, stored=True)
+    builder.add_text_field("joined", tokenizer_name="raw", index_option="basic")
+    builder.add_text_field(EVERYTHING, tokenizer_name="whitespace", index_option="position")
     for field in BOOSTS:
         builder.add_text_field(field, tokenizer_name="whitespace", index_option="freq")
     return builder.build()
-
-
-def guarded(call: Callable[[], T]) -> T:
-    """Turns the engine's panics, which are no ordinary exceptions, and its refusals into IndexBroken."""
-    try:
-        return call()
-    except ValueError as error:
-        raise IndexBroken(str(error)) from error
-    except BaseException as error:
-        if type(error).__name__ == "PanicException":
-            raise IndexBroken(f"the text engine gave up: {error}") from None
-        raise
 
 
 def verify_files(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,17 @@ SLICE = 50
 GROWTH = 1.25
 FIRST_CAPACITY = 1_024
 UNIT_TOLERANCE = 1e-2
+
+EXACT, GRAPH = "exact", "graph"
+GATHER_ALWAYS_BELOW = 10_000
+"""Up to so many that pass a filter each is compared: 0.2 to 0.3 ms a thousand, whatever the set's size."""
+GATHER_BLOCK = 4_096
+"""Rows copied out of the matrix at once: 8 MB of 512 dimensions."""
+OVERSAMPLE = 1.5
+"""How many more the graph is asked for than a filter leaves of them on average."""
+GATHER_ROWS_PER_BREADTH = 6.5
+"""So many rows are compared in the time in which the graph finds one more (1.6 against 0.25 microseconds, measured on
+100,000 to 300,000 vectors of 384 dimensions)."""
 
 
 class Sidecar(msgspec.Struct, kw_only=True):
@@ -63,6 +75,8 @@ class HnswVectorIndex:
         self._search, self._write = search, write
         self._matrix = np.zeros((FIRST_CAPACITY, dims), np.float32)
         self._present = np.zeros(FIRST_CAPACITY, bool)
+        self._count = self._end = 0
+        """How many vectors there are, and the row behind the last."""
         self._graph = _graph(dims, FIRST_CAPACITY, ef)
         self._labels: set[int] = set()
         self._gate = _Gate()
@@ -121,16 +135,16 @@ class HnswVectorIndex:
         await self._write.call(self._delete, rows)
 
     async def nearest(self, vector: Vector, limit: int) -> tuple[Rows, Scores]:
-        return await self._search.call(self._nearest, vector, limit)
+        return await self._search.call(self.nearest_now, vector, limit)
 
     async def similarities(self, vector: Vector, rows: Rows) -> tuple[Scores, NDArray[np.bool_]]:
-        return await self._search.call(self._similarities, vector, rows)
+        return await self._search.call(self.similarities_now, vector, rows)
 
     async def save(self, checkpoint: int) -> None:
         await self._write.call(self._save, checkpoint)
 
     async def count(self) -> int:
-        return int(self._present.sum())
+        return self._count
 
     def holds(self, rows: Rows) -> NDArray[np.bool_]:
         """[n]: which of these rows have this field. Of the moment: a writer may be at work."""
@@ -148,8 +162,7 @@ class HnswVectorIndex:
         for begin in range(0, len(rows), SLICE):
             part = rows[begin : begin + SLICE]
             with self._gate.writing():
-                self._matrix[part] = vectors[begin : begin + SLICE]
-                self._present[part] = True
+                self._put(part, vectors[begin : begin + SLICE])
                 self._add(part)
 
     def _delete(self, rows: Sequence[Row]) -> None:
@@ -157,6 +170,7 @@ class HnswVectorIndex:
             for row in rows:
                 if row < len(self._present) and self._present[row]:
                     self._present[row] = False
+                    self._count -= 1
                     self._matrix[row] = 0.0
                     self._overwrite(row)
                     self._graph.mark_deleted(row)
@@ -166,28 +180,86 @@ class HnswVectorIndex:
         """A slot that is marked stays in the graph, and in its file, with the vector that it has."""
         self._graph.add_items(_any_vector(row, self.dims), np.array([row], np.uint64), num_threads=1)
 
-    def _nearest(self, vector: Vector, limit: int) -> tuple[Rows, Scores]:
-        with self._gate.reading():
-            present = np.flatnonzero(self._present).astype(np.uint32)
-            limit = min(limit, len(present))
-            if limit == 0:
-                return present[:0], np.zeros(0, np.float32)
-            if len(present) >= self._exact_scan_below:
-                found = self._from_graph(vector, limit)
-                if found is not None:
-                    return found
-            return _best(present, self._matrix[present] @ vector, limit)
+    def nearest_now(
+        self, vector: Vector, limit: int, within: NDArray[np.bool_] | None = None, passing: int | None = None
+    ) -> tuple[Rows, Scores]:
+        """Blocking. The ``limit`` nearest, best first, of all or of those ``within`` (a mask by row; rows beyond its end
+        do not pass). ``passing``: how many it lets pass, where that is known.
 
-    def _from_graph(self, vector: Vector, limit: int) -> tuple[Rows, Scores] | None:
-        """None when the graph does not reach ``limit`` live vectors; the caller then scans."""
+        Few vectors are compared one and all, and so are few that pass; else a graph is searched, for as many more as do
+        not pass. What that finds too few of is compared one and all as well.
+        """
+        with self._gate.reading():
+            count = self._count
+            if within is not None:
+                passing = int(within.sum()) if passing is None else passing
+                if passing <= GATHER_ALWAYS_BELOW:
+                    return self._gathered(vector, limit, within)
+            if count < self._exact_scan_below:
+                return self._scanned(vector, limit, within)
+            wanted = graph_breadth(limit, count if passing is None else min(passing, count), count)
+            if within is not None and passing is not None and scan_is_cheaper(passing, wanted):
+                return self._gathered(vector, limit, within)
+            found = self._from_graph(vector, limit, max(wanted, self._ef), within)
+            if found is not None:
+                return found
+            return self._scanned(vector, limit, within) if within is None else self._gathered(vector, limit, within)
+
+    def plan_of(self, within: NDArray[np.bool_] | None, limit: int) -> str:
+        """``exact`` or ``graph``: how `nearest_now` would look for them."""
+        count = self._count
+        passing = count if within is None else int(within.sum())
+        if count < self._exact_scan_below or passing <= GATHER_ALWAYS_BELOW:
+            return EXACT
+        return EXACT if within is not None and scan_is_cheaper(passing, graph_breadth(limit, passing, count)) else GRAPH
+
+    def _gathered(self, vector: Vector, limit: int, within: NDArray[np.bool_]) -> tuple[Rows, Scores]:
+        """Those that pass, and no others, are read."""
+        size = min(len(within), len(self._present))
+        rows = np.flatnonzero(within[:size] & self._present[:size]).astype(np.uint32)
+        scores = np.empty(len(rows), np.float32)
+        for begin in range(0, len(rows), GATHER_BLOCK):
+            part = rows[begin : begin + GATHER_BLOCK]
+            scores[begin : begin + GATHER_BLOCK] = self._matrix[part] @ vector
+        return _best(rows, scores, min(limit, len(rows)))
+
+    def _scanned(self, vector: Vector, limit: int, within: NDArray[np.bool_] | None) -> tuple[Rows, Scores]:
+        """The whole matrix is read, in its order."""
+        size = self._end
+        scores = self._matrix[:size] @ vector
+        passing = self._present[:size]
+        if within is not None:
+            inside = min(size, len(within))
+            passing = passing[:inside] & within[:inside]
+        rows = np.flatnonzero(passing).astype(np.uint32)
+        return _best(rows, scores[rows], min(limit, len(rows)))
+
+    def _from_graph(
+        self, vector: Vector, limit: int, wanted: int, within: NDArray[np.bool_] | None
+    ) -> tuple[Rows, Scores] | None:
+        """None when the graph does not reach ``limit`` live vectors that pass; the caller then compares them all."""
+        limit = min(limit, self._count)
         try:
-            labels, _ = self._graph.knn_query(vector[None, :], k=limit, num_threads=1)
+            labels, _ = self._graph.knn_query(vector[None, :], k=max(limit, min(wanted, self._count)), num_threads=1)
         except RuntimeError:
             return None
         rows = labels[0].astype(np.uint32)
+        if within is not None:
+            inside = rows[rows < len(within)]
+            rows = inside[within[inside]]
+            if len(rows) < limit:
+                return None
         return _best(rows, self._matrix[rows] @ vector, limit)
 
-    def _similarities(self, vector: Vector, rows: Rows) -> tuple[Scores, NDArray[np.bool_]]:
+    def vectors_of(self, rows: Sequence[Row]) -> Vector:
+        """Blocking. [m, dims] of those of ``rows`` that have this field."""
+        with self._gate.reading():
+            having = [row for row in rows if row < len(self._present) and self._present[row]]
+            vectors: Vector = self._matrix[having]
+            return vectors
+
+    def similarities_now(self, vector: Vector, rows: Rows) -> tuple[Scores, NDArray[np.bool_]]:
+        """Blocking. See `VectorIndex.similarities`."""
         with self._gate.reading():
             having = self.holds(rows)
             scores = np.zeros(len(rows), np.float32)
@@ -266,8 +338,13 @@ class HnswVectorIndex:
     def _fill_matrix(self, slices: Iterable[tuple[Rows, Vector]]) -> None:
         for rows, vectors in slices:
             self._grow(int(rows.max(initial=0)) + 1)
-            self._matrix[rows] = vectors
-            self._present[rows] = True
+            self._put(rows, vectors)
+
+    def _put(self, rows: Rows, vectors: Vector) -> None:
+        self._count += int((~self._present[np.unique(rows)]).sum())
+        self._end = max(self._end, int(rows.max(initial=0)) + 1)
+        self._matrix[rows] = vectors
+        self._present[rows] = True
 
     def _grow(self, rows: int) -> None:
         have = len(self._present)
@@ -278,6 +355,16 @@ class HnswVectorIndex:
         with self._gate.writing():
             matrix[:have], present[:have] = self._matrix, self._present
             self._matrix, self._present = matrix, present
+
+
+def graph_breadth(limit: int, passing: int, count: int) -> int:
+    """How many the graph is asked for, so that ``limit`` of them pass a filter that lets ``passing`` of ``count`` pass."""
+    return math.ceil(limit * OVERSAMPLE * count / max(passing, 1))
+
+
+def scan_is_cheaper(passing: int, breadth: int) -> bool:
+    """Whether comparing all that pass takes less time than the graph at that breadth."""
+    return passing < breadth * GATHER_ROWS_PER_BREADTH
 
 
 class _Gate:
@@ -316,7 +403,7 @@ class _Gate:
 
 def _best(rows: Rows, scores: Scores, limit: int) -> tuple[Rows, Scores]:
     """The ``limit`` best, ties by row, so that an answer does not depend on the order of insertion."""
-    if limit < len(rows):
+    if 0 < limit < len(rows):
         edge = np.partition(scores, len(scores) - limit)[len(scores) - limit]
         kept = np.flatnonzero(scores >= edge)
         rows, scores = rows[kept], scores[kept]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from actors import Meter, Outbox
 from actors.aggregator import Aggregator
-from actors.peers import LARGEST, MIN_PEERS, STEP, TIERS, Peers, tier_of
+from actors.peers import MIN_PEERS, STEP, Peers
 from actors.platforms.youtube import rounding_step
 from actors.policy import derivable, policies
 from actors.vital_signs import (
@@ -45,6 +45,7 @@ from proto.records import (
     VitalSign,
     VitalSigns,
 )
+from proto.tiers import LARGEST, TIERS, tier_of
 from stores.blocking import Blocking
 from stores.catalog import (
     AccountBundle,

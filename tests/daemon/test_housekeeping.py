@@ -78,16 +78,18 @@ def known(number: int, computed_at: int | None, name: str = "Ana") -> Creator:
         primary_niche="food",
         followers_by_platform={"instagram": 20_000},
         vital_signs=b"" if computed_at is None else encode(vital_signs(parts, parts, computed_at)),
+        oldest_fetched_at=computed_at,
     )
 
 
 async def test_a_survey_meets_everybody_once_and_has_old_signs_computed_anew(
     env: Environment, autojump_clock: trio.testing.MockClock
 ) -> None:
-    old, lacking, blank = 7, SURVEY_PAGE, SURVEY_PAGE + 3
+    old, lacking, blank, earlier = 7, SURVEY_PAGE, SURVEY_PAGE + 3, 9
     creators = [known(number, NOW) for number in range(SURVEY_PAGE + 40)]
     creators[old] = known(old, NOW - int(RENEW_SECONDS) - 1)
     creators[lacking], creators[blank] = known(lacking, None), known(blank, None, name="")
+    creators[earlier].oldest_fetched_at = None  # as an earlier version left it
 
     def fill(txn: Txn) -> None:
         for creator in creators:
@@ -101,7 +103,7 @@ async def test_a_survey_meets_everybody_once_and_has_old_signs_computed_anew(
     rank = peers.rank(creators[0], signs, "instagram")
     assert (rank.percentile.n, rank.percentile.value) == (len(creators) - 2, 50.0)
     work = [msgspec.msgpack.decode(one.message, type=AnyWork) for _, one in await Work(env).after(b"", 10)]
-    assert sorted(one.entity for one in work) == sorted([str(old), str(lacking)])
+    assert sorted(one.entity for one in work) == sorted([str(old), str(lacking), str(earlier)])
     assert {type(one) for one in work} == {CreatorResolved}
 
 

@@ -7,14 +7,15 @@ from hypothesis import strategies as st
 
 from proto.ids import AccountKey, CreatorId, Platform, Row
 from proto.records import Activity, Creator
+from stores.ports import Weights
 from stores.ranking import (
     ENGAGEMENT_FULL,
     EXACT_BONUS,
     FOLLOWERS_FULL,
     UNKNOWN,
     Candidates,
-    Weights,
     addends_of,
+    diversified,
     quality_of,
     rank,
 )
@@ -29,6 +30,7 @@ def candidates(
     keyword: list[float] | None = None,
     exact: list[bool] | None = None,
     quality: list[float] | None = None,
+    preferred: list[bool] | None = None,
     **fields: list[float | None],
 ) -> Candidates:
     """Per field one similarity a candidate, None where it lacks the field."""
@@ -40,6 +42,7 @@ def candidates(
         quality=np.array(quality or zeros, np.float32),
         similarities={name: np.array([value or 0.0 for value in held], np.float32) for name, held in fields.items()},
         having={name: np.array([value is not None for value in held], bool) for name, held in fields.items()},
+        preferred=np.array(preferred or [False] * len(ids), bool),
     )
 
 
@@ -57,8 +60,9 @@ def test_a_field_that_a_creator_lacks_takes_no_share() -> None:
     given = candidates([1, 2, 3, 4], bio=[0.8, 0.8, None, None], content=[0.8, None, 0.8, None])
     ranked = rank(given, WEIGHTS)
     assert ranked.scores == pytest.approx([0.32, 0.32, 0.32, 0])
-    assert ranked.shares["bio"] == pytest.approx([0.1, 0.4, 0, 0])
-    assert ranked.shares["content"] == pytest.approx([0.3, 0, 0.4, 0])
+    shares = {part.name: part.weights for part in ranked.parts}
+    assert shares["bio"] == pytest.approx([0.1, 0.4, 0, 0])
+    assert shares["content"] == pytest.approx([0.3, 0, 0.4, 0])
 
 
 def test_an_exact_match_leads_whatever_the_others_have() -> None:
@@ -119,7 +123,7 @@ def test_the_addends_sum_to_the_score(
     )
     ranked = rank(given, weights)
     for at in range(len(drawn)):
-        addends = addends_of(given, ranked, weights, at)
+        addends = addends_of(ranked, at)
         assert sum(addend.contribution for addend in addends) == pytest.approx(ranked.scores[at], abs=1e-6)
         assert all(addend.contribution == addend.value * addend.weight >= 0 for addend in addends)
         assert len({addend.name for addend in addends}) == len(addends)
@@ -143,7 +147,7 @@ def test_the_order_of_candidates_does_not_matter(drawn: list[tuple[float, float,
 
 def test_only_fields_that_a_creator_holds_are_explained() -> None:
     given = candidates([1], bio=[None], content=[0.5])
-    assert [addend.name for addend in addends_of(given, rank(given, WEIGHTS), WEIGHTS, 0)] == [
+    assert [addend.name for addend in addends_of(rank(given, WEIGHTS), 0)] == [
         "keyword",
         "quality",
         "content",
@@ -204,3 +208,41 @@ def test_more_of_anything_is_better_quality() -> None:
     ]
     for rising in (audience, engaged, activity):
         assert rising == sorted(set(rising))
+
+
+def test_a_preferred_niche_decides_between_likes_but_not_against_a_name() -> None:
+    given = candidates([1, 2, 3], keyword=[0.5, 0.5, 1.0], exact=[False, False, True], preferred=[False, True, False])
+    assert ranked_ids(given) == [3, 2, 1]
+    assert [addend.name for addend in addends_of(rank(given, WEIGHTS), 1)] == ["keyword", "quality", "niche"]
+
+
+def test_reciprocal_ranks_count_places_and_not_scores() -> None:
+    given = candidates([1, 2, 3], keyword=[0.9, 0.1, 0.0], bio=[0.2, 0.1, 0.9], quality=[0, 0, 0])
+    weights = Weights(keyword=0.5, vector=0.5, quality=0.0, fields={"bio": 1.0})
+    ranked = rank(given, weights, "rrf")
+    assert ranked.scores == pytest.approx([0.5 / 61 + 0.5 / 62, 0.5 / 62 + 0.5 / 63, 0.5 / 61])
+    assert ranked.order.tolist() == [0, 1, 2]
+
+
+@given(st.lists(st.tuples(ONE, ONE, HELD, HELD), min_size=1, max_size=8))
+def test_reciprocal_ranks_are_explained_as_well(drawn: list[tuple[float, float, float | None, float | None]]) -> None:
+    given = candidates(
+        list(range(len(drawn))),
+        keyword=[one[0] for one in drawn],
+        quality=[one[1] for one in drawn],
+        bio=[one[2] for one in drawn],
+        content=[one[3] for one in drawn],
+    )
+    ranked = rank(given, WEIGHTS, "rrf")
+    for at in range(len(drawn)):
+        assert sum(addend.contribution for addend in addends_of(ranked, at)) == pytest.approx(
+            ranked.scores[at], abs=1e-6
+        )
+
+
+def test_diversity_puts_the_unlike_before_the_like() -> None:
+    likeness = np.array([[1, 0.99, 0.1], [0.99, 1, 0.1], [0.1, 0.1, 1]], np.float32)
+    scores = np.array([0.9, 0.85, 0.6])
+    assert diversified([0, 1, 2], scores, likeness, 0.0).tolist() == [0, 1, 2]
+    assert diversified([0, 1, 2], scores, likeness, 0.7).tolist() == [0, 2, 1]
+    assert sorted(diversified([0, 1, 2], scores, likeness, 1.0).tolist()) == [0, 1, 2]

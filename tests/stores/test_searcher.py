@@ -2,21 +2,27 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from daemon.evaluation.virtual_time import VirtualThreads
 from proto.errors import IndexBroken, ModelMissing, Unavailable
 from proto.ids import CreatorId, Row
 from proto.records import Creator
-from stores.blocking import Blocking
+from stores import keyword_match
+from stores.blocking import Blocking, RunSync
 from stores.columns import Columns
-from stores.ports import RankedHit, SearchPage, SearchQuery, TextHits, Vector
-from stores.ranking import EXACT_BONUS, Weights
+from stores.filter_ast import And, In, Range
+from stores.ports import RankedHit, SearchPage, SearchQuery, Vector, Weights
+from stores.ranking import EXACT_BONUS
 from stores.searcher import LOADING_MODEL, NO_MODEL, Searcher
 from stores.text_index import TantivyTextIndex
+from stores.text_lookup import TextLookup
 from stores.vectors import HnswVectorIndex
 from tests.stores.conformance.text_index_suite import document, taken_in
 from tests.stores.conformance.vector_index_suite import DIMS, EAST, NORTH, NORTH_EAST, WEST, put
@@ -40,12 +46,27 @@ class Embedder:
         return MEANINGS.get(text, WEST)
 
 
+def unit(vector: NDArray[np.float64]) -> Vector:
+    made: NDArray[np.float32] = (vector / np.linalg.norm(vector)).astype(np.float32)
+    return made
+
+
 class World:
     """A searcher over real indexes, filled by ``add``."""
 
-    def __init__(self, text: TantivyTextIndex, fields: dict[str, HnswVectorIndex], candidates: int = 100) -> None:
+    def __init__(
+        self, text: TantivyTextIndex, fields: dict[str, HnswVectorIndex], threads: RunSync, candidates: int = 100
+    ) -> None:
         self.text, self.fields, self.columns, self.embedder = text, fields, Columns(), Embedder()
-        self.searcher = Searcher(columns=self.columns, weights=WEIGHTS, candidates=candidates, query_cache=2)
+        self.threads = threads
+        self.searcher = Searcher(
+            columns=self.columns,
+            weights=WEIGHTS,
+            candidates=candidates,
+            query_cache=2,
+            threads=Blocking("search", 2, threads),
+            now=lambda: 0.0,
+        )
         self.searcher.set_text(text)
 
     def with_model(self) -> None:
@@ -54,16 +75,29 @@ class World:
             self.searcher.set_field(name, index)
 
     async def add(
-        self, row: int, name: str, *, followers: int | None = None, text: str = "", **vectors: Vector
+        self,
+        row: int,
+        name: str,
+        *,
+        followers: int | None = None,
+        niche: str | None = None,
+        text: str = "",
+        **vectors: Vector,
     ) -> None:
-        creator = Creator(creator_id=CreatorId(1_000 + row), row=Row(row), name=name, total_followers=followers)
+        creator = Creator(
+            creator_id=CreatorId(1_000 + row),
+            row=Row(row),
+            name=name,
+            total_followers=followers,
+            primary_niche=niche,
+        )
         self.columns.upsert(Row(row), creator)
         await taken_in(self.text, [document(row, name, bio=text)])
         for field, vector in vectors.items():
             await put(self.fields[field], {row: vector})
 
-    async def search(self, text: str, limit: int = 20, offset: int = 0) -> SearchPage:
-        return await self.searcher.search(SearchQuery(text=text, limit=limit, offset=offset))
+    async def search(self, text: str, limit: int = 20, offset: int = 0, **more: Any) -> SearchPage:
+        return await self.searcher.search(SearchQuery(text=text, limit=limit, offset=offset, **more))
 
     async def rows(self, text: str, limit: int = 20, offset: int = 0) -> list[int]:
         return [hit.row for hit in (await self.search(text, limit, offset)).hits]
@@ -90,12 +124,14 @@ async def world(tmp_path: Path, threads: VirtualThreads) -> AsyncIterator[World]
         )
         for name in FIELDS
     }
-    yield World(text, fields)
+    yield World(text, fields, threads)
     await text.close()
 
 
 async def test_while_loading_it_says_so() -> None:
-    searcher = Searcher(columns=Columns(), weights=WEIGHTS, candidates=10, query_cache=10)
+    searcher = Searcher(
+        columns=Columns(), weights=WEIGHTS, candidates=10, query_cache=10, threads=Blocking("search", 2), now=float
+    )
     for text in ("anything", ""):
         with pytest.raises(Unavailable, match="loading"):
             await searcher.search(SearchQuery(text=text))
@@ -118,7 +154,7 @@ async def test_words_and_meaning_are_fused(world: World) -> None:
     await world.add(3, "Opposite", bio=WEST)
     world.with_model()
     page = await world.search("cooking")
-    assert [hit.row for hit in page.hits][:2] == [2, 0]
+    assert page.hits[0].row == 2
     assert {hit.row for hit in page.hits} == {0, 1, 2, 3}
     assert (page.total, page.warnings) == (4, ())
     assert page.hits[-1].row == 3
@@ -159,7 +195,7 @@ async def test_an_empty_text_shows_everyone_by_quality(world: World) -> None:
 @pytest.mark.parametrize("text", ["", "games", "nothing like it"])
 async def test_pages_have_no_gaps_and_no_repeats(world: World, text: str) -> None:
     for row in range(23):
-        vectors = {"bio": NORTH_EAST} if row % 3 else {}
+        vectors: dict[str, Any] = {"bio": NORTH_EAST} if row % 3 else {}
         await world.add(row, f"creator {row}", followers=row % 4, text="games" if row % 2 else "", **vectors)
     world.with_model()
     whole = await world.search(text, limit=100)
@@ -229,7 +265,7 @@ async def test_a_query_is_embedded_once_while_it_is_among_the_latest(world: Worl
 
 
 async def test_only_the_nearest_candidates_join_by_meaning_alone(world: World) -> None:
-    few = World(world.text, world.fields, candidates=2)
+    few = World(world.text, world.fields, world.threads, candidates=2)
     for row, vector in enumerate((NORTH, EAST, NORTH_EAST, WEST)):
         await few.add(row, f"creator {row}", bio=vector)
     few.with_model()
@@ -249,9 +285,162 @@ async def test_new_weights_count_from_the_next_search(world: World) -> None:
 
 async def test_a_failing_index_is_told_as_it_is(world: World) -> None:
     class Broken(TantivyTextIndex):
-        async def query(self, text: str, limit: int) -> TextHits:
-            raise IndexBroken(f"cannot answer {text} ({limit})")
+        def lookup(self, text: str) -> TextLookup:
+            raise IndexBroken(f"cannot answer {text}")
 
     world.text.__class__ = Broken
     with pytest.raises(IndexBroken, match="cannot answer cooking"):
         await world.search("cooking")
+
+
+SMALL = Range(column="followers", lte=1_000)
+FOOD = In(column="niche", values=("food",))
+
+
+async def test_filters_hold_for_words_and_for_meaning(world: World) -> None:
+    await world.add(0, "Small Word", text="cooking", followers=100)
+    await world.add(1, "Big Word", text="cooking", followers=100_000)
+    await world.add(2, "Small Meaning", bio=EAST, followers=100)
+    await world.add(3, "Big Meaning", bio=EAST, followers=100_000)
+    await world.add(4, "Unknown", text="cooking", bio=EAST)
+    world.with_model()
+    page = await world.search("cooking", filters=SMALL)
+    assert ({hit.row for hit in page.hits}, page.total) == ({0, 2}, 2)
+    page = await world.search("", filters=SMALL)
+    assert ({hit.row for hit in page.hits}, page.total) == ({0, 2}, 2)
+
+
+async def test_the_nearest_are_taken_from_those_that_pass(world: World) -> None:
+    few = World(world.text, world.fields, world.threads, candidates=2)
+    for row in range(6):
+        await few.add(row, f"creator {row}", followers=row, bio=EAST if row < 4 else NORTH_EAST)
+    few.with_model()
+    page = await few.search("cooking", filters=Range(column="followers", gte=4))
+    assert {hit.row for hit in page.hits} == {4, 5}
+
+
+async def test_an_empty_page_says_which_condition_alone_leaves_something(world: World) -> None:
+    await world.add(0, "Alice", niche="food", followers=5_000, bio=EAST)
+    await world.add(1, "Bob", niche="games", followers=50, bio=EAST)
+    world.with_model()
+    page = await world.search("cooking", filters=And(of=(SMALL, FOOD)))
+    assert (page.total, page.hits) == (0, ())
+    assert {(relaxation.dropped, relaxation.total) for relaxation in page.relaxations} == {(SMALL, 1), (FOOD, 1)}
+
+
+async def test_facets_count_the_match_set_and_leave_out_their_own_condition(world: World) -> None:
+    for row, niche in enumerate(("food", "food", "games", None)):
+        await world.add(row, f"creator {row}", niche=niche, followers=10, text="cooking")
+    await world.add(4, "other", niche="games")
+    page = await world.search("cooking", facets=("niche",))
+    assert (page.total, page.facets) == (4, {"niche": {"food": 2, "games": 1}})
+    page = await world.search("cooking", facets=("niche", "tier"), filters=FOOD)
+    assert (page.total, page.facets) == (2, {"niche": {"food": 2, "games": 1}, "tier": {"nano": 2}})
+
+
+@pytest.mark.parametrize(("ascending", "order"), [(False, [2, 1, 0, 3]), (True, [0, 1, 2, 3])])
+async def test_hits_are_sorted_by_a_column_with_the_unknown_last(
+    world: World, ascending: bool, order: list[int]
+) -> None:
+    for row, followers in enumerate((10, 20, 30, None)):
+        await world.add(row, f"creator {row}", followers=followers, text="cooking")
+    page = await world.search("cooking", sort="followers", ascending=ascending)
+    assert [hit.row for hit in page.hits] == order
+
+
+async def test_a_hidden_creator_counts_nowhere(world: World) -> None:
+    for row in range(3):
+        await world.add(row, f"creator {row}", niche="food", text="cooking", bio=EAST)
+    world.with_model()
+    hidden = np.array([1], np.uint32)
+    for text in ("cooking", ""):
+        page = await world.search(text, hidden=hidden, facets=("niche",))
+        assert ([hit.row for hit in page.hits], page.total, page.facets) == ([0, 2], 2, {"niche": {"food": 2}})
+
+
+async def test_further_pages_go_on_in_the_ranking_of_the_first(world: World) -> None:
+    for row in range(9):
+        await world.add(row, f"creator {row}", followers=10 * row, text="cooking")
+    first = await world.search("cooking", limit=3)
+    await world.add(9, "latest", followers=10_000_000, text="cooking")
+    met, page = [hit.row for hit in first.hits], first
+    while len(met) < first.total:
+        page = await world.search("cooking", limit=3, offset=len(met), snapshot=page.snapshot)
+        assert page.total == 9
+        met += [hit.row for hit in page.hits]
+    assert sorted(met) == list(range(9))
+    assert (await world.search("cooking", limit=3)).hits[0].row == 9
+    forged = await world.search("games", limit=3, offset=3, snapshot=first.snapshot)
+    assert forged.total < 9
+
+
+async def test_a_broad_search_is_the_same_whether_its_best_or_all_are_fetched(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = np.random.default_rng(3)
+    for row in range(60):
+        vectors: dict[str, Any] = {} if row % 3 else {"bio": unit(generator.standard_normal(DIMS))}
+        await world.add(
+            row,
+            f"creator {row}",
+            followers=int(generator.integers(1, 10**6)),
+            text="cooking " * (1 + row % 7),
+            **vectors,
+        )
+    few = World(world.text, world.fields, world.threads, candidates=5)
+    few.columns, few.searcher._columns = world.columns, world.columns
+    few.with_model()
+    monkeypatch.setattr(keyword_match, "HEAD", 20)
+    whole = await few.search("cooking", limit=100)
+    monkeypatch.setattr(keyword_match, "ALL_BELOW", 10)
+    met: list[RankedHit] = []
+    page = None
+    while page is None or len(met) < page.total:
+        page = await few.search("cooking", limit=5, offset=len(met), snapshot=page.snapshot if page else "")
+        assert page.total == whole.total
+        met += page.hits
+    assert [hit.row for hit in met] == [hit.row for hit in whole.hits]
+    assert [hit.score for hit in met] == pytest.approx([hit.score for hit in whole.hits])
+
+
+async def test_creators_like_others_are_found_field_by_field(world: World) -> None:
+    await world.add(0, "Seed", bio=EAST)
+    await world.add(1, "Like", bio=NORTH_EAST)
+    await world.add(2, "Like elsewhere", content=EAST)
+    await world.add(3, "Unlike", bio=WEST)
+    world.with_model()
+    page = await world.search("", positive=(Row(0),))
+    assert [hit.row for hit in page.hits] == [2, 1, 3]
+    page = await world.search("", positive=(Row(0),), negative=(Row(2),))
+    assert [hit.row for hit in page.hits] == [1, 3]
+
+
+async def test_a_creator_that_is_not_found_learns_why(world: World) -> None:
+    few = World(world.text, world.fields, world.threads, candidates=1)
+    await few.add(0, "Near", followers=10, bio=EAST)
+    await few.add(1, "Behind", followers=10, bio=NORTH_EAST)
+    await few.add(2, "Big", followers=10_000, text="cooking", bio=EAST)
+    few.with_model()
+    query = SearchQuery(text="cooking", filters=SMALL)
+    near = await few.searcher.standing(query, Row(0))
+    assert (near.found, near.rank, near.failed, near.vector_ranks) == (True, 1, (), {"bio": 1})
+    behind = await few.searcher.standing(query, Row(1))
+    assert (behind.found, behind.missing_words, behind.vector_ranks) == (False, ("cooking",), {"bio": 2})
+    big = await few.searcher.standing(query, Row(2))
+    assert (big.found, big.failed, big.missing_words) == (False, (SMALL,), ())
+
+
+async def test_known_names_and_handles_are_told(world: World) -> None:
+    await world.add(0, "BBC News Japan")
+    assert await world.searcher.is_known("bbc news japan")
+    assert not await world.searcher.is_known("bbc news")
+
+
+async def test_two_threads_find_what_one_finds(world: World) -> None:
+    for row in range(12):
+        await world.add(row, f"creator {row}", text="cooking" if row % 2 else "", bio=EAST, content=NORTH)
+    world.with_model()
+    alone = await world.search("cooking")
+    with ThreadPoolExecutor(1) as side:
+        world.searcher._side = side
+        assert (await world.search("cooking")).hits == alone.hits
