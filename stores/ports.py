@@ -92,6 +92,17 @@ class TextLookup(Protocol):
     """Folded, each once."""
     demands: tuple[int, ...]
     """How many of the words outside of phrases may be asked for, from all of them on down."""
+    long: bool
+    """Whether it is a question or a description, to be scored by BM25 however few of the words are held."""
+
+    @property
+    def widens(self) -> bool:
+        """Whether niches may stand for any of the words."""
+        ...
+
+    def near(self) -> Rows:
+        """Whose name or handle is the whole text but for a typo or for spaces, ascending."""
+        ...
 
     def exact(self) -> Rows:
         """Whose name, handle or platform user id equals the whole query, ascending."""

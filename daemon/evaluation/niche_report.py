@@ -25,7 +25,7 @@ thead th{writing-mode:vertical-rl;text-align:left;vertical-align:bottom}.right{o
 def pictures(report: Report) -> Iterator[Table | Text]:
     """One after the other, for a terminal."""
     for name, source in report.sources.items():
-        rows = {f"{name}, local classifier": source.score} | source.baselines
+        rows = {f"{name}, local classifier": source} | source.baselines
         yield _scores(rows)
         for word, groups in (("language", source.by_language), ("country", source.by_country)):
             if len(groups) > 1:
@@ -66,10 +66,10 @@ def _cell(share: float) -> str:
 
 
 def _scores(rows: Mapping[str, Score]) -> Table:
-    table = _table("", "creators", "top 1", "top 3", "macro F1", "surest half", "plain", "half plain", "abstained")
+    table = _table("", "creators", "balanced", "top 3", "macro F1", "surest half", "plain", "half plain", "abstained")
     for name, one in rows.items():
-        shares = (one.top1, one.top3, one.macro_f1, one.confident_half, one.plain, one.confident_half_plain)
-        table.add_row(name, f"{one.creators:,}", *(f"{share:.3f}" for share in shares), f"{one.abstained:.1%}")
+        shares = (one.balanced, one.top3, one.macro_f1, one.confident_half, one.top1, one.confident_half_plain)
+        table.add_row(name, f"{one.n:,}", *(f"{share:.3f}" for share in shares), f"{one.abstained:.1%}")
     return table
 
 
