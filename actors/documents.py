@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from stores.catalog import CreatorBundle
 from stores.ports import TextDocument
-from stores.ranking import quality_of
 
 TITLES_CHARS = 2_000
 BIO_CHARS = 3_000
 
 
-def text_document(bundle: CreatorBundle, niche_names: str) -> TextDocument:
-    """``niche_names``: the words that the creator's labels go by, for keyword search."""
+def text_document(bundle: CreatorBundle, niche_names: str, prominence: float = 0.0) -> TextDocument:
+    """``niche_names``: the words that the creator's labels go by, for keyword search; ``prominence``: its quality."""
     creator = bundle.creator
     accounts = [part.account for part in bundle.accounts]
     titles = " \n".join(item.title_or_caption for part in bundle.accounts for item in part.items)
@@ -26,5 +25,5 @@ def text_document(bundle: CreatorBundle, niche_names: str) -> TextDocument:
         niche=niche_names,
         summary=creator.llm_summary,
         titles=titles[:TITLES_CHARS],
-        prominence=quality_of(creator),
+        prominence=prominence,
     )

@@ -205,7 +205,7 @@ class IndexKeeper:
         return [self._document(bundle) for bundle in bundles if bundle is not None and bundle.creator.name]
 
     def _document(self, bundle: CreatorBundle) -> TextDocument:
-        return text_document(bundle, self._niche_words(bundle.creator))
+        return text_document(bundle, self._niche_words(bundle.creator), self.columns.quality_of(bundle.creator))
 
     def _load_columns(self) -> None:
         with self._env.snapshot() as txn:

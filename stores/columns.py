@@ -84,6 +84,10 @@ class Columns:
         self._end = 0
         """Behind the last row that was ever present."""
 
+    def quality_of(self, creator: Creator) -> float:
+        """0..1, of what may be computed."""
+        return quality_of(creator, self._derives)
+
     def upsert(self, row: Row, creator: Creator) -> None:
         self.upsert_all([row], [creator])
 
@@ -96,7 +100,7 @@ class Columns:
         if end > len(self.present):
             self._grow(end)
         self.creator_id[at] = [creator.creator_id for creator in creators]
-        self.quality[at] = [quality_of(creator, self._derives) for creator in creators]
+        self.quality[at] = [self.quality_of(creator) for creator in creators]
         self._put_numbers(at, creators)
         self._put_labels(at, creators)
         self.present[at] = True

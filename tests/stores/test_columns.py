@@ -407,3 +407,20 @@ def test_a_creator_that_an_earlier_version_stored_can_be_read_and_filtered() -> 
     assert columns.mask(parse_filter("followers = 20k AND tier = micro"), CONTEXT)[0]
     for name in ("activity", "email", "website", "views_per_follower", "sponsored_share", "fresh_days"):
         assert columns.mask(Not(of=Exists(column=name)), CONTEXT)[0]
+
+
+def test_quality_is_of_what_may_be_derived() -> None:
+    """The same for every channel where the grant is denied, be it in the ranking or among suggestions."""
+    columns = Columns([Platform.INSTAGRAM])
+    channels = [
+        Creator(
+            creator_id=CreatorId(followers),
+            row=Row(0),
+            account_keys=[account_key(Platform.YOUTUBE, "a")],
+            total_followers=followers,
+            followers_by_platform={"youtube": followers},
+        )
+        for followers in (7, 7_000_000)
+    ]
+    assert len({columns.quality_of(one) for one in channels}) == 1
+    assert len({Columns().quality_of(one) for one in channels}) == 2
