@@ -114,13 +114,14 @@ def _names_alike(one: IdentityFacts, other: IdentityFacts) -> str:
 def link(one: IdentityFacts, other: IdentityFacts, crowd: Crowd) -> str:
     """Who names whom: in the bio, or only in content, alone of its platform or among others.
 
-    A name that several accounts have, or had one after the other, leads to none of them for sure. How many others name
-    one of two that name each other says nothing: anybody can name anybody.
+    A name that several accounts have, or had one after the other, leads to none of them for sure: who takes one over
+    and names its namer is not named back, while who had it and names its namer still is. How many others name one of
+    two that name each other says nothing: anybody can name anybody.
     """
     if name_each_other(one, other):
         crowd = partial(_unnamed_by_others, crowd)
     there, back = _names(one, other, crowd), _names(other, one, crowd)
-    if there and back and "bio" in there + back:
+    if "bio" in there + back and _leads_to(other, one, there) and _leads_to(one, other, back):
         return "mutual" if "bio_sole" in (there, back) else "mutual_among"
     best = min(there or _NOT_NAMED, back or _NOT_NAMED, key=_LINKS.index)
     return "" if best == _NOT_NAMED else best
@@ -204,12 +205,18 @@ def name_each_other(one: IdentityFacts, other: IdentityFacts) -> bool:
 
 def explicit(one: IdentityFacts, other: IdentityFacts, evidence: Evidence) -> bool:
     """Whether two accounts of one platform may be one person's: twins name each other too, yet go by two names."""
-    level = dict(evidence).get("handle", "")
-    return name_each_other(one, other) and level.startswith(("same", "core", "within", "named"))
+    levels = dict(evidence)
+    undisputed = name_each_other(one, other) and levels.get("link", "").startswith("mutual")
+    return undisputed and levels.get("handle", "").startswith(("same", "core", "within", "named"))
 
 
 def _unnamed_by_others(crowd: Crowd, key: BlockKey) -> int:
     return 1 if key[:1] in (BIO_NAMES, CONTENT_NAMES) else crowd(key)
+
+
+def _leads_to(named: IdentityFacts, namer: IdentityFacts, level: str) -> bool:
+    """Whether the namer means this account, as far as names tell: of a name that others had, the one that left it."""
+    return bool(level) and (level != "disputed" or bool(set(namer.bio_named) & set(named.left)))
 
 
 _NOT_NAMED = "not_named"

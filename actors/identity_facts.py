@@ -78,6 +78,7 @@ def facts_of(
         aliases=_aliases(account, bio),
         markers=_markers(account),
         owned=_owned(account, former),
+        left=_forms(account.platform, former),
         bio_named=_targets([*bio, *handles(account.website)])[:MOST_NAMED],
         content_named=_content_named(account, items),
         sites=_sites(account)[:MOST_NAMED],
@@ -97,11 +98,16 @@ def _markers(account: CreatorAccount) -> list[str]:
 
 
 def _owned(account: CreatorAccount, former: Iterable[str]) -> list[Name]:
-    platform, names = account.platform.value, _once([account.handle, *former])
-    if account.platform is not Platform.YOUTUBE:
-        return [named_key(platform, name) for name in names if name]
-    forms = [form for name in names if name for form in (f"@{name}", f"user/{name}", f"c/{name}")]
-    return [named_key(platform, name) for name in (account.platform_user_id, *forms)]
+    forms = _forms(account.platform, [account.handle, *former])
+    if account.platform is Platform.YOUTUBE:
+        return [named_key(account.platform, account.platform_user_id), *forms]
+    return forms
+
+
+def _forms(platform: Platform, names: Iterable[str]) -> list[Name]:
+    """As texts may write these handles."""
+    forms = ("@{}", "user/{}", "c/{}") if platform is Platform.YOUTUBE else ("{}",)
+    return [named_key(platform, form.format(name)) for name in _once(names) for form in forms]
 
 
 def _keys(facts: IdentityFacts) -> list[BlockKey]:

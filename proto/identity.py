@@ -46,6 +46,8 @@ class IdentityFacts(Record):
     """The blocks that it stands in."""
     vector_hash: str = ""
     """Input of the stored bio vector; empty when there is none."""
+    left: list[Name] = []
+    """Of ``owned``, what it was called before: others may be called so now."""
 
 
 class Standing(enum.StrEnum):
