@@ -7,6 +7,7 @@ from functools import partial
 from itertools import product
 
 from actors.identity_facts import (
+    AVATAR,
     BIO_NAMES,
     CONTENT_NAMES,
     CORE,
@@ -39,6 +40,8 @@ COMMON, EVERYDAY = 20, 200
 """Words in more display names than so many make no name rare: there are people called so by chance, or many."""
 SAME_BIO, LIKE_BIO, UNLIKE_BIO = 0.9, 0.7, 0.3
 """Cosine of bio vectors."""
+LIKE_BITS = 6
+"""Of the 64 of a picture's hash, so many differ at most when it is scaled or compressed anew."""
 
 
 def evidence_of(one: IdentityFacts, other: IdentityFacts, crowd: Crowd, bio_cosine: float | None = None) -> Evidence:
@@ -57,6 +60,7 @@ def evidence_of(one: IdentityFacts, other: IdentityFacts, crowd: Crowd, bio_cosi
         "site": shared(one.sites, other.sites, crowd),
         "email": shared(one.emails, other.emails, crowd),
         "bio": bio(one, other, bio_cosine),
+        "avatar": avatar(one, other, crowd),
         "language": agreement(one.language, other.language),
         "country": agreement(one.country, other.country),
         "fan": fan(one, other),
@@ -181,6 +185,16 @@ def bio(one: IdentityFacts, other: IdentityFacts, cosine: float | None) -> str:
     if cosine >= SAME_BIO:
         return "same"
     return "like" if cosine >= LIKE_BIO else "unlike" if cosine < UNLIKE_BIO else "neutral"
+
+
+def avatar(one: IdentityFacts, other: IdentityFacts, crowd: Crowd) -> str:
+    """Pictures alike; one that a platform gives to whoever has none is many people's. Others say nothing."""
+    if not one.avatar or not other.avatar:
+        return ""
+    differing = int.from_bytes(one.avatar, "big") ^ int.from_bytes(other.avatar, "big")
+    if differing.bit_count() > LIKE_BITS:
+        return ""
+    return "same_" + _by_crowd(max(crowd(AVATAR + facts.avatar) for facts in (one, other)))
 
 
 def agreement(mine: str | None, theirs: str | None) -> str:

@@ -19,7 +19,7 @@ from stores.identity import WORD
 
 _One = TypeVar("_One")
 
-STRING, CORE, SITE, EMAIL, BIO = b"s", b"c", b"w", b"e", b"b"
+STRING, CORE, SITE, EMAIL, BIO, AVATAR = b"s", b"c", b"w", b"e", b"b", b"a"
 """Kinds of block keys; accounts that stand in one block may be one person's."""
 OWNER, BIO_NAMES, CONTENT_NAMES = b"o", b"n", b"m"
 """Kinds of blocks of a name: who has it, whose bio says it, whose content says it. The first goes with the others."""
@@ -65,6 +65,7 @@ def facts_of(
     *,
     former_handles: Iterable[str] = (),
     vector_hash: str = "",
+    avatar: bytes = b"",
 ) -> IdentityFacts:
     """``items``: the newest, of which the texts count; ``former_handles``: links may still say them."""
     bio = [one for one in handles(account.bio) if not _is_own(one, account)]
@@ -87,6 +88,7 @@ def facts_of(
         language=account.language,
         country=account.country,
         vector_hash=vector_hash,
+        avatar=avatar,
     )
     facts.keys = _keys(facts)
     return facts
@@ -123,6 +125,7 @@ def _keys(facts: IdentityFacts) -> list[BlockKey]:
             *facts.sites,
             *facts.emails,
             *([facts.bio] if facts.bio else []),
+            *([AVATAR + facts.avatar] if facts.avatar else []),
         ]
     )
 

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from daemon.regions import REGIONS
+from models.avatar_hash import is_available
 from proto.errors import ConfigError
 from proto.ids import Platform
 from stores.text_lookup import BOOSTS
@@ -184,6 +185,8 @@ class IdentityConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=T
     """From here on a person is asked."""
     weights_file: str = ""
     """Of `pokedexd eval identity --fit`; empty: the shipped ones."""
+    avatars: bool = False
+    """Whether profile pictures are fetched and compared; of each a hash of 64 bits is kept."""
 
 
 class LabelsConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -472,6 +475,11 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             "identity.review_probability",
             f"{config.identity.review_probability:g} is above merge_probability "
             f"({config.identity.merge_probability:g}): nothing would ever wait for a review",
+        ),
+        (
+            config.identity.avatars and not is_available(),
+            "identity.avatars",
+            "needs Pillow, which is not installed: pip install 'pokedexd[avatars]'",
         ),
         (
             youtube.derived_data not in ("", "granted", "denied"),

@@ -48,6 +48,8 @@ class IdentityFacts(Record):
     """Input of the stored bio vector; empty when there is none."""
     left: list[Name] = []
     """Of ``owned``, what it was called before: others may be called so now."""
+    avatar: bytes = b""
+    """Perceptual hash of its picture (8 bytes); empty where pictures are not looked at, or it tells nothing."""
 
 
 class Standing(enum.StrEnum):

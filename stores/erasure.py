@@ -30,6 +30,7 @@ from proto.records import (
     JobKind,
     Priority,
 )
+from stores.avatars import drop_avatar, get_avatar
 from stores.belonging import drop_formers, old_formers
 from stores.catalog import (
     ACCOUNTS,
@@ -93,6 +94,8 @@ HANDLED = frozenset(
         "former_creators",
         "former_by_account",
         "retired_creators",
+        "avatars",
+        "avatars_due",
         "labellings",
         "labellings_due",
         "index_log",
@@ -174,7 +177,7 @@ class Expired(msgspec.Struct, kw_only=True):
     """Snapshots of days that a week's or four weeks' newest stands for."""
     vectors: int = 0
     former: int = 0
-    """Handles that it had, and states of its creator to go back to."""
+    """Handles that it had, states of its creator to go back to, and the hash of its picture."""
     refreshed: int = 0
     """Jobs brought forward, so that what nears its end is read again."""
     following: AnyWork | None = None
@@ -255,6 +258,8 @@ def erase_expired(txn: Txn, key: AccountKey, limits: Limits, now: float) -> Expi
     drop_pages(txn, map(RawId, _old_raw(txn, key, limits.fields_before)))
     forgotten = forget_handles(txn, key, limits.fields_before)
     drop_formers(txn, old_formers(txn, key, limits.fields_before))
+    if avatar := _avatar_expired(txn, key, limits):
+        drop_avatar(txn, key)
     for snapshot in (*_old_snapshots(txn, key, limits.statistics_before), *_superfluous(txn, key, limits, int(now))):
         txn.delete("metrics", snapshot)
     for vector in _old_vectors(txn, account, limits):
@@ -263,7 +268,7 @@ def erase_expired(txn: Txn, key: AccountKey, limits: Limits, now: float) -> Expi
         _blank_account(txn, account, now, keep_job_handles=limits.asked_by_handle)
     if expired.fields or expired.items or expired.vectors:
         expired.following = _compute_anew(txn, account, now, blank=bool(expired.fields or expired.vectors))
-    elif forgotten:  # whom they spoke for is weighed anew
+    elif forgotten or avatar:  # whom they spoke for is weighed anew
         expired.following = enqueue(txn, AccountEmbedded(account_key=key), now)
     return expired
 
@@ -318,7 +323,8 @@ def _expired(txn: Txn, account: CreatorAccount, items: Sequence[ContentItem], li
         thinned=len(_superfluous(txn, account.key, limits, now)),
         vectors=len(_old_vectors(txn, account, limits)),
         former=len(old_handles(txn, account.key, limits.fields_before))
-        + len(old_formers(txn, account.key, limits.fields_before)),
+        + len(old_formers(txn, account.key, limits.fields_before))
+        + _avatar_expired(txn, account.key, limits),
         refreshed=len(_to_read_again(txn, account, items, limits, now)),
     )
 
@@ -455,6 +461,7 @@ def _remove_identity(txn: Txn, key: AccountKey, erased: Erased, now: float) -> N
             erased.following.append(enqueue(txn, AccountEmbedded(account_key=other), now))
     erased.note("former_creators", drop_formers(txn, old_formers(txn, key)))
     erased.note("handle_history", forget_handles(txn, key))
+    erased.note("avatars", drop_avatar(txn, key))
     packed = pack_id(creator_id_of(key))
     erased.note("founders", txn.delete("founders", packed))
     erased.note("retired_creators", txn.delete("retired_creators", packed))
@@ -591,6 +598,11 @@ def _old_vectors(txn: Txn, account: CreatorAccount, limits: Limits) -> list[byte
     return _keys(txn, "account_vectors", account.key.encode() + b"\0")
 
 
+def _avatar_expired(txn: Txn, key: AccountKey, limits: Limits) -> bool:
+    avatar = get_avatar(txn, key)
+    return avatar is not None and (avatar.read_at < limits.fields_before or not limits.derives)
+
+
 def _fields_expired(account: CreatorAccount, limits: Limits) -> bool:
     """An account that holds nothing was read at no time."""
     return 0 < account.fetched_at < limits.fields_before
@@ -631,6 +643,7 @@ def _urgent(account: CreatorAccount, kind: JobKind, entity: str, now: int) -> Jo
 def _blank_account(txn: Txn, account: CreatorAccount, now: float, *, keep_job_handles: bool) -> None:
     """Leaves its id, where it belongs and how we treat it, so that it can be read again."""
     _free_handle(txn, account)
+    drop_avatar(txn, account.key)
     for other in drop_facts(txn, account.key):
         enqueue(txn, AccountEmbedded(account_key=other), now)
     for job in [] if keep_job_handles else _jobs(txn, account.key, PIECES):
