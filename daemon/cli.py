@@ -22,6 +22,7 @@ import msgspec
 import trio
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -540,7 +541,7 @@ def main() -> NoReturn:
         app(standalone_mode=True)
     except* PokedexError as group:
         for error in _leaves(group):
-            err.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
+            err.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
     sys.exit(0)
 

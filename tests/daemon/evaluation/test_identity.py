@@ -91,6 +91,8 @@ def test_the_command_prints_one_document(tmp_path: Path) -> None:
     half = run_cli("eval", "identity", "--truth", str(tmp_path / "x"))
     assert half.returncode != 0
     assert "--world and --truth go together" in half.stderr
+    absent = run_cli("eval", "identity", "--world", str(tmp_path), "--truth", "[/no].such[file]")
+    assert "error: [/no].such[file]" in absent.stderr
 
 
 @pytest.mark.parametrize(
