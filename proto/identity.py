@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 from proto.ids import AccountKey
-from proto.records import Creator, Record
+from proto.records import Creator, IdentityLink, Record
 
 BlockKey = bytes
 """Kind (1 byte) and BLAKE2b-64 of a value: what other accounts' texts say stands in no index by its name."""
@@ -94,3 +94,5 @@ class FormerCreator(Record):
     account_keys: list[AccountKey]
     read_at: int
     """When the oldest of what it was computed of was read."""
+    links: list[IdentityLink] = []
+    """Why each account belonged to it, and since when."""

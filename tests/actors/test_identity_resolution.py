@@ -200,6 +200,19 @@ def test_a_merge_that_is_taken_back_leaves_everything_as_it_was(env: Environment
     check(env)
 
 
+def test_a_creator_of_two_that_was_merged_and_taken_back_is_as_old_as_it_was(env: Environment) -> None:
+    """Why each account belongs to it, and since when, is as before; the other creator is the older one."""
+    older = youtube(OTHER, handle="gearbox")
+    arrive(env, older, ALEX, ALEX_IG)
+    before = dump(env, without=(*CHANGE_LOG, "identity_pairs"))
+    for same in (True, False):
+        say(env, older, ALEX, same=same)
+        say(env, older, ALEX_IG, same=same)
+        assert together(env, older, ALEX) == together(env, older, ALEX_IG) == same
+    assert dump(env, without=(*CHANGE_LOG, "identity_pairs")) == before
+    check(env)
+
+
 def test_what_an_operator_said_survives_whatever_comes(env: Environment) -> None:
     arrive(env, ALEX, ALEX_IG)
     say(env, ALEX, ALEX_IG, same=False)
