@@ -10,7 +10,7 @@ from actors.identity_resolution import Rules, settle, take_in
 from proto.identity import IdentityFacts
 from proto.ids import AccountKey, Platform
 from proto.messages import AccountEmbedded, AnyWork, CreatorResolved, CreatorRetired
-from stores.avatars import bits_of, want_avatar
+from stores.avatars import bits_of, drop_avatar, want_avatar
 from stores.blocking import Blocking
 from stores.catalog import AccountBundle, account_bundle, get_account
 from stores.env import Environment, Txn
@@ -81,8 +81,7 @@ class IdentityResolver:
 
     def _resolve(self, txn: Txn, facts: IdentityFacts) -> list[AnyWork]:
         now = int(self._now())
-        if (known := get_account(txn, facts.account_key)) is not None and known.platform in self._pictured:
-            want_avatar(txn, known)
+        self._follow_picture(txn, facts.account_key)
         weighed = take_in(txn, facts, self._rules)
         rearranged = settle(txn, weighed.stirred, self._rules, now)
         account = get_account(txn, facts.account_key)
@@ -92,6 +91,14 @@ class IdentityResolver:
         ]
         said += [CreatorRetired(creator_id=creator_id, row=row) for creator_id, row in rearranged.retired.items()]
         return [enqueue(txn, message, now) for message in said]
+
+    def _follow_picture(self, txn: Txn, key: AccountKey) -> None:
+        """Where pictures are looked at no more, what they told goes."""
+        account = get_account(txn, key)
+        if account is not None and account.platform in self._pictured:
+            want_avatar(txn, account)
+        else:
+            drop_avatar(txn, key)
 
 
 def _facts(bundle: AccountBundle, handles: Sequence[str], avatar: bytes) -> IdentityFacts:

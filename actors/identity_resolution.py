@@ -35,8 +35,12 @@ FOUNDER = [("founder", 1.0)]
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """Whoever changes them has everybody weighed anew."""
+
     weights: Weights
     thresholds: Thresholds
+    pictures: bool = False
+    """Whether profile pictures are compared."""
 
 
 class Weighed(msgspec.Struct, kw_only=True):

@@ -172,6 +172,7 @@ def identity_rules(config: Config) -> Rules:
     return Rules(
         weights=load_weights(path, BELIEFS),
         thresholds=Thresholds(merge=identity.merge_probability, review=identity.review_probability),
+        pictures=identity.avatars,
     )
 
 
@@ -393,7 +394,8 @@ class Pipeline:
         resolved = self._work[Stage.AGGREGATOR].sender.clone()
         retired = self._work[Stage.INDEXER].sender.clone()
         rules = policies(self._config.platforms.youtube.derived_data)
-        pictured = [platform for platform in Platform if self._make_avatar_reader and rules[platform].derives]
+        wanted = self._identity_rules.pictures
+        pictured = [platform for platform in Platform if wanted and rules[platform].derives]
 
         def make() -> Actor:
             return IdentityResolver(
