@@ -114,7 +114,7 @@ def _links_to_website(parts: Sequence[AccountBundle]) -> bool | None:
     """A page of links counts, a profile elsewhere does not."""
     links = [link for part in parts for link in (part.account.website, *part.account.links) if link]
     hosts = [host_of(link) for link in links]
-    return any(host and platform_of(host) is None for host in hosts) if parts else None
+    return any("." in host and platform_of(host) is None for host in hosts) if parts else None
 
 
 def _oldest_fetch(accounts: Sequence[CreatorAccount]) -> int:

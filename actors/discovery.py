@@ -6,13 +6,15 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from actors.cadence import not_found_due
 from actors.extraction import mentions
 from proto.ids import AccountKey, Platform, account_key
-from proto.records import CreatorAccount, Job, JobKind, Normalised, Priority
+from proto.records import CreatorAccount, DeadLetter, Job, JobKind, Normalised, Priority
 from stores.catalog import find_by_handle, get_account
 from stores.env import Txn
 from stores.schedule import find_job, jobs_of_kind, put_job, settle_job
 from stores.suppression import Suppression
+from stores.work import find_dead_letter, put_dead_letter
 
 DAY_SECONDS = 86_400
 BIOS, CAPTIONS, CHARTS, SEARCHES = "bios", "captions", "charts", "searches"
@@ -22,6 +24,8 @@ MOST_ENTRIES = {JobKind.CHART: 200, JobKind.SEARCH: 500}
 """What a platform shows of a chart, and of a search (platform-apis 1.8): no walk goes on for ever."""
 SEARCH_AGAIN_SECONDS = 28 * DAY_SECONDS
 """A search whose pages are all read finds little that is new sooner."""
+NOT_FOUND = "not_found"
+"""Reason of the dead letters about names that the platform does not know."""
 
 
 class DiscoveryBudgets(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,13 +58,29 @@ def discover(
         for platform, name in named:
             if taken >= left:
                 break
-            if platform in wanted and _is_new(txn, platform, name) and not suppression.contains(platform, _bare(name)):
+            new = platform in wanted and _is_new(txn, platform, name, now)
+            if new and not suppression.contains(platform, bare(name)):
                 put_job(txn, _visit(platform, name, now))
                 taken += 1
         if taken:
             _spend(txn, source, taken, now)
         count += taken
     return count
+
+
+def note_missed(txn: Txn, job: Job, now: int) -> None:
+    """The platform knows nobody by that name: the operator sees it, and discovery remembers it."""
+    letter = DeadLetter(
+        letter_id="",
+        stage="fetcher",
+        entity=_asked(job.kind, job.entity),
+        reason=NOT_FOUND,
+        detail=f"{job.platform.value} knows no account {job.entity}",
+        payload=msgspec.msgpack.encode(job),
+        first_seen_at=now,
+        last_seen_at=now,
+    )
+    put_dead_letter(txn, letter)
 
 
 def take_in(
@@ -75,7 +95,7 @@ def take_in(
     """Schedules what a chart or search found and nobody knows yet, within its budget of the day; returns how many."""
     source, left = _source(job), left_today(txn, job, budgets, now)
     names = [key.partition(":")[2] for key in found if not suppression.covers(key)]
-    new = [name for name in names if _is_new(txn, job.platform, name)][:left]
+    new = [name for name in names if _is_new(txn, job.platform, name, now)][:left]
     for name in new:
         put_job(txn, _visit(job.platform, name, now))
     if new:
@@ -144,20 +164,33 @@ def _in_captions(said: Normalised) -> list[tuple[Platform, str]]:
     return [(platform, name) for name in dict.fromkeys(names)]
 
 
-def _is_new(txn: Txn, platform: Platform, name: str) -> bool:
+def _is_new(txn: Txn, platform: Platform, name: str, now: int) -> bool:
+    """Neither known nor asked for, nor missed lately: most of whom bios and captions name cannot be found, and are named
+    again with every visit."""
     if is_channel_id(name):
-        key = account_key(platform, name)
-        return get_account(txn, key) is None and find_job(txn, platform, JobKind.PROFILE, name) is None
-    if find_by_handle(txn, platform, _bare(name)) is not None:
-        return False
-    return find_job(txn, platform, JobKind.LOOKUP, _entity(platform, name)) is None
+        kind, entity = JobKind.PROFILE, name
+        known = get_account(txn, account_key(platform, name)) is not None
+    else:
+        kind, entity = JobKind.LOOKUP, _entity(platform, name)
+        known = find_by_handle(txn, platform, bare(name)) is not None
+    return not (known or find_job(txn, platform, kind, entity) is not None or _missed_lately(txn, kind, entity, now))
+
+
+def _missed_lately(txn: Txn, kind: JobKind, entity: str, now: int) -> bool:
+    letter = find_dead_letter(txn, "fetcher", _asked(kind, entity), NOT_FOUND)
+    return letter is not None and now < not_found_due(letter.count, letter.last_seen_at)
+
+
+def _asked(kind: JobKind, entity: str) -> str:
+    """As what was asked stands in a dead letter."""
+    return f"{kind.value}:{entity}"
 
 
 def is_channel_id(name: str) -> bool:
     return len(name) == 24 and name.startswith("UC")
 
 
-def _bare(name: str) -> str:
+def bare(name: str) -> str:
     """A handle, or legacy name, without what marks it as one."""
     return name.removeprefix("user/").removeprefix("c/").removeprefix("@")
 

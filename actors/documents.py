@@ -9,8 +9,8 @@ TITLES_CHARS = 2_000
 BIO_CHARS = 3_000
 
 
-def text_document(bundle: CreatorBundle, niche_names: str) -> TextDocument:
-    """``niche_names``: the words that the creator's labels go by, for keyword search."""
+def text_document(bundle: CreatorBundle, niche_names: str, prominence: float = 0.0) -> TextDocument:
+    """``niche_names``: the words that the creator's labels go by, for keyword search; ``prominence``: its quality."""
     creator = bundle.creator
     accounts = [part.account for part in bundle.accounts]
     titles = " \n".join(item.title_or_caption for part in bundle.accounts for item in part.items)
@@ -25,4 +25,5 @@ def text_document(bundle: CreatorBundle, niche_names: str) -> TextDocument:
         niche=niche_names,
         summary=creator.llm_summary,
         titles=titles[:TITLES_CHARS],
+        prominence=prominence,
     )

@@ -171,7 +171,8 @@ class Enricher:
         digest = hashlib.blake2b(digest_size=16)
         texts = creator_texts(bundle)
         facts = _facts(bundle.creator, self._taxonomy)
-        seen = (self._taxonomy.version, self._classifier.model_id, texts, facts.followers, facts.posts_per_week)
+        told = (facts.followers, facts.posts_per_week, facts.country)
+        seen = (self._taxonomy.version, self._classifier.model_id, texts, *told)
         digest.update(msgspec.msgpack.encode(seen))
         for field in sorted(bundle.embeddings):
             digest.update(field.encode() + bundle.embeddings[field].vector)

@@ -11,7 +11,7 @@ import trio
 
 from actors import Inbox, Meter, Outbox
 from actors.cadence import MISSES_UNTIL_GONE, not_found_due
-from actors.discovery import DiscoveryBudgets, left_today, look_again, renewed_at, take_in
+from actors.discovery import DiscoveryBudgets, bare, left_today, look_again, note_missed, renewed_at, take_in
 from actors.lane import Lane
 from actors.platforms.adapter import Fetched, PlatformAdapter
 from proto.errors import AuthFailed, Malformed, PokedexError, Rejected, Throttled, Unavailable
@@ -35,6 +35,9 @@ LONG_SECONDS = 60.0
 """A pause of this length closes the bucket instead of slowing the lane."""
 COME_BACK_SECONDS = 7 * 86_400
 """When a job that became a dead letter is tried again by itself."""
+
+LEGACY_SECONDS = 28 * 86_400
+"""A user's name of old is no handle, so that only its look-up tells whose it is: kept, and made again after so long."""
 
 FAILURES = (PokedexError, ValueError, ArithmeticError, lmdb.BadValsizeError)
 """What a call ends in that is not answered, an absurd reply included."""
@@ -144,8 +147,11 @@ class Fetcher:
                 await self._fail([job], error)
         return following
 
-    async def _fail(self, jobs: Sequence[Job], error: Exception) -> None:
+    async def _fail(self, asked: Sequence[Job], error: Exception) -> None:
         """What becomes of jobs whose call ended so."""
+        jobs = [job for job in asked if not self._is_forgotten(job)]
+        if not jobs:
+            return
         match error:
             case _NoBudget():
                 await self._schedule.release(jobs, error.until)
@@ -220,11 +226,15 @@ class Fetcher:
         def change(txn: Txn) -> list[AnyWork]:
             following: list[AnyWork] = []
             for page, raw_id, body in sealed:
+                if self._suppression.covers(page.account_key):
+                    continue
                 put_raw(txn, page, raw_id, body)
                 following.append(enqueue(txn, RawStored(raw_id=raw_id, platform=page.platform), now))
             missing = {job.entity for job in fetched.missing}
             for job in jobs:
-                if job.entity in missing:
+                if self._is_forgotten(job, fetched.looked_up.get(job.entity)):
+                    settle_job(txn, job, None)
+                elif job.entity in missing:
                     _settle_missing(txn, job, now)
                 else:
                     _settle_answered(txn, job, fetched, now)
@@ -232,6 +242,13 @@ class Fetcher:
             return following
 
         return await self._env.write(change)
+
+    def _is_forgotten(self, job: Job, found: AccountKey | None = None) -> bool:
+        """Whether it is about somebody who asked to be forgotten, be it while the call was under way: nothing that names
+        them is written then. ``found``: whom a look-up led to."""
+        key = job.account_key or found
+        named = job.kind is JobKind.LOOKUP and self._suppression.contains(job.platform, bare(job.entity))
+        return named or (key is not None and self._suppression.covers(key))
 
     async def _take_in(self, job: Job, fetched: Fetched) -> int:
         """What a chart or search names: ids of accounts, of which the new ones are scheduled.
@@ -316,6 +333,8 @@ class Fetcher:
         )
 
         def change(txn: Txn) -> None:
+            if self._is_forgotten(job):
+                return
             put_dead_letter(txn, letter)
             back = msgspec.structs.replace(_from_the_start(job), first=False, due_at=now + COME_BACK_SECONDS)
             comes_back = job.kind in (JobKind.PROFILE, JobKind.CHART, JobKind.SEARCH)
@@ -342,9 +361,10 @@ def _settle_answered(txn: Txn, job: Job, fetched: Fetched, now: int) -> None:
         again = msgspec.structs.replace(job, first=False, attempts=0, last_error="", due_at=now + COME_BACK_SECONDS)
         settle_job(txn, job, again)
         return
-    settle_job(txn, job, None)
-    if job.kind is JobKind.LOOKUP and job.entity in fetched.looked_up:
-        key = fetched.looked_up[job.entity]
+    key = fetched.looked_up.get(job.entity) if job.kind is JobKind.LOOKUP else None
+    legacy = msgspec.structs.replace(job, account_key=key, first=False, attempts=0, due_at=now + LEGACY_SECONDS)
+    settle_job(txn, job, legacy if key is not None and job.entity.startswith("user/") else None)
+    if key is not None:
         put_job(
             txn,
             Job(
@@ -370,17 +390,7 @@ def _settle_missing(txn: Txn, job: Job, now: int) -> None:
         if job.kind is JobKind.REVISIT and job.account_key is not None:
             remove_content(txn, job.account_key, [job.entity])
         if job.kind is JobKind.LOOKUP:
-            letter = DeadLetter(
-                letter_id="",
-                stage="fetcher",
-                entity=f"lookup:{job.entity}",
-                reason="not_found",
-                detail=f"{job.platform.value} knows no account {job.entity}",
-                payload=msgspec.msgpack.encode(job),
-                first_seen_at=now,
-                last_seen_at=now,
-            )
-            put_dead_letter(txn, letter)
+            note_missed(txn, job, now)
         return
     assert job.account_key is not None
     account = get_account(txn, job.account_key)
@@ -388,6 +398,11 @@ def _settle_missing(txn: Txn, job: Job, now: int) -> None:
     if account is not None:
         status = AccountStatus.GONE if misses >= MISSES_UNTIL_GONE else account.status
         write_account(txn, msgspec.structs.replace(account, misses=misses, status=status))
+    else:  # an id that was imported or named by somebody, and leads nowhere
+        note_missed(txn, job, now)
+        if misses >= MISSES_UNTIL_GONE:
+            settle_job(txn, job, None)
+            return
     settle_job(txn, job, msgspec.structs.replace(job, first=False, attempts=misses, due_at=not_found_due(misses, now)))
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from actors import CurrentBatches, Inbox, Meter, Outbox
 from actors.identity_facts import facts_of
 from actors.identity_resolution import Rules, settle, take_in
 from proto.identity import IdentityFacts
+from proto.ids import AccountKey, Platform
 from proto.messages import AccountEmbedded, AnyWork, CreatorResolved, CreatorRetired
+from stores.avatars import bits_of, drop_avatar, want_avatar
 from stores.blocking import Blocking
 from stores.catalog import AccountBundle, account_bundle, get_account
 from stores.env import Environment, Txn
@@ -19,7 +21,8 @@ from stores.work import Work, complete, enqueue
 class IdentityResolver:
     """Single: the only writer of which account belongs to whom. Facts are read off texts in a thread of their own.
 
-    ``retired`` takes creators that are merged into others to whoever indexes, past the stages that compute.
+    ``retired`` takes creators that are merged into others to whoever indexes, past the stages that compute;
+    ``pictured``: platforms whose accounts' pictures are looked at (`actors.avatars`).
     """
 
     def __init__(
@@ -33,12 +36,14 @@ class IdentityResolver:
         rules: Rules,
         threads: Blocking,
         recent_items: int,
+        pictured: Collection[Platform],
         now: Callable[[], float],
         batch: int,
         meter: Meter,
     ) -> None:
         self._inbox, self._outbox, self._retired = inbox, outbox, retired
         self._env, self._work, self._rules, self._threads = env, work, rules, threads
+        self._pictured = pictured
         self._recent_items, self._now, self._batch, self._meter = recent_items, now, batch, meter
 
     async def run(self) -> None:
@@ -64,17 +69,19 @@ class IdentityResolver:
 
     def _read(self, messages: Sequence[AccountEmbedded]) -> list[IdentityFacts | None]:
         with self._env.snapshot() as txn:
-            read = [
-                (
-                    account_bundle(txn, message.account_key, self._recent_items),
-                    list(handles_of(txn, message.account_key)),
-                )
-                for message in messages
-            ]
-        return [None if bundle is None else _facts(bundle, handles) for bundle, handles in read]
+            read = [self._known(txn, message.account_key) for message in messages]
+        return [None if known is None else _facts(*known) for known in read]
+
+    def _known(self, txn: Txn, key: AccountKey) -> tuple[AccountBundle, list[str], bytes] | None:
+        bundle = account_bundle(txn, key, self._recent_items)
+        if bundle is None:
+            return None
+        avatar = bits_of(txn, bundle.account) if bundle.account.platform in self._pictured else b""
+        return bundle, list(handles_of(txn, key)), avatar
 
     def _resolve(self, txn: Txn, facts: IdentityFacts) -> list[AnyWork]:
         now = int(self._now())
+        self._follow_picture(txn, facts.account_key)
         weighed = take_in(txn, facts, self._rules)
         rearranged = settle(txn, weighed.stirred, self._rules, now)
         account = get_account(txn, facts.account_key)
@@ -85,8 +92,16 @@ class IdentityResolver:
         said += [CreatorRetired(creator_id=creator_id, row=row) for creator_id, row in rearranged.retired.items()]
         return [enqueue(txn, message, now) for message in said]
 
+    def _follow_picture(self, txn: Txn, key: AccountKey) -> None:
+        """Where pictures are looked at no more, what they told goes."""
+        account = get_account(txn, key)
+        if account is not None and account.platform in self._pictured:
+            want_avatar(txn, account)
+        else:
+            drop_avatar(txn, key)
 
-def _facts(bundle: AccountBundle, handles: Sequence[str]) -> IdentityFacts:
+
+def _facts(bundle: AccountBundle, handles: Sequence[str], avatar: bytes) -> IdentityFacts:
     vector = bundle.vectors.get("bio")
     vector_hash = vector.input_hash if vector is not None else ""
-    return facts_of(bundle.account, bundle.items, former_handles=handles, vector_hash=vector_hash)
+    return facts_of(bundle.account, bundle.items, former_handles=handles, vector_hash=vector_hash, avatar=avatar)

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import product
 
 from actors.identity_facts import (
+    AVATAR,
     BIO_NAMES,
     CONTENT_NAMES,
     CORE,
@@ -39,6 +40,8 @@ COMMON, EVERYDAY = 20, 200
 """Words in more display names than so many make no name rare: there are people called so by chance, or many."""
 SAME_BIO, LIKE_BIO, UNLIKE_BIO = 0.9, 0.7, 0.3
 """Cosine of bio vectors."""
+LIKE_BITS = 6
+"""Of the 64 of a picture's hash, so many differ at most when it is scaled or compressed anew."""
 
 
 def evidence_of(one: IdentityFacts, other: IdentityFacts, crowd: Crowd, bio_cosine: float | None = None) -> Evidence:
@@ -57,6 +60,7 @@ def evidence_of(one: IdentityFacts, other: IdentityFacts, crowd: Crowd, bio_cosi
         "site": shared(one.sites, other.sites, crowd),
         "email": shared(one.emails, other.emails, crowd),
         "bio": bio(one, other, bio_cosine),
+        "avatar": avatar(one, other, crowd),
         "language": agreement(one.language, other.language),
         "country": agreement(one.country, other.country),
         "fan": fan(one, other),
@@ -114,13 +118,14 @@ def _names_alike(one: IdentityFacts, other: IdentityFacts) -> str:
 def link(one: IdentityFacts, other: IdentityFacts, crowd: Crowd) -> str:
     """Who names whom: in the bio, or only in content, alone of its platform or among others.
 
-    A name that several accounts have, or had one after the other, leads to none of them for sure. How many others name
-    one of two that name each other says nothing: anybody can name anybody.
+    A name that several accounts have, or had one after the other, leads to none of them for sure: who takes one over
+    and names its namer is not named back, while who had it and names its namer still is. How many others name one of
+    two that name each other says nothing: anybody can name anybody.
     """
     if name_each_other(one, other):
         crowd = partial(_unnamed_by_others, crowd)
     there, back = _names(one, other, crowd), _names(other, one, crowd)
-    if there and back and "bio" in there + back:
+    if "bio" in there + back and _leads_to(other, one, there) and _leads_to(one, other, back):
         return "mutual" if "bio_sole" in (there, back) else "mutual_among"
     best = min(there or _NOT_NAMED, back or _NOT_NAMED, key=_LINKS.index)
     return "" if best == _NOT_NAMED else best
@@ -182,6 +187,16 @@ def bio(one: IdentityFacts, other: IdentityFacts, cosine: float | None) -> str:
     return "like" if cosine >= LIKE_BIO else "unlike" if cosine < UNLIKE_BIO else "neutral"
 
 
+def avatar(one: IdentityFacts, other: IdentityFacts, crowd: Crowd) -> str:
+    """Pictures alike; one that a platform gives to whoever has none is many people's. Others say nothing."""
+    if not one.avatar or not other.avatar:
+        return ""
+    differing = int.from_bytes(one.avatar, "big") ^ int.from_bytes(other.avatar, "big")
+    if differing.bit_count() > LIKE_BITS:
+        return ""
+    return "same_" + _by_crowd(max(crowd(AVATAR + facts.avatar) for facts in (one, other)))
+
+
 def agreement(mine: str | None, theirs: str | None) -> str:
     if not mine or not theirs:
         return ""
@@ -204,12 +219,18 @@ def name_each_other(one: IdentityFacts, other: IdentityFacts) -> bool:
 
 def explicit(one: IdentityFacts, other: IdentityFacts, evidence: Evidence) -> bool:
     """Whether two accounts of one platform may be one person's: twins name each other too, yet go by two names."""
-    level = dict(evidence).get("handle", "")
-    return name_each_other(one, other) and level.startswith(("same", "core", "within", "named"))
+    levels = dict(evidence)
+    undisputed = name_each_other(one, other) and levels.get("link", "").startswith("mutual")
+    return undisputed and levels.get("handle", "").startswith(("same", "core", "within", "named"))
 
 
 def _unnamed_by_others(crowd: Crowd, key: BlockKey) -> int:
     return 1 if key[:1] in (BIO_NAMES, CONTENT_NAMES) else crowd(key)
+
+
+def _leads_to(named: IdentityFacts, namer: IdentityFacts, level: str) -> bool:
+    """Whether the namer means this account, as far as names tell: of a name that others had, the one that left it."""
+    return bool(level) and (level != "disputed" or bool(set(namer.bio_named) & set(named.left)))
 
 
 _NOT_NAMED = "not_named"

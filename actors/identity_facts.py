@@ -19,7 +19,7 @@ from stores.identity import WORD
 
 _One = TypeVar("_One")
 
-STRING, CORE, SITE, EMAIL, BIO = b"s", b"c", b"w", b"e", b"b"
+STRING, CORE, SITE, EMAIL, BIO, AVATAR = b"s", b"c", b"w", b"e", b"b", b"a"
 """Kinds of block keys; accounts that stand in one block may be one person's."""
 OWNER, BIO_NAMES, CONTENT_NAMES = b"o", b"n", b"m"
 """Kinds of blocks of a name: who has it, whose bio says it, whose content says it. The first goes with the others."""
@@ -65,6 +65,7 @@ def facts_of(
     *,
     former_handles: Iterable[str] = (),
     vector_hash: str = "",
+    avatar: bytes = b"",
 ) -> IdentityFacts:
     """``items``: the newest, of which the texts count; ``former_handles``: links may still say them."""
     bio = [one for one in handles(account.bio) if not _is_own(one, account)]
@@ -78,6 +79,7 @@ def facts_of(
         aliases=_aliases(account, bio),
         markers=_markers(account),
         owned=_owned(account, former),
+        left=_forms(account.platform, former),
         bio_named=_targets([*bio, *handles(account.website)])[:MOST_NAMED],
         content_named=_content_named(account, items),
         sites=_sites(account)[:MOST_NAMED],
@@ -86,6 +88,7 @@ def facts_of(
         language=account.language,
         country=account.country,
         vector_hash=vector_hash,
+        avatar=avatar,
     )
     facts.keys = _keys(facts)
     return facts
@@ -97,11 +100,16 @@ def _markers(account: CreatorAccount) -> list[str]:
 
 
 def _owned(account: CreatorAccount, former: Iterable[str]) -> list[Name]:
-    platform, names = account.platform.value, _once([account.handle, *former])
-    if account.platform is not Platform.YOUTUBE:
-        return [named_key(platform, name) for name in names if name]
-    forms = [form for name in names if name for form in (f"@{name}", f"user/{name}", f"c/{name}")]
-    return [named_key(platform, name) for name in (account.platform_user_id, *forms)]
+    forms = _forms(account.platform, [account.handle, *former])
+    if account.platform is Platform.YOUTUBE:
+        return [named_key(account.platform, account.platform_user_id), *forms]
+    return forms
+
+
+def _forms(platform: Platform, names: Iterable[str]) -> list[Name]:
+    """As texts may write these handles."""
+    forms = ("@{}", "user/{}", "c/{}") if platform is Platform.YOUTUBE else ("{}",)
+    return [named_key(platform, form.format(name)) for name in _once(names) for form in forms]
 
 
 def _keys(facts: IdentityFacts) -> list[BlockKey]:
@@ -117,6 +125,7 @@ def _keys(facts: IdentityFacts) -> list[BlockKey]:
             *facts.sites,
             *facts.emails,
             *([facts.bio] if facts.bio else []),
+            *([AVATAR + facts.avatar] if facts.avatar else []),
         ]
     )
 

@@ -35,8 +35,12 @@ FOUNDER = [("founder", 1.0)]
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """Whoever changes them has everybody weighed anew."""
+
     weights: Weights
     thresholds: Thresholds
+    pictures: bool = False
+    """Whether profile pictures are compared."""
 
 
 class Weighed(msgspec.Struct, kw_only=True):
@@ -133,7 +137,10 @@ def _cosine(txn: Txn, one: IdentityFacts, other: IdentityFacts) -> float | None:
 def _neighbourhood(
     txn: Txn, accounts: Iterable[AccountKey], thresholds: Thresholds
 ) -> tuple[list[AccountKey], list[IdentityPair], list[IdentityDecision]]:
-    """The accounts, all that pairs, decisions or a creator in common tie to them, and what ties them."""
+    """The accounts, all that pairs, decisions or a creator in common tie to them, and what ties them.
+
+    A word that two are two people brings the other as well: their pair, however little it is worth, waits no more.
+    """
     near: set[AccountKey] = set()
     pairs: dict[Pair, IdentityPair] = {}
     decisions: dict[Pair, IdentityDecision] = {}
@@ -151,8 +158,7 @@ def _neighbourhood(
                 waiting += [pair.first, pair.second]
         for decision in decisions_of(txn, account):
             decisions[decision.first, decision.second] = decision
-            if decision.same:
-                waiting += [decision.first, decision.second]
+            waiting += [decision.first, decision.second]
     within = [pair for at, pair in sorted(pairs.items()) if near.issuperset(at)]
     return sorted(near), within, [one for at, one in sorted(decisions.items()) if near.issuperset(at)]
 

@@ -92,7 +92,12 @@ class Indexer:
 
     async def take_in(self, bundles: Sequence[CreatorBundle]) -> None:
         """Puts creators into every index, without the text index's commit."""
-        await self._text.upsert([text_document(bundle, self._niche_names(bundle.creator)) for bundle in bundles])
+        await self._text.upsert(
+            [
+                text_document(bundle, self._niche_names(bundle.creator), self._columns.quality_of(bundle.creator))
+                for bundle in bundles
+            ]
+        )
         for name, index in self._fields.items():
             await _take_in_field(name, index, bundles)
         for name, index in self._earlier.items():

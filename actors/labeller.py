@@ -29,14 +29,14 @@ from actors.labelling import (
 )
 from actors.policy import Policy, derivable
 from models.classification import Classification, Prompt, answer_tokens, prompt_of, read_answer, schema_of
-from models.language_model import BadAnswer, Reply
+from models.language_model import BadAnswer, Reply, Unanswered
 from models.local_classifier import CreatorTexts
 from models.taxonomy import Taxonomy
-from proto.errors import AuthFailed, Malformed, PokedexError, Rejected, Throttled
-from proto.ids import CreatorId, Platform
+from proto.errors import AuthFailed, Malformed, PokedexError, Rejected, Throttled, Unavailable
+from proto.ids import AccountKey, CreatorId, Platform
 from proto.labelling import Labelling, Outcome
 from proto.messages import AnyWork, CreatorAggregated, CreatorEnriched, Stage
-from proto.records import DeadLetter, Event
+from proto.records import Creator, DeadLetter, Event
 from stores.catalog import Catalog, CreatorBundle, get_creator, put_creator
 from stores.env import Environment, Txn
 from stores.journal import Journal
@@ -60,6 +60,8 @@ TRIES = 2
 """An answer that is refused is asked for once more, with what was wrong about it."""
 NO_SUCH_MODEL = (404, 405, 410)
 """Refusals that are not about what was sent."""
+REFUSALS = 3
+"""Of lone creators in a row after which the endpoint itself is in doubt, as one that does not know the model's name."""
 BAD_ANSWER = "bad_answer"
 """Reason of the dead letter of a creator that no valid answer is to be had on."""
 
@@ -95,9 +97,10 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """A creator that is due, as it was when it was taken."""
+    """A creator that is due, as it was when it was taken. ``accounts``: all of it, also those that write nothing."""
 
     creator_id: CreatorId
+    accounts: list[AccountKey]
     labelling: Labelling
     basis: Basis
     texts: CreatorTexts
@@ -138,10 +141,14 @@ class Labeller:
     ) -> None:
         self._outbox, self._env, self._catalog, self._journal = outbox, env, catalog, journal
         self._tiers, self._asking, self._taxonomy = tiers, asking, taxonomy
+        self._models = ",".join(tier.model.model for tier in tiers)
         self._policies, self._recent_items, self._now = policies, recent_items, now
         self._answering, self._stop, self._meter = answering, stop, meter
         self._taken: set[CreatorId] = set()
         self._circuit = Circuit()
+        self._later_circuits = [Circuit() for _ in tiers[1:]]
+        self._alone: set[CreatorId] = set()
+        self._refusals = 0
         self._rest_until = 0.0
         self._spent_day = -1
         self._refused_key = False
@@ -183,8 +190,8 @@ class Labeller:
         return int(self._now()) // DAY_SECONDS
 
     async def _label(self, taken: Sequence[CreatorId]) -> list[AnyWork]:
-        bundles = await self._catalog.creator_bundles(taken, self._recent_items)
         labellings = await self._env.read(lambda txn: [get_labelling(txn, creator_id) for creator_id in taken])
+        bundles = await self._catalog.creator_bundles(taken, self._recent_items)
         subjects = [
             self._subject(bundle, labelling)
             for bundle, labelling in zip(bundles, labellings, strict=True)
@@ -193,13 +200,19 @@ class Labeller:
         to_ask = [one for one in subjects if one.basis.accounts and not self._answered(one)]
         answers = await self._answers(to_ask)
         gone = [creator_id for creator_id, bundle in zip(taken, bundles, strict=True) if bundle is None]
-        return await self._env.write(partial(self._store, subjects=subjects, asked=to_ask, answers=answers, gone=gone))
+        following, letters = await self._env.write(
+            partial(self._store, subjects=subjects, asked=to_ask, answers=answers, gone=gone)
+        )
+        for letter in letters:
+            await self._tell("dead_letter", "warning", f"{letter.reason}: {letter.detail}", letter.entity)
+        return following
 
     def _subject(self, bundle: CreatorBundle, labelling: Labelling) -> Subject:
         bundle = msgspec.structs.replace(bundle, accounts=derivable(bundle.accounts, self._policies))
         texts = creator_texts(bundle)
         return Subject(
             creator_id=bundle.creator.creator_id,
+            accounts=bundle.creator.account_keys,
             labelling=labelling,
             basis=basis_of(bundle),
             texts=texts,
@@ -207,8 +220,10 @@ class Labeller:
         )
 
     def _answered(self, subject: Subject) -> bool:
-        """The same texts are not paid for twice."""
+        """The same texts are not paid for twice, unless other models are there by the time that they are due."""
         asked = subject.labelling
+        if asked.asked_models not in ("", self._models):
+            return False
         same = asked.asked_versions == self._asking.rules.versions and asked.asked_digest == subject.digest
         return asked.outcome is not Outcome.NONE and asked.accounts == subject.basis.accounts and same
 
@@ -220,54 +235,83 @@ class Labeller:
 
     async def _answers(self, subjects: Sequence[Subject]) -> dict[CreatorId, Answer]:
         """Of those that were answered or refused for good; the others stay in the queue."""
+        answers: dict[CreatorId, Answer] = {}
         if not subjects:
-            return {}
+            return answers
         try:
-            answers = await self._first_answers(subjects)
+            await self._ask_first(subjects, answers)
         except AllowanceSpent:
             await self._tell_spent()
-            return {}
         except PokedexError as error:
             await self._failed(error)
-            return {}
-        if self._circuit.answered():
-            self._answering(True)
-            await self._tell("llm_back", "info", "the endpoint answers again")
-        return await self._promoted(subjects, answers)
+        else:
+            if self._circuit.answered():
+                self._answering(True)
+                await self._tell("llm_back", "info", "the endpoint answers again")
+        await self._promote([one for one in subjects if one.creator_id in answers], answers)
+        return answers
 
-    async def _first_answers(self, subjects: Sequence[Subject]) -> dict[CreatorId, Answer]:
-        """A pack without a valid answer is asked for one by one, so that only the guilty one falls."""
+    async def _ask_first(self, subjects: Sequence[Subject], answers: dict[CreatorId, Answer]) -> None:
+        """Of the first model, into ``answers``: what was answered before a failure has been paid for, and counts.
+
+        A pack without a valid answer is asked for one by one, so that only the guilty one falls; also later, when the
+        allowance ends in between. Raises AllowanceSpent, and PokedexError.
+        """
         tier = self._tiers[0]
+        if len(subjects) == 1 or not self._alone.isdisjoint(one.creator_id for one in subjects):
+            for subject in subjects:
+                answers[subject.creator_id] = await self._first_answer(tier, subject)
+                self._alone.discard(subject.creator_id)
+                if self._refusals >= REFUSALS:
+                    raise Unavailable(answers[subject.creator_id].problem)
+            return
         try:
             said = await self._call(tier, subjects)
         except (Malformed, Rejected) as error:
             if isinstance(error, Rejected) and error.status in NO_SUCH_MODEL:
                 raise
-            if len(subjects) == 1:
-                return {subjects[0].creator_id: Answer(said=None, model=tier.model.model, problem=str(error))}
-            alone: dict[CreatorId, Answer] = {}
-            for subject in subjects:
-                alone |= await self._first_answers([subject])
-            return alone
-        return {
-            subject.creator_id: Answer(said=one, model=tier.model.model)
-            for subject, one in zip(subjects, said, strict=True)
-        }
+            self._alone.update(one.creator_id for one in subjects)
+            await self._ask_first(subjects, answers)
+            return
+        self._refusals = 0
+        for subject, one in zip(subjects, said, strict=True):
+            answers[subject.creator_id] = Answer(said=one, model=tier.model.model)
 
-    async def _promoted(self, subjects: Sequence[Subject], answers: dict[CreatorId, Answer]) -> dict[CreatorId, Answer]:
+    async def _first_answer(self, tier: Tier, subject: Subject) -> Answer:
+        try:
+            (said,) = await self._call(tier, [subject])
+        except (Malformed, Rejected) as error:
+            if isinstance(error, Rejected):
+                if error.status in NO_SUCH_MODEL:
+                    raise
+                self._refusals += 1
+            return Answer(said=None, model=tier.model.model, problem=str(error))
+        self._refusals = 0
+        return Answer(said=said, model=tier.model.model)
+
+    async def _promote(self, subjects: Sequence[Subject], answers: dict[CreatorId, Answer]) -> None:
         """What a cheaper model is unsure of is asked of the next; if that fails, the cheaper one's word counts."""
-        for below, tier in zip(self._tiers, self._tiers[1:], strict=False):
+        for below, tier, circuit in zip(self._tiers, self._tiers[1:], self._later_circuits, strict=False):
             for subject in subjects:
                 said = answers[subject.creator_id].said
                 if said is not None and said.confidence >= below.promote_below:
                     continue
+                if circuit.resting(trio.current_time()) or self._spent_day == self._today():
+                    break
                 try:
                     (better,) = await self._call(tier, [subject])
-                except (AllowanceSpent, PokedexError) as error:
+                except AllowanceSpent:
+                    await self._tell_spent()
+                except (Malformed, Rejected) as error:
                     await self._tell("llm_promotion_failed", "warning", f"{tier.model.name}: {error}")
-                    continue
-                answers[subject.creator_id] = Answer(said=better, model=tier.model.model)
-        return answers
+                except PokedexError as error:
+                    known = circuit.open
+                    circuit.failed(trio.current_time())
+                    if not known:
+                        await self._tell("llm_promotion_failed", "warning", f"{tier.model.name}: {error}")
+                else:
+                    circuit.answered()
+                    answers[subject.creator_id] = Answer(said=better, model=tier.model.model)
 
     async def _call(self, tier: Tier, subjects: Sequence[Subject]) -> list[Classification]:
         """Raises Malformed when the second answer is not valid either, AllowanceSpent, and what the model raises."""
@@ -301,6 +345,9 @@ class Labeller:
         except BadAnswer as error:
             await settled((error.prompt_tokens, error.completion_tokens))
             raise
+        except Unanswered:
+            await settled((prompt.tokens, max_tokens))
+            raise
         except PokedexError:
             await settled((0, 0))
             raise
@@ -331,9 +378,9 @@ class Labeller:
             self._spent_day = self._today()
             await self._tell("llm_allowance_spent", "warning", "nothing more is asked before the next day (UTC)")
 
-    async def _tell(self, kind: str, severity: str, detail: str) -> None:
+    async def _tell(self, kind: str, severity: str, detail: str, subject: str = LLM) -> None:
         await self._journal.event(
-            Event(at=int(self._now()), kind=kind, severity=severity, subject=LLM, detail=detail[:300])
+            Event(at=int(self._now()), kind=kind, severity=severity, subject=subject, detail=detail[:300])
         )
 
     def _store(
@@ -343,35 +390,38 @@ class Labeller:
         asked: Sequence[Subject],
         answers: Mapping[CreatorId, Answer],
         gone: Sequence[CreatorId],
-    ) -> list[AnyWork]:
+    ) -> tuple[list[AnyWork], list[DeadLetter]]:
         """What changed while it was asked about is left to be asked about again."""
         for creator_id in gone:
             drop_labelling(txn, creator_id)
         following: list[AnyWork] = []
+        letters: list[DeadLetter] = []
         waiting = {one.creator_id for one in asked} - answers.keys()
         for subject in subjects:
             held = get_labelling(txn, subject.creator_id)
             if subject.creator_id in waiting or held is None or held != subject.labelling:
                 continue
             answer = answers.get(subject.creator_id)
-            following += self._answered_with(txn, subject, answer) if answer else self._stamped(txn, subject)
-        return following
+            if answer is None:
+                self._stamp(txn, subject)
+                continue
+            creator = get_creator(txn, subject.creator_id)
+            if creator is None:
+                drop_labelling(txn, subject.creator_id)
+            elif creator.account_keys == subject.accounts:  # else it was asked about somebody else
+                if answer.said is None:
+                    letters.append(put_dead_letter(txn, self._letter(subject, answer)))
+                following += self._answered_with(txn, creator, subject, answer)
+        return following, letters
 
-    def _stamped(self, txn: Txn, subject: Subject) -> list[AnyWork]:
+    def _stamp(self, txn: Txn, subject: Subject) -> None:
         """Nothing to ask about, or asked before: the next time counts from now."""
         now = int(self._now())
         fresh = msgspec.structs.replace(subject.labelling, asked_at=now, vector=subject.basis.vector)
         due = due_at(fresh, subject.basis, self._asking.rules, now)
         put_labelling(txn, subject.creator_id, msgspec.structs.replace(fresh, due_at=due))
-        return []
 
-    def _answered_with(self, txn: Txn, subject: Subject, answer: Answer) -> list[AnyWork]:
-        creator = get_creator(txn, subject.creator_id)
-        if creator is None:
-            drop_labelling(txn, subject.creator_id)
-            return []
-        if answer.said is None:
-            put_dead_letter(txn, self._letter(subject, answer))
+    def _answered_with(self, txn: Txn, creator: Creator, subject: Subject, answer: Answer) -> list[AnyWork]:
         sure = answer.said is not None and answer.said.confidence >= self._asking.min_confidence
         labelling = self._labelled(subject, answer) if sure else self._left_as_it_was(subject, answer)
         put_labelling(txn, subject.creator_id, self._noted(subject, labelling))
@@ -412,6 +462,7 @@ class Labeller:
             asked_at=now,
             asked_digest=subject.digest,
             asked_versions=rules.versions,
+            asked_models=self._models,
             vector=subject.basis.vector,
         )
         return msgspec.structs.replace(asked, due_at=due_at(asked, subject.basis, rules, now))

@@ -31,13 +31,16 @@ from stores.catalog import get_account, put_normalised, write_account
 from stores.content import known_ids, recent_items
 from stores.env import Environment, Txn
 from stores.raw import drop_raw, get_raw, raw_id_of
-from stores.schedule import content_pending, plan_job, put_job
+from stores.schedule import content_pending, jobs_of, plan_job, put_job, settle_job
 from stores.subscriptions import count_polled
 from stores.suppression import Suppression
 from stores.work import Work, bury, complete, enqueue, put_dead_letter
 
 UNREADABLE = (ValueError, ArithmeticError, TypeError, lmdb.BadValsizeError)
 """What absurd values of a page end in: numbers too great, bytes that are no text, names too long for a key."""
+
+MOST_JOBS = 100
+"""Of an account that never came in; it has one or two."""
 
 LISTS = LISTINGS | {JobKind.FEED}
 """Kinds of page that tell what content there is."""
@@ -107,6 +110,7 @@ class Normaliser:
                 if page is not None and self._forbidden(page, said):
                     complete(txn, message)
                     drop_raw(txn, message.raw_id)
+                    _ask_no_more(txn, page.account_key)
                 elif isinstance(said, str):
                     bury(txn, message, "malformed", said, int(self._now()))
                 elif complete(txn, message):
@@ -191,6 +195,12 @@ class Normaliser:
             plan_job(txn, job)
         if account.next_due_at != planned[0].due_at:
             write_account(txn, msgspec.structs.replace(account, next_due_at=planned[0].due_at))
+
+
+def _ask_no_more(txn: Txn, key: AccountKey) -> None:
+    """Of somebody who asked to be forgotten, by whatever way the page came; who is in the catalogue is taken out of it."""
+    for job in jobs_of(txn, key, MOST_JOBS) if get_account(txn, key) is None else []:
+        settle_job(txn, job, None)
 
 
 def _kept(recent: Sequence[ContentItem], now: int) -> dict[str, ContentItem]:

@@ -51,6 +51,8 @@ class Peers:
         """Raises KeyError for a platform of which there are no vital signs."""
         engagement = signs.by_platform[platform].engagement_rate
         niche, tier = creator.primary_niche, tier_of(creator.followers_by_platform.get(platform))
+        if engagement.why is Unknown.NOT_PERMITTED:
+            return Rank(percentile=engagement, platform=platform, niche=None, tier=None)
         counts = self._cells.get((platform, niche, tier)) if niche and tier else None
         n = 0 if counts is None else int(counts.sum())
         if engagement.value is None:

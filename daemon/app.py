@@ -6,7 +6,7 @@ import random
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,8 @@ import msgspec
 import structlog
 import trio
 
-from actors import Meter
+from actors import Meter, Outbox
+from actors.avatars import AvatarReader, Pictures
 from actors.discovery import plan_discovery
 from actors.lane import Lane
 from actors.platforms.adapter import PlatformAdapter
@@ -52,10 +53,12 @@ from daemon.listeners import open_listeners
 from daemon.metrics import Metrics
 from daemon.model_change import ModelChange
 from daemon.notify import ping_watchdog, sd_notify
+from daemon.outside import Outside, open_outside
 from daemon.pipeline import Indexes, Learned, Pipeline, Stores, identity_rules, niche_words, taxonomy_of
 from daemon.query_log import QueryLog, expire_now_and_then, write_queries
 from daemon.readiness import LLM, MODEL, Readiness
 from daemon.searching import search_services
+from daemon.synonyms import niche_synonyms
 from daemon.tenancy import Tenancy
 from daemon.web.services import QueryNote, SearchServices
 from models.embedding_port import EmbeddingPort
@@ -63,6 +66,7 @@ from models.local_classifier import LocalClassifier
 from models.taxonomy import Taxonomy
 from proto.errors import Malformed, ModelMissing, Unavailable
 from proto.ids import Platform
+from proto.messages import AnyWork
 from proto.records import Event
 from stores.blocking import Blocking, RunSync
 from stores.catalog import Catalog
@@ -85,6 +89,8 @@ SEARCH_THREADS = 2
 """Searches at once: one a core."""
 QUERY_CAPACITY = 1_000
 """Searches that wait to be written down."""
+PICTURE_BYTES, PICTURE_SECONDS = 4 << 20, 10.0
+"""Of a profile picture: larger or slower ones are given up."""
 MODEL_THREADS = 2
 """Threads that embed or classify: one a core of the machine this is made for."""
 
@@ -134,9 +140,9 @@ async def run_daemon(
         now = make_clock(config.daemon, stores.env)
         stores.journal.ensure_default_tenant(int(now()))
         await stores.env.write(partial(plan_looks, config=config, now=int(now())))
-        async with open_client() as client:
+        async with open_client() as client, open_pictures() as pictures:
             adapters = make_adapters(config, client, now, readiness)
-            parts = make_parts(config, stores, adapters, client, data_dir, readiness, now, run_sync)
+            parts = make_parts(config, stores, adapters, client, pictures, data_dir, readiness, now, run_sync)
             control = Control(
                 loaded,
                 reload=reload,
@@ -366,6 +372,7 @@ def make_parts(
     stores: Stores,
     adapters: Mapping[Platform, PlatformAdapter],
     client: httpx2.AsyncClient,
+    pictures: Pictures,
     data_dir: Path,
     readiness: Readiness,
     now: Callable[[], float],
@@ -381,6 +388,10 @@ def make_parts(
         env=stores.env,
         catalog=stores.catalog,
         niche_words=lambda creator: niche_words(creator, taxonomy),
+        synonyms=niche_synonyms(taxonomy),
+        derives=[
+            platform for platform, policy in policies(config.platforms.youtube.derived_data).items() if policy.derives
+        ],
         recent_items=config.platforms.youtube.recent_items,
         config=config.search,
         readiness=readiness,
@@ -423,6 +434,7 @@ def make_parts(
             answering=lambda answering: readiness.set_answering(LLM, answering=answering),
         ),
         label_rules=label_rules(config.llm, taxonomy),
+        make_avatar_reader=avatar_reader_maker(config, stores, pictures, blocking("avatars", 1), now),
     )
     return Parts(
         config=config,
@@ -482,6 +494,19 @@ def subscriber_maker(
             stop=stop,
             meter=meter,
         )
+
+    return make
+
+
+def avatar_reader_maker(
+    config: Config, stores: Stores, pictures: Pictures, threads: Blocking, now: Callable[[], float]
+) -> Callable[[Meter, Outbox[AnyWork], trio.Event], AvatarReader] | None:
+    """None where no pictures are looked at."""
+    if not config.identity.avatars:
+        return None
+
+    def make(meter: Meter, outbox: Outbox[AnyWork], stop: trio.Event) -> AvatarReader:
+        return AvatarReader(outbox, env=stores.env, pictures=pictures, threads=threads, now=now, stop=stop, meter=meter)
 
     return make
 
@@ -559,6 +584,11 @@ def _on_event(metrics: Metrics, event: Event) -> None:
     metrics.count_event(event)
     write = log.error if event.severity == "error" else log.warning if event.severity == "warning" else log.info
     write(event.kind, subject=event.subject, detail=event.detail)
+
+
+def open_pictures() -> AbstractAsyncContextManager[Outside]:
+    """For profile pictures, whose addresses come from outside."""
+    return open_outside(max_bytes=PICTURE_BYTES, total_seconds=PICTURE_SECONDS)
 
 
 @asynccontextmanager

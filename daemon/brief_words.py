@@ -19,7 +19,7 @@ def brief_vocabulary(taxonomy: Taxonomy) -> BriefVocabulary:
     known = Counter(cue for niche in taxonomy.niches for cue in niche.all_cues)
     return BriefVocabulary(
         niches=[_term(niche, known) for niche in taxonomy.niches],
-        subjects=[_subject(part) for niche in taxonomy.niches for part in niche.secondary],
+        subjects=[_subject(part, niche) for niche in taxonomy.niches for part in niche.secondary],
         styles=[_term(style, known) for style in taxonomy.styles if style.names or not _is_a_niche(style, taxonomy)],
     )
 
@@ -37,8 +37,9 @@ def _is_a_niche(style: Style, taxonomy: Taxonomy) -> bool:
     return any(style.id == niche.id for niche in taxonomy.niches)
 
 
-def _subject(part: Secondary) -> Term:
-    return Term(label=part.id, name=part.name, words={"": (*_named(part.name), *_whole(part.cues))})
+def _subject(part: Secondary, niche: Niche) -> Term:
+    words = {"": (*_named(part.name), *_whole(part.cues))}
+    return Term(label=part.id, name=part.name, parent=niche.id, words=words)
 
 
 def _named(name: str) -> list[str]:
@@ -48,5 +49,5 @@ def _named(name: str) -> list[str]:
 
 
 def _whole(cues: Iterable[str]) -> tuple[str, ...]:
-    """Those that stand for a whole word."""
-    return tuple(cue for cue in cues if not cue.endswith("*") and len(cue) >= MIN_LETTERS)
+    """Those long enough to mean one thing; beginnings of words as if they were words."""
+    return tuple(cue.rstrip("*") for cue in cues if len(cue) >= MIN_LETTERS)

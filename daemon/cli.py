@@ -22,6 +22,7 @@ import msgspec
 import trio
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -41,6 +42,7 @@ from daemon.config import (
 )
 from daemon.demo import DemoWorld, run_demo
 from daemon.embedding import open_model
+from daemon.evaluation.judged_sets import Part, read_judged_sets
 from daemon.forgetting import Report, forget_offline
 from daemon.importing import KINDS, Piece, Verdict, end_import, import_rows, mark_duplicates, parse_reference, read_rows
 from daemon.indexing import drop_indexes
@@ -94,12 +96,6 @@ AdminPortOption = Annotated[
 ]
 
 SECOND_SIGNAL_CODE = 1
-
-
-class NichePart(StrEnum):
-    odd = "odd"
-    even = "even"
-    all = "all"
 
 
 class Buildable(StrEnum):
@@ -609,7 +605,7 @@ def main() -> NoReturn:
         app(standalone_mode=True)
     except* PokedexError as group:
         for error in _leaves(group):
-            err.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
+            err.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
     sys.exit(0)
 
@@ -948,10 +944,12 @@ def eval_identity(
 
 @eval_app.command("niche")
 def eval_niche(
-    world: Annotated[Path, typer.Option(help="Folder of files with labelled creators.", show_default=False)],
+    world: Annotated[
+        list[Path], typer.Option(help="Folder of files with labelled creators; repeatable.", show_default=False)
+    ],
     part: Annotated[
-        NichePart, typer.Option(help="Every second creator: the odd ones are for tuning, the even ones for reporting.")
-    ] = NichePart.even,
+        Part, typer.Option(help="Every second creator: the odd ones are for tuning, the even ones for reporting.")
+    ] = Part.EVEN,
     model: Annotated[
         Path | None, typer.Option(help="Folder of another embedding model than the one in force.", show_default=False)
     ] = None,
@@ -1011,6 +1009,47 @@ def eval_embed(
     rows.append(["mean", "", "", *(_found(report.mean) for report in reports)])
     rows.append(["texts a second", "", "", *(f"{report.texts_per_second:,.0f}" for report in reports)])
     out.print(_table("nDCG@10 and recall@100", headings, rows))
+
+
+@eval_app.command("search")
+def eval_search(
+    sets: Annotated[
+        list[Path],
+        typer.Option(
+            "--set",
+            help="Folder with corpus.jsonl (or .gz), queries.jsonl and qrels.tsv; repeatable.",
+            show_default=False,
+        ),
+    ],
+    queries: Annotated[
+        Part,
+        typer.Option(help="By the number in their id: the odd ones are for tuning, the even ones for reporting."),
+    ] = Part.ALL,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Also try a grid of weights, on the odd queries.")] = False,
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of another embedding model than the one in force.", show_default=False)
+    ] = None,
+    page: Annotated[Path | None, typer.Option(help="Write a picture here, as HTML.", show_default=False)] = None,
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """How well keywords, vectors and both together rank, on judged sets whose documents are taken in as creators."""
+    from daemon.evaluation import search, search_report
+
+    settings = _load(config, {"model.dir": _text(model)}).config
+    configure("error", "text")  # that indexes are built of the store is no news here
+    judged = read_judged_sets(sets)
+    embedding = open_model(settings, lambda _: None)
+    with _named_progress() as tell:
+        reports = trio.run(partial(search.evaluate, judged, embedding, settings, queries, tell, sweep=sweep))
+    embedding.close()
+    if page is not None:
+        search_report.write_page(page, reports)
+    if as_json:
+        sys.stdout.write(reports.as_json().decode() + "\n")
+        return
+    for one in search_report.pictures(reports):
+        out.print(one)
 
 
 def _found(score: EmbeddingScore) -> str:

@@ -17,8 +17,10 @@ import msgspec
 from msgspec import Meta
 
 from daemon.regions import REGIONS
+from models.avatar_hash import is_available
 from proto.errors import ConfigError
 from proto.ids import Platform
+from stores.text_lookup import BOOSTS
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 NotNegative = Annotated[int, Meta(ge=0)]
@@ -145,11 +147,17 @@ class ModelConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True
     max_tokens: Positive = 128
 
 
+def field_boosts() -> dict[str, float]:
+    """What a word counts by the field that it stands in, beyond its count in all texts."""
+    return dict(BOOSTS)
+
+
 class SearchConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     keyword_weight: Share = 0.6
     vector_weight: Share = 0.35
     quality_weight: Share = 0.05
     field_weights: dict[str, float] = msgspec.field(default_factory=even_weights)
+    boosts: dict[str, float] = msgspec.field(default_factory=field_boosts)
     candidates: Positive = 200
     """Top K of keyword search and of each vector field."""
     exact_scan_below: Positive = 50_000
@@ -182,6 +190,8 @@ class IdentityConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=T
     """From here on a person is asked."""
     weights_file: str = ""
     """Of `pokedexd eval identity --fit`; empty: the shipped ones."""
+    avatars: bool = False
+    """Whether profile pictures are fetched and compared; of each a hash of 64 bits is kept."""
 
 
 class LabelsConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -299,6 +309,7 @@ KEY_BEGINS = "AIza"
 _KEY_BREAK = re.compile(r"[,\s]+")
 SEARCH_QUERIES = "platforms.youtube.search_queries"
 MAX_SEARCH_CHARS = 100
+MAX_BOOST = 1_000.0
 HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:]+")
 RELOADABLE = (
     "log.",
@@ -448,6 +459,16 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             f"expected weights of 0 or more, found {weights}",
         ),
         (
+            bool(unknown := sorted(set(config.search.boosts) - set(BOOSTS))),
+            "search.boosts",
+            f"{unknown} are no text fields; expected some of {', '.join(BOOSTS)}",
+        ),
+        (
+            any(not 0 <= boost <= MAX_BOOST for boost in config.search.boosts.values()),
+            "search.boosts",
+            f"expected 0 to {MAX_BOOST:g}, found {config.search.boosts}",
+        ),
+        (
             bool(config.daemon.clock_at) and _instant(config.daemon.clock_at) is None,
             "daemon.clock_at",
             f"{config.daemon.clock_at!r} is not an RFC 3339 instant such as 2026-01-31T12:00:00+00:00",
@@ -462,6 +483,11 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             "identity.review_probability",
             f"{config.identity.review_probability:g} is above merge_probability "
             f"({config.identity.merge_probability:g}): nothing would ever wait for a review",
+        ),
+        (
+            config.identity.avatars and not is_available(),
+            "identity.avatars",
+            "needs Pillow, which is not installed: pip install 'pokedexd[avatars]'",
         ),
         (
             youtube.derived_data not in ("", "granted", "denied"),

@@ -25,7 +25,7 @@ from proto.messages import AccountEmbedded, AnyWork
 from proto.records import DEFAULT_TENANT, AuditEvent, CreatorAccount
 from stores.belonging import members_of
 from stores.blocking import Blocking
-from stores.catalog import INDEX_SEQUENCE, get_account
+from stores.catalog import INDEX_SEQUENCE, find_by_handle, get_account
 from stores.codec import encode, pack_id, unpack_id
 from stores.columns import Columns
 from stores.env import Environment, Txn
@@ -43,6 +43,7 @@ from stores.erasure import (
     write_anew,
 )
 from stores.files import sync_folder, write_atomic
+from stores.identity import handles_of
 from stores.journal import AUDIT_NUMBER
 from stores.ports import TextIndex, VectorIndex
 from stores.suppression import Suppression
@@ -184,13 +185,14 @@ class Forgetting:
             platform, user_id, handle = account.platform, account.platform_user_id, account.handle
         else:
             platform, user_id, handle = _unknown(text)
-        return Subject(
+        subject = Subject(
             platform=platform,
             user_id=user_id,
             handle=handle,
             alias=self._suppression.alias((platform, user_id or "@" + handle)),
             creator_ids=_creators_of(account_key(platform, user_id), account) if user_id else (),
         )
+        return msgspec.structs.replace(subject, former=await self._env.read(partial(_former_of, subject=subject)))
 
     async def _erase(self, mark: Mark, report: Report) -> None:
         """Out of the store, then out of what answers searches."""
@@ -311,6 +313,12 @@ def _creators_of(key: AccountKey, account: CreatorAccount | None) -> tuple[Creat
     own = creator_id_of(key)
     creator_id = account.creator_id if account is not None else None
     return (own,) if creator_id is None or creator_id == own else (own, creator_id)
+
+
+def _former_of(txn: Txn, subject: Subject) -> tuple[str, ...]:
+    """What is written of whoever has such a handle now is about them."""
+    had = handles_of(txn, subject.key).keys() - {subject.handle.casefold()}
+    return tuple(one for one in sorted(had) if find_by_handle(txn, subject.platform, one) in (None, subject.key))
 
 
 def _unknown(text: str) -> tuple[Platform, str, str]:

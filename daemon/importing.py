@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from actors.extraction_tables import RESERVED_PATHS
 from proto.errors import Malformed
 from proto.ids import AccountKey, Platform, account_key
 from proto.records import Job, JobKind, Priority
@@ -29,8 +30,9 @@ MISTYPED_ID = re.compile(r"UC[A-Za-z0-9_-]{19,24}")
 
 HANDLE = re.compile(r"@?[\w.\-·]{3,60}", re.UNICODE)
 USERNAME = re.compile(r"[a-z0-9._]{1,30}")
-NO_PROFILES = ("p", "reel", "reels", "explore", "stories", "tv", "accounts", "direct")
-"""First steps of Instagram paths that lead to no profile."""
+NO_PROFILES = RESERVED_PATHS["instagram"] | {"direct"}
+NO_CHANNELS = RESERVED_PATHS["youtube"]
+"""First steps of paths that lead to nobody."""
 COLUMNS = (
     "account",
     "channel_id",
@@ -102,6 +104,8 @@ def read_rows(path: Path) -> Iterator[tuple[int, str]]:
         raise Malformed(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise Malformed(f"{path}: is neither UTF-8 nor UTF-16 text: {error}; save it as CSV in UTF-8") from error
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # as spreadsheets wrote it on old Macs
     lines = text.split("\n")  # splitlines would also cut at the rarer separators, which may stand inside a cell
     if path.suffix.lower() in (".jsonl", ".ndjson", ".json") or text.lstrip().startswith("{"):
         return _json_rows(lines)
@@ -265,7 +269,9 @@ def _from_url(text: str) -> Reference:
     if host in ("tiktok.com", "x.com", "twitter.com"):
         raise Malformed(f"{host} is not ingested by this version")
     if host == "instagram.com" and steps:
-        if steps[0] in NO_PROFILES:
+        if steps[0] == "_u" and len(steps) > 1:
+            return _of_platform(Platform.INSTAGRAM, steps[1])
+        if steps[0].lower() in NO_PROFILES:
             raise Malformed(f"the URL of a {steps[0]} page, not of a profile: {text[:100]!r}")
         return _of_platform(Platform.INSTAGRAM, steps[0])
     if host != "youtube.com" or not steps:
@@ -280,7 +286,7 @@ def _from_url(text: str) -> Reference:
         return Reference(platform=Platform.YOUTUBE, kind=JobKind.LOOKUP, entity=f"user/{steps[1]}")
     if steps[0] == "c" and len(steps) > 1:
         return _of_platform(Platform.YOUTUBE, steps[1])
-    if steps[0] in ("watch", "playlist", "shorts", "feed", "results", "live", "embed"):
+    if steps[0].lower() in NO_CHANNELS:
         raise Malformed(f"the URL of a {steps[0]} page, not of a channel: {text[:100]!r}")
     return _of_platform(Platform.YOUTUBE, steps[0])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from actors.documents import text_document
 from daemon.config import SearchConfig
 from daemon.readiness import KEYWORD_SEARCH, Readiness
 from proto.errors import IndexBroken
-from proto.ids import CreatorId, Row
+from proto.ids import CreatorId, Platform, Row
 from proto.records import Creator, EmbeddingRecord
 from stores.belonging import row_of
 from stores.blocking import Blocking
@@ -27,6 +27,7 @@ from stores.columns import Columns
 from stores.env import Environment, Txn
 from stores.ports import Rows, TextDocument, Vector
 from stores.text_index import TantivyTextIndex
+from stores.text_lookup import Synonyms
 from stores.vectors import HnswVectorIndex
 
 log = structlog.get_logger("indexing")
@@ -66,6 +67,8 @@ class IndexKeeper:
         env: Environment,
         catalog: Catalog,
         niche_words: Callable[[Creator], str],
+        synonyms: Synonyms,
+        derives: Collection[Platform],
         recent_items: int,
         config: SearchConfig,
         readiness: Readiness,
@@ -73,9 +76,10 @@ class IndexKeeper:
     ) -> None:
         self._folder = index_folder(data_dir)
         self._env, self._catalog, self._niche_words, self._recent_items = env, catalog, niche_words, recent_items
+        self._synonyms = synonyms
         self._config, self._readiness, self._blocking = config, readiness, blocking
         self._threads = blocking("index-loading", 1)
-        self.columns = Columns()
+        self.columns = Columns(derives)
         self.fields: dict[str, HnswVectorIndex] = {}
         self.earlier: dict[str, HnswVectorIndex] = {}
         """Fields of a model that is being replaced, as long as they answer."""
@@ -158,7 +162,9 @@ class IndexKeeper:
             log.warning(f"{what} is rebuilt", reason=reason)
 
     async def _open_existing_text(self) -> TantivyTextIndex:
-        text = await TantivyTextIndex.open(self._folder, blocking=self._blocking)
+        text = await TantivyTextIndex.open(
+            self._folder, blocking=self._blocking, boosts=self._config.boosts, synonyms=self._synonyms
+        )
         sequence = await self._catalog.index_sequence()
         if text.checkpoint > sequence + PAGE * 2:
             await text.close()
@@ -166,7 +172,9 @@ class IndexKeeper:
         return text
 
     async def _rebuilt_text(self) -> TantivyTextIndex:
-        text = await TantivyTextIndex.create_empty(self._folder, blocking=self._blocking)
+        text = await TantivyTextIndex.create_empty(
+            self._folder, blocking=self._blocking, boosts=self._config.boosts, synonyms=self._synonyms
+        )
         await text.replace(self._documents(), await self._catalog.index_sequence())
         return text
 
@@ -197,7 +205,7 @@ class IndexKeeper:
         return [self._document(bundle) for bundle in bundles if bundle is not None and bundle.creator.name]
 
     def _document(self, bundle: CreatorBundle) -> TextDocument:
-        return text_document(bundle, self._niche_words(bundle.creator))
+        return text_document(bundle, self._niche_words(bundle.creator), self.columns.quality_of(bundle.creator))
 
     def _load_columns(self) -> None:
         with self._env.snapshot() as txn:

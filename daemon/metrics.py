@@ -112,6 +112,8 @@ class Metrics:
         for method, creators in labels.creators.items():
             self._labelled.labels(method).set(creators)
         self._label_queue.set(labels.waiting)
+        for gauge in (self._llm_tokens, self._llm_calls, self._llm_cost):
+            gauge.clear()  # of a model that was asked yesterday and not today
         for model in labels.spent:
             self._llm_tokens.labels(model.model, "prompt").set(model.prompt_tokens)
             self._llm_tokens.labels(model.model, "completion").set(model.completion_tokens)

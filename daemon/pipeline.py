@@ -172,6 +172,7 @@ def identity_rules(config: Config) -> Rules:
     return Rules(
         weights=load_weights(path, BELIEFS),
         thresholds=Thresholds(merge=identity.merge_probability, review=identity.review_probability),
+        pictures=identity.avatars,
     )
 
 
@@ -200,15 +201,18 @@ class Pipeline:
         seed: int,
         make_subscriber: Callable[[Meter, trio.Event], Actor] | None = None,
         make_labeller: Callable[[Meter, Outbox[AnyWork], trio.Event], Actor] | None = None,
+        make_avatar_reader: Callable[[Meter, Outbox[AnyWork], trio.Event], Actor] | None = None,
         label_rules: LabelRules | None = None,
     ) -> None:
         """``adapters``: of the platforms that are on; ``readers``: of all, since pages of one that was switched off may
         still wait to be read. ``make_subscriber``: of the stage that keeps a hub's subscriptions, where there is a hub;
-        ``make_labeller`` and ``label_rules``: of asking a language model, where there is one."""
+        ``make_labeller`` and ``label_rules``: of asking a language model, where there is one; ``make_avatar_reader``:
+        of looking at profile pictures, where that is wanted."""
         self._config, self._stores, self._adapters, self._lanes = config, stores, adapters, lanes
         self._readers = readers
         self._now, self._seed, self._make_subscriber = now, seed, make_subscriber
         self._make_labeller, self._label_rules = make_labeller, label_rules
+        self._make_avatar_reader = make_avatar_reader
         self._identity_rules = identity_rules(config)
         capacity = config.pipeline.channel_capacity
         self._due = {platform: Channel[RefreshDue](capacity) for platform in adapters}
@@ -229,7 +233,11 @@ class Pipeline:
         for stage, channel in self._work.items():
             board[stage.value] = StageEntry(stage.value, channel.depth)
         board["courier"] = StageEntry("courier", self._words.depth)
-        optional = {"subscriber": self._make_subscriber, "labeller": self._make_labeller}
+        optional = {
+            "subscriber": self._make_subscriber,
+            "labeller": self._make_labeller,
+            "avatars": self._make_avatar_reader,
+        }
         for name in ("sweeper", "reaper", *(name for name, make in optional.items() if make)):
             board[name] = StageEntry(name, lambda: 0)
         return board
@@ -273,6 +281,10 @@ class Pipeline:
             make_labeller = self._make_labeller
             to = self._work[Stage.INDEXER]
             self._spawn_to(nursery, "labeller", lambda meter, outbox: make_labeller(meter, outbox, stop), to)
+        if self._make_avatar_reader is not None:
+            make_reader = self._make_avatar_reader
+            to = self._work[Stage.IDENTITY]
+            self._spawn_to(nursery, "avatars", lambda meter, outbox: make_reader(meter, outbox, stop), to)
         for pipes in (self._work, self._due, self._permitted):
             _close_senders(pipes)
 
@@ -381,6 +393,9 @@ class Pipeline:
         entry = self.board[Stage.IDENTITY.value]
         resolved = self._work[Stage.AGGREGATOR].sender.clone()
         retired = self._work[Stage.INDEXER].sender.clone()
+        rules = policies(self._config.platforms.youtube.derived_data)
+        wanted = self._identity_rules.pictures
+        pictured = [platform for platform in Platform if wanted and rules[platform].derives]
 
         def make() -> Actor:
             return IdentityResolver(
@@ -392,6 +407,7 @@ class Pipeline:
                 rules=self._identity_rules,
                 threads=learned.threads,
                 recent_items=self._config.platforms.youtube.recent_items,
+                pictured=pictured,
                 now=self._now,
                 batch=self._config.pipeline.batch,
                 meter=entry.meter,

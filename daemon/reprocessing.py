@@ -20,7 +20,7 @@ from proto.errors import Malformed, NotFound
 from proto.ids import AccountKey, Platform, RawId
 from proto.messages import AccountUpserted
 from proto.records import ContentItem, CreatorAccount, Job, JobKind, Normalised, Priority, RawPage
-from stores.catalog import find_by_handle, get_account, put_account, put_normalised
+from stores.catalog import get_account, put_normalised
 from stores.codec import unpack_id
 from stores.content import recent_items
 from stores.env import Environment, Txn
@@ -265,7 +265,7 @@ def _take_in(txn: Txn, key: AccountKey, pages: Sequence[_Reread], now: float) ->
 
 
 def _put(txn: Txn, page: _Reread) -> None:
-    """An old page tells neither that an account is still there, nor who has a handle that was read elsewhere later."""
+    """An old page does not tell that an account is still there."""
     said, account = page.said, page.said.account
     if account is None:
         put_normalised(txn, said, page.entry.fetched_at)
@@ -273,11 +273,7 @@ def _put(txn: Txn, page: _Reread) -> None:
     old = get_account(txn, account.key)
     if old is not None:
         account = msgspec.structs.replace(account, status=old.status, misses=old.misses)
-    holder = find_by_handle(txn, account.platform, account.handle) if account.handle else None
     put_normalised(txn, msgspec.structs.replace(said, account=account), page.entry.fetched_at)
-    other = get_account(txn, holder) if holder not in (None, account.key) else None
-    if other is not None and other.handle and other.fetched_at > account.fetched_at:
-        put_account(txn, other)
 
 
 def _revisit(key: AccountKey, item: ContentItem, account: CreatorAccount | None, now: int) -> Job:

@@ -243,7 +243,9 @@ def _known(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 
 def _key(value: object) -> str:
-    return " ".join(str(value).casefold().replace("_", " ").replace("-", " ").split())
+    """Of a list or an object only its kind: a hostile answer nests them deeper than can be written out."""
+    word = value if isinstance(value, str) else type(value).__name__
+    return " ".join(word.casefold().replace("_", " ").replace("-", " ").split())
 
 
 def _unknown(field: str, value: object, known: Mapping[str, str], kind: str) -> Iterator[str]:

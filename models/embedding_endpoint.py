@@ -74,7 +74,10 @@ class EndpointModel:
 
     def _asked_dims(self) -> int:
         try:
-            return len(self._tried(["hello"])[0])
+            dims = len(self._tried(["hello"])[0])
+            if not dims:
+                raise Malformed(f"{self._url}: a vector of no dimensions")
+            return dims
         except PokedexError as error:
             raise ModelMissing(f"{error}; state model.dims, or start again when the endpoint answers") from error
 

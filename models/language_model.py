@@ -28,6 +28,11 @@ STATED_IN_PROMPT = "\n\nAnswer with one JSON object and nothing else. It follows
 _REFUSALS = (400, 422, 500)
 _ABOUT_FORM = re.compile(r"response_?format|json_?schema|json_?object|json mode|schema|grammar|guided", re.IGNORECASE)
 _THOUGHT_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
+_MOST_TOKENS = 10_000_000
+"""Of one call; an endpoint that says more is mistaken, and what is kept in the ledger has 64 bits."""
+_CONNECT_SECONDS = 10.0
+"""Within a call's time. Apart, since who was not reached has not begun to answer, and is not paid."""
+_TIMEOUT = httpx2.Timeout(None, connect=_CONNECT_SECONDS)
 _MAX_STARTS = 64
 """Opening braces that are tried as the beginning of the answer."""
 
@@ -40,6 +45,10 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     form: str
+
+
+class Unanswered(Unavailable):
+    """The question was sent and no whole answer came: the endpoint may have worked on it, and may charge for it."""
 
 
 class BadAnswer(Malformed):
@@ -85,7 +94,8 @@ class _Refused(Exception):
 class LanguageModel:
     """One model of one endpoint. What works with it (form, names of parameters) is found out and remembered.
 
-    Every failure is a PokedexError: Throttled, AuthFailed (also 402: no credit), Rejected, Unavailable or BadAnswer.
+    Every failure is a PokedexError: Throttled, AuthFailed (also 402: no credit), Rejected, Unavailable (of which
+    Unanswered may have been paid for) or BadAnswer.
     Their texts hold neither key nor prompt. Where a reply states no ``usage``, tokens are estimated from the
     characters, four Latin ones a token.
     """
@@ -198,11 +208,13 @@ class LanguageModel:
         try:
             with trio.fail_after(self._timeout_seconds):
                 async with self._client.stream(
-                    "POST", self._url, content=msgspec.json.encode(body), headers=headers, timeout=None
+                    "POST", self._url, content=msgspec.json.encode(body), headers=headers, timeout=_TIMEOUT
                 ) as reply:
                     content = await _capped(reply)
         except trio.TooSlowError:
-            raise Unavailable(f"{self.name}: no answer within {self._timeout_seconds:g} s") from None
+            raise Unanswered(f"{self.name}: no answer within {self._timeout_seconds:g} s") from None
+        except (httpx2.ReadError, httpx2.RemoteProtocolError) as error:
+            raise Unanswered(f"{self.name}: {type(error).__name__}: {self._masked(str(error))}") from None
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             said = self._masked(str(error))  # a key with a line break is quoted as a bad header
             raise Unavailable(f"{self.name}: {type(error).__name__}: {said}") from None
@@ -295,7 +307,7 @@ def _read(body: bytes, model: str, form: str, name: str, prompt_tokens: int) -> 
     if usage.prompt_tokens is not None:
         prompt_tokens = usage.prompt_tokens
     completion_tokens = estimated_tokens(content) if usage.completion_tokens is None else usage.completion_tokens
-    spent = (completion.model or model, max(prompt_tokens, 0), max(completion_tokens, 0))
+    spent = (completion.model or model, _bounded(prompt_tokens), _bounded(completion_tokens))
     problem = _problem(choice, content)
     data = None if problem else json_object_in(content)
     if data is None:
@@ -304,6 +316,10 @@ def _read(body: bytes, model: str, form: str, name: str, prompt_tokens: int) -> 
             model=spent[0], prompt_tokens=spent[1], completion_tokens=spent[2], prose=not problem,
         )  # fmt: skip
     return Reply(data=data, model=spent[0], prompt_tokens=spent[1], completion_tokens=spent[2], form=form)
+
+
+def _bounded(tokens: int) -> int:
+    return min(max(tokens, 0), _MOST_TOKENS)
 
 
 def _problem(choice: _Choice, content: str) -> str:

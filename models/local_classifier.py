@@ -18,7 +18,7 @@ from proto.ids import Platform
 Vectors = NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Vectors]
 
-VERSION = "local-2"
+VERSION = "local-3"
 """Part of the stored model name: raise it with every change of the rules, so that labels are made anew."""
 
 # Weights and margins: a handful for all niches, chosen on every second of the labelled creators that
@@ -28,7 +28,7 @@ MEAN_WEIGHT, NEAREST_WEIGHT = 4.0, 4.0
 """Of the likeness to the mean of what describes a niche, and to the few of these texts that are nearest."""
 NEAREST = 3
 CATEGORY_WEIGHT = 2.5
-DOUBT = 1.0
+DOUBT = 1.5
 """Cue votes that every creator is taken to lack: a single chance hit must not decide."""
 TITLE_VOTE, TAG_VOTE, JOINED_VOTE, BIO_VOTE, NAME_VOTE, HANDLE_VOTE = 0.5, 1.0, 0.5, 2.0, 2.0, 2.0
 """``JOINED``: of a cue that is found only in a tag that joins words."""

@@ -44,7 +44,9 @@ _BARE_URL = re.compile(
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+\.[\w.-]+|\[(?:e-?mail|phone)\]", re.IGNORECASE)
 _PHONE = re.compile(r"\+?\(?\d(?:[\s().-]{0,3}\d){7,}")
 _MENTION = re.compile(r"@[\w.]+")
-_LABEL = re.compile(rf"\b(?:my )?(?:{_NETWORKS})\b\s*(?:page|account|profile)?\s*[:：→►▶>=-]+", re.IGNORECASE)
+_LABEL = re.compile(
+    rf"\b(?:my )?(?:{_NETWORKS})\b\s{{0,5}}(?:page|account|profile)?\s{{0,5}}[:：→►▶>=-]+", re.IGNORECASE
+)
 _CALL = re.compile(
     r"(?:like[, ]+(?:share[, ]+)?(?:and|&) )?(?<![^\W\d])subscribe(?![a-z])"
     r"(?: (?:to|for|here|now|and)\b[^.!?\n:|]{0,60})?"

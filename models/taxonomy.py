@@ -106,6 +106,12 @@ class Taxonomy:
             raise Malformed(f"{place}: {problem}")
         return cls(parsed.version, parsed.niche, parsed.style)
 
+    def values(self) -> dict[str, tuple[str, ...]]:
+        """Every label, by the column of search filters that holds it."""
+        niches, subjects = tuple(niche.id for niche in self.niches), tuple(self.parent_of)
+        styles = tuple(style.id for style in self.styles)
+        return {"niche": niches, "secondary_niche": subjects, "any_niche": niches + subjects, "style": styles}
+
     def name_of(self, label: str) -> str:
         """The words for a niche, secondary niche or style. A label of an older version is shown by its id."""
         return self._names.get(label, label.replace("-", " "))

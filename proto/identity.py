@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 from proto.ids import AccountKey
-from proto.records import Creator, Record
+from proto.records import Creator, IdentityLink, Record
 
 BlockKey = bytes
 """Kind (1 byte) and BLAKE2b-64 of a value: what other accounts' texts say stands in no index by its name."""
@@ -46,6 +46,10 @@ class IdentityFacts(Record):
     """The blocks that it stands in."""
     vector_hash: str = ""
     """Input of the stored bio vector; empty when there is none."""
+    left: list[Name] = []
+    """Of ``owned``, what it was called before: others may be called so now."""
+    avatar: bytes = b""
+    """Perceptual hash of its picture (8 bytes); empty where pictures are not looked at, or it tells nothing."""
 
 
 class Standing(enum.StrEnum):
@@ -90,3 +94,5 @@ class FormerCreator(Record):
     account_keys: list[AccountKey]
     read_at: int
     """When the oldest of what it was computed of was read."""
+    links: list[IdentityLink] = []
+    """Why each account belonged to it, and since when."""

@@ -32,6 +32,8 @@ class Labelling(Record):
     """Of the texts that were sent."""
     asked_versions: list[str] = []
     """Of taxonomy and prompt, and the language of the summary."""
+    asked_models: str = ""
+    """Whom, first and second with a comma between; empty in records of old."""
     vector: bytes = b""
     """float16, of the content then."""
     at: int = 0

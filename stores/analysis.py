@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 MAX_QUERY_CHARS = 512
 MAX_QUERY_WORDS = 32
+STEMMED_FROM = 4
 
 _LATIN_MARKS = re.compile("[\u0300-\u036f]")
 """Combining diacritics of Latin, Greek and Cyrillic; marks of other scripts are letters of their own and stay."""
@@ -19,6 +21,7 @@ _UNSPACED = (
 )
 _UNSPACED_RUN = re.compile(f"[{_UNSPACED}]+")
 _WORD = re.compile(r"[^\W_]+(?:[\u0300-\u036f\u0900-\u0dff\u0600-\u06ff\u0e00-\u0eff\u1780-\u17ff]*[^\W_]*)*")
+_ASCII_WORD = re.compile("[a-z0-9]+")
 _SPACE = re.compile(r"\s+")
 
 
@@ -35,23 +38,44 @@ def tokens(text: str) -> list[str]:
     """Folded words; runs of scripts written without spaces become overlapping pairs of characters."""
     folded = fold(text)
     if folded.isascii():
-        return re.findall(r"[a-z0-9]+", folded)
-    found: list[str] = []
-    for word in _WORD.findall(folded):
-        begin = 0
-        for run in _UNSPACED_RUN.finditer(word):
+        return _ASCII_WORD.findall(folded)
+    return [word for word, _, _ in spans(folded)]
+
+
+def spans(folded: str) -> Iterator[tuple[str, int, int]]:
+    """The words of a folded text, as `tokens` finds them, with where each begins and ends in it."""
+    if folded.isascii():
+        yield from ((match.group(), match.start(), match.end()) for match in _ASCII_WORD.finditer(folded))
+        return
+    for match in _WORD.finditer(folded):
+        begin, end = match.span()
+        for run in _UNSPACED_RUN.finditer(folded, begin, end):
             if run.start() > begin:
-                found.append(word[begin : run.start()])
-            found.extend(_pairs(run.group()))
+                yield folded[begin : run.start()], begin, run.start()
+            yield from _pairs(run.group(), run.start())
             begin = run.end()
-        if begin < len(word):
-            found.append(word[begin:])
-    return found
+        if begin < end:
+            yield folded[begin:end], begin, end
 
 
 def index_text(text: str) -> str:
     """Words joined by spaces, for an index that splits at white space."""
     return " ".join(tokens(text))
+
+
+def stem(word: str) -> str:
+    """A folded word without the ``s`` of a plural: Harman's S-stemmer ("How effective is suffixing?", JASIS 1991), whose
+    rules do for Spanish, Portuguese and French too. What is no Latin word of four letters or more stays."""
+    if len(word) < STEMMED_FROM or word[-1] != "s" or not word.isascii():
+        return word
+    if word.endswith("ies"):
+        return word if word.endswith(("eies", "aies")) else word[:-3] + "y"
+    return word if word.endswith(("us", "ss")) else word[:-1]
+
+
+def stemmed(folded: str) -> str:
+    """The same for words joined by spaces."""
+    return " ".join([stem(word) if word[-1:] == "s" else word for word in folded.split(" ")])
 
 
 def query_words(text: str) -> tuple[str, ...]:
@@ -70,5 +94,7 @@ def exact_key(text: str) -> str:
     return (words or bare)[:200]
 
 
-def _pairs(run: str) -> list[str]:
-    return [run] if len(run) == 1 else [run[at : at + 2] for at in range(len(run) - 1)]
+def _pairs(run: str, begin: int) -> Iterator[tuple[str, int, int]]:
+    width = min(len(run), 2)
+    for at in range(len(run) - width + 1):
+        yield run[at : at + width], begin + at, begin + at + width

@@ -231,14 +231,16 @@ def _keep_former(txn: Txn, creator_id: CreatorId, accounts: Sequence[AccountKey]
     key = _former_key(creator_id, accounts)
     read = [stored.fetched_at for one in accounts if (stored := get_account(txn, one)) is not None]
     read += [item.fetched_at for one in accounts for item in recent_items(txn, one, ITEMS_READ)]
-    former = FormerCreator(creator=creator, account_keys=list(accounts), read_at=min(read, default=0))
+    links = [link for one in accounts if (link := get_link(txn, one)) is not None]
+    former = FormerCreator(creator=creator, account_keys=list(accounts), read_at=min(read, default=0), links=links)
     txn.put("former_creators", key, encode(former))
     for account in accounts:
         txn.put("former_by_account", account.encode() + b"\0" + key, b"")
 
 
 def _restore_former(txn: Txn, membership: Membership) -> bool:
-    """Its embeddings follow from its accounts, and are computed like any others; how sure it is, from its links."""
+    """Its embeddings follow from its accounts, and are computed like any others; how sure it is, from its links, which
+    are as old as they were where they say the same again."""
     key = _former_key(membership.creator_id, membership.accounts)
     former = _former(txn, key)
     if former is None:
@@ -247,6 +249,10 @@ def _restore_former(txn: Txn, membership: Membership) -> bool:
     if get_creator(txn, membership.creator_id) is None:
         _enter(txn, former.creator)
     put_creator(txn, msgspec.structs.replace(former.creator, identity_confidence=membership.confidence))
+    for link in membership.links:
+        again = [old for old in former.links if msgspec.structs.replace(old, at=link.at) == link]
+        if again:
+            txn.put("identity_links", link.account_key.encode(), encode(again[0]))
     return True
 
 

@@ -15,6 +15,8 @@ searched for. So nothing is applied unless the text shows that it is a brief and
 
 from __future__ import annotations
 
+import string
+
 import msgspec
 
 from stores.analysis import MAX_QUERY_CHARS
@@ -42,10 +44,16 @@ COLUMN_OF = {
 }
 ONE_VALUED = frozenset(("country", "language", "style", "tier", "activity"))
 """Columns in which a creator has one value: two of them asked for mean either."""
+ALONE = frozenset((",", ";", "|", "/", "(", ")", "-", "–", "."))
+"""Punctuation around what is said by itself."""
+EDGE = frozenset(string.whitespace + "\u00a0\u202f,;:.!?/|&+()[]{}–—…<>=≤≥~'’%")
+"""Punctuation that goes from the edges of what is left; quotes and a minus before a word mean something to the search."""
+EDGE_AFTER = EDGE | {"-"}
 SUBJECTS = frozenset(("niche", "style", "subject"))
 SMALL = (
-    "filler article locative of and or nor with both only negated_follow between from to about_topic topic in_language"
-).split()
+    *("filler", "article", "locative", "of", "and", "or", "nor", "with", "both", "only", "negated_follow"),
+    *("between", "from", "to", "topic", "in_language"),
+)
 """Kinds of words that go when they stand at the edge of what is left."""
 CUED, PLAIN = 0.95, 0.8
 LOW, SUBJECT = 0.3, 0.5
@@ -144,7 +152,7 @@ class _Judge:
         subjects = [mention for mention in self._mentions if mention.group in SUBJECTS]
         others = [mention for mention in self._mentions if mention.group not in SUBJECTS]
         meant = [mention for mention in others if self._is_meant(mention)]
-        meant += [mention for mention in subjects if mention.negated and not self._title and mention.group != "subject"]
+        meant += [mention for mention in subjects if mention.negated and not self._title]
         if meant or self._measured:
             meant += [mention for mention in subjects if not mention.negated and self._filters(mention)]
         self._platforms = self._named_platforms(meant)
@@ -170,7 +178,7 @@ class _Judge:
         for at in range(mention.first - 1, mention.first - 4, -1):
             if self._scene.is_a(at, "with"):
                 return True
-            if not self._scene.is_a(at, "and", "or", "has", "article", "filler"):
+            if not self._scene.is_a(at, "and", "or", "has", "engaged", "article", "filler"):
                 return False
         return False
 
@@ -179,7 +187,10 @@ class _Judge:
 
     def _has_strong_head(self, title: bool) -> bool:
         """A title may end with one noun for creators; then a brief shows by another sign."""
-        heads = [at for at in self._scene.heads if self._scene.parts[at].senses.get("creator") != ("one",)]
+        parts = [self._scene.parts[at] for at in self._scene.heads]
+        heads = [
+            part for part in parts if part.senses.get("creator") != ("one",) and not (title and part.is_a("person"))
+        ]
         return bool(heads) and not (title and len(self._mentions) <= 1)
 
     def _is_meant(self, mention: Mention) -> bool:
@@ -187,8 +198,13 @@ class _Judge:
             return False
         cued = mention.cued or mention.group in ("cadence", "has")
         if self._strong:
-            return cued or mention.marked or not ("city" in mention.kinds and mention.group == "place")
+            return cued or mention.marked or mention.kinds[0] != "city" or self._is_set_off(mention)
         return cued and not self._title and len(self._scene.parts) > 1 + mention.last - mention.first
+
+    def _is_set_off(self, mention: Mention) -> bool:
+        """ "…, London": between commas or at an end."""
+        before, after = self._scene.parts[mention.first].gap.strip(), self._scene.parts[mention.last].after.strip()
+        return (not mention.first or before in ALONE) and (mention.last + 1 == len(self._scene.parts) or after in ALONE)
 
     def _filters(self, mention: Mention) -> bool:
         """A niche or style whose words mean just that: nothing beside it that changes them."""
@@ -212,7 +228,8 @@ class _Judge:
         return {kind, mention.group} <= {"niche", "subject"} and not self._same_niche(mention, at, kind)
 
     def _same_niche(self, mention: Mention, at: int, kind: str) -> bool:
-        return kind == "niche" and set(self._scene.parts[at].senses["niche"]) <= set(mention.values)
+        values = self._scene.parts[at].senses[kind]
+        return {self._vocabulary.parents.get(value, value) for value in values} <= set(mention.values)
 
     def _named_platforms(self, meant: list[Mention]) -> set[str]:
         return {value for one in meant if one.group == "platform" and not one.negated for value in one.values}
@@ -224,7 +241,15 @@ class _Judge:
             platform = measure.platform or self._platform_beside(measure)
             if platform in COUNTED:
                 measure.column = f"followers.{platform}"
-        return self._made(measure.column, _in_words(measure), measure.first, measure.last, measure.confidence, "filter", measure.filter)
+        return self._made(
+            measure.column,
+            _in_words(measure),
+            measure.first,
+            measure.last,
+            measure.confidence,
+            "filter",
+            measure.filter,
+        )
 
     def _platform_beside(self, measure: Measure) -> str | None:
         """The platform named right after the band, right before it, or the only one."""
@@ -304,9 +329,7 @@ MIN_GROUPED = 1000
 
 def _loose(parts: list[Part]) -> tuple[tuple[int, int, bool], ...]:
     return tuple(
-        (part.begin, part.end, part.is_a("creator"))
-        for part in parts
-        if part.is_a("creator") or part.is_a(*SMALL)
+        (part.begin, part.end, part.is_a("creator")) for part in parts if part.is_a("creator") or part.is_a(*SMALL)
     )
 
 
@@ -326,39 +349,52 @@ def _rest(
     text: str, claimed: list[tuple[int, int]], loose: tuple[tuple[int, int, bool], ...]
 ) -> tuple[str, tuple[Words, ...]]:
     """(what is left of the text, what was left out of it besides the claimed places)."""
-    free = [one for one in loose if not any(begin < one[1] and one[0] < end for begin, end in claimed)]
-    holes = sorted([*claimed, *((begin, end) for begin, end, anywhere in free if anywhere)])
-    left: list[str] = []
+    free = _outside(loose, sorted(claimed))
     ignored = [(begin, end) for begin, end, anywhere in free if anywhere]
-    at = 0
-    for begin, end in [*holes, (len(text), len(text))]:
-        kept_begin, kept_end, trimmed = _trimmed(text, at, begin, [one for one in free if at <= one[0] and one[1] <= begin])
+    left: list[str] = []
+    at = position = 0
+    for begin, end in [*sorted([*claimed, *ignored]), (len(text), len(text))]:
+        small: list[tuple[int, int]] = []
+        while position < len(free) and free[position][1] <= begin:
+            small.append(free[position][:2])
+            position += 1
+        kept_begin, kept_end, trimmed = _trimmed(text, at, begin, [one for one in small if one[0] >= at])
         ignored += trimmed
         if kept_begin < kept_end:
             left.append(text[kept_begin:kept_end])
         at = max(at, end)
-    words = tuple(Words(text=text[begin:end], begin=begin, end=end) for begin, end in sorted(ignored))
-    return " ".join(left), words
+    return " ".join(left), tuple(Words(text=text[begin:end], begin=begin, end=end) for begin, end in sorted(ignored))
 
 
-def _trimmed(
-    text: str, begin: int, end: int, small: list[tuple[int, int, bool]]
-) -> tuple[int, int, list[tuple[int, int]]]:
+def _outside(loose: tuple[tuple[int, int, bool], ...], claimed: list[tuple[int, int]]) -> list[tuple[int, int, bool]]:
+    """Those that no claimed place touches; both in their order."""
+    found, position = [], 0
+    for one in loose:
+        while position < len(claimed) and claimed[position][1] <= one[0]:
+            position += 1
+        if position == len(claimed) or one[1] <= claimed[position][0]:
+            found.append(one)
+    return found
+
+
+def _trimmed(text: str, begin: int, end: int, small: list[tuple[int, int]]) -> tuple[int, int, list[tuple[int, int]]]:
     """A piece without small words and punctuation at its edges: (begin, end, what went)."""
     gone: list[tuple[int, int]] = []
-    waiting = sorted(small)
+    first, last = 0, len(small)
     while True:
-        while begin < end and not text[begin].isalnum():
+        while begin < end and (text[begin] in EDGE or text[begin : begin + 2] in ("-", "- ")):
             begin += 1
-        if not waiting or waiting[0][0] != begin:
+        if first == last or small[first][0] != begin:
             break
-        gone.append((begin, waiting[0][1]))
-        begin = waiting.pop(0)[1]
+        gone.append(small[first])
+        begin = small[first][1]
+        first += 1
     while True:
-        while begin < end and not text[end - 1].isalnum():
+        while begin < end and text[end - 1] in EDGE_AFTER:
             end -= 1
-        if not waiting or waiting[-1][1] != end:
+        if first == last or small[last - 1][1] != end:
             break
-        gone.append((waiting[-1][0], end))
-        end = waiting.pop()[0]
+        last -= 1
+        gone.append(small[last])
+        end = small[last][0]
     return begin, end, gone

@@ -68,25 +68,31 @@ class Scene:
         for part in parts:
             if part.is_a("accented") and part.raw.isascii():
                 part.senses = {kind: values for kind, values in part.senses.items() if kind != "locative"}
-        self.heads = [at for at, part in enumerate(parts) if part.is_a("creator", "platform_creator")]
+        self._kinds: dict[int, str | None] = {}
+        self.heads = [at for at, part in enumerate(parts) if part.is_a("creator", "platform_creator", "person")]
 
     def is_a(self, at: int, *kinds: str) -> bool:
-        return 0 <= at < len(self.parts) and at not in self.taken and self.parts[at].is_a(*kinds)
+        return 0 <= at < len(self.parts) and at not in self.taken and not self.parts[at].senses.keys().isdisjoint(kinds)
 
     def joined(self, at: int) -> bool:
         """Part ``at`` follows the one before it without punctuation."""
         return 0 < at < len(self.parts) and self.parts[at].joined
 
     def names_creators(self, at: int) -> bool:
-        return self.is_a(at, "creator", "platform_creator")
+        return self.is_a(at, "creator", "platform_creator", "person")
 
     def kind_at(self, at: int) -> str | None:
         """The surest kind of mention that begins here."""
-        if not 0 <= at < len(self.parts) or at in self.taken:
+        if not 0 <= at < len(self.parts) or at in self.taken or self.parts[at].senses.keys().isdisjoint(GROUP_OF):
             return None
+        if at not in self._kinds:
+            self._kinds[at] = self._surest(at)
+        return self._kinds[at]
+
+    def _surest(self, at: int) -> str | None:
         senses = self.parts[at].senses
         kinds = [kind for kind in GROUP_OF if kind in senses and self._possible(at, kind)]
-        if not kinds or kinds[0] == "opaque":
+        if not kinds or kinds[0] == "opaque" or (kinds[0] == "subject" and "creator" in senses):
             return None
         if "language" in kinds and self.speaks(at):
             return "language"
@@ -203,15 +209,14 @@ def _connected(scene: Scene, last: int, group: str) -> tuple[int | None, str]:
 
 def _introduce(scene: Scene, mention: Mention, least: int) -> None:
     """Grows the mention over the words before and after it that say how it is meant."""
-    at = mention.first
     after = mention.last + 1
     if scene.is_a(after, "based") and scene.joined(after) and mention.group == "place":
         mention.last, mention.cued = after, True
     if mention.group == "language":
-        _introduce_language(scene, mention)
+        _introduce_language(scene, mention, least)
     if mention.group == "platform" and scene.is_a(after, "only"):
         mention.last, mention.only = after, True
-    at = _back_over(scene, mention, at, least)
+    at = _back_over(scene, mention, least)
     if scene.joined(at + 1) or at < least:
         negation = _negation_before(scene, mention, at, least)
         if negation is not None:
@@ -220,15 +225,17 @@ def _introduce(scene: Scene, mention: Mention, least: int) -> None:
         _end_negation(scene, mention)
     if not mention.negated and mention.group == "place":
         _see_topic(scene, mention)
-    mention.cued = mention.cued or mention.every or mention.only or len(mention.names) > 1 and mention.group == "platform"
-    mention.cued = mention.cued or "platform_creator" in mention.kinds or "speaking" in mention.kinds
+    in_a_list = len(mention.names) > 1 and mention.group == "platform"
+    tells = not {"platform_creator", "speaking"}.isdisjoint(mention.kinds)
+    mention.every = mention.every and not mention.negated  # "not on A and B": on neither
+    mention.cued = mention.cued or mention.every or mention.only or in_a_list or tells
 
 
-def _introduce_language(scene: Scene, mention: Mention) -> None:
+def _introduce_language(scene: Scene, mention: Mention, least: int) -> None:
     first, after = mention.names[0], mention.last + 1
     if scene.is_a(after, "after_language") and scene.joined(after):
         mention.last, mention.cued = after, True
-    if scene.is_a(first - 1, "in_language", "speak") and scene.joined(first) and scene.speaks(first):
+    if first > least and scene.is_a(first - 1, "in_language", "speak") and scene.joined(first) and scene.speaks(first):
         mention.first, mention.cued = first - 1, True
     if "language" in mention.kinds and not mention.cued and _beside_head(scene, mention):
         mention.cued = True
@@ -236,11 +243,13 @@ def _introduce_language(scene: Scene, mention: Mention) -> None:
         mention.topical, mention.cued = True, False
 
 
-def _back_over(scene: Scene, mention: Mention, at: int, least: int) -> int:
+def _back_over(scene: Scene, mention: Mention, least: int) -> int:
     """The part before the article and the preposition, which become the mention's."""
     at = mention.first - 1
     if mention.group not in ("place", "platform"):
-        while at >= least and scene.joined(at + 1) and scene.is_a(at, "article", "of") and not scene.is_a(at, "locative"):
+        while (
+            at >= least and scene.joined(at + 1) and scene.is_a(at, "article", "of") and not scene.is_a(at, "locative")
+        ):
             at -= 1
         return at
     reached = at
@@ -268,7 +277,9 @@ def _back_over(scene: Scene, mention: Mention, at: int, least: int) -> int:
 def _note_only(scene: Scene, mention: Mention, at: int) -> None:
     if mention.group == "platform":
         mention.only = mention.only or scene.is_a(at, "only")
-        mention.every = mention.every or (scene.is_a(at, "both") and len(mention.values) > 1 and "or" not in _words(scene, mention))
+        mention.every = mention.every or (
+            scene.is_a(at, "both") and len(mention.values) > 1 and "or" not in _words(scene, mention)
+        )
 
 
 def _words(scene: Scene, mention: Mention) -> set[str]:
@@ -301,7 +312,9 @@ def _negates(scene: Scene, at: int, mention: Mention) -> bool:
 
 
 def _iberian(scene: Scene) -> bool:
-    return any({"pt", "es"} & set(part.senses.get("telling", ())) for part in scene.parts)
+    """Some word is Portuguese and not English."""
+    told = [part.senses.get(kind, ()) for part in scene.parts for kind in ("telling", "creator", "spoken")]
+    return any("pt" in languages and "en" not in languages for languages in told)
 
 
 def _end_negation(scene: Scene, mention: Mention) -> None:
@@ -324,10 +337,12 @@ def _see_topic(scene: Scene, mention: Mention) -> None:
     if introduced and scene.is_a(mention.first, "of") and not scene.is_a(mention.first, "locative"):
         mention.topical = scene.is_a(before, "cultural") and not scene.names_creators(before)
     elif introduced:
-        mention.topical = scene.joined(mention.first) and scene.is_a(before, "news", "learn")
+        mention.topical = scene.joined(mention.first) and scene.is_a(before, "learn")
     else:
         back = before - 1 if scene.is_a(before, "article") else before
-        mention.topical = scene.joined(first) and scene.is_a(back, "topic", "learn") and not scene.is_a(back, "locative")
+        mention.topical = (
+            scene.joined(first) and scene.is_a(back, "topic", "learn") and not scene.is_a(back, "locative")
+        )
     if mention.kinds[0] == "demonym":
         mention.topical = mention.topical or _is_of_a_kind(scene, first, last)
     if mention.topical:
@@ -360,7 +375,9 @@ def beside_head(scene: Scene, first: int, last: int) -> bool:
                 break
             if scene.names_creators(at):
                 return True
-            known = scene.kind_at(at) is not None or scene.is_a(at, "and", "or", "of", "article", "filler", "with", "posted")
+            known = scene.kind_at(at) is not None or scene.is_a(
+                at, "and", "or", "of", "article", "filler", "with", "posted"
+            )
             if not known and at not in scene.taken:
                 break
     return False

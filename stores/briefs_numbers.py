@@ -17,7 +17,16 @@ ABOUT = 0.2
 MAX_A_WEEK = 100
 NEAR = 3
 """Parts between a number or a time and the word that says what it is about."""
-SIGNS = (("<=", "lte"), ("=<", "lte"), ("≤", "lte"), (">=", "gte"), ("=>", "gte"), ("≥", "gte"), ("<", "lt"), (">", "gt"))
+SIGNS = (
+    ("<=", "lte"),
+    ("=<", "lte"),
+    ("≤", "lte"),
+    (">=", "gte"),
+    ("=>", "gte"),
+    ("≥", "gte"),
+    ("<", "lt"),
+    (">", "gt"),
+)
 DASHES = frozenset("-–—−~")
 CURRENCIES = frozenset("$€£¥₹")
 BOUND_OF = {"less": "lt", "at_most": "lte", "more": "gt", "at_least": "gte", "or_more": "gte", "or_less": "lte"}
@@ -37,7 +46,8 @@ class Measure(msgspec.Struct, kw_only=True):
 
     @property
     def filter(self) -> Range:
-        return Range(column=self.column, **self.bounds)
+        gte, gt, lte, lt = (self.bounds.get(name) for name in ("gte", "gt", "lte", "lt"))
+        return Range(column=self.column, gte=gte, gt=gt, lte=lte, lt=lt)
 
 
 def measures(parts: list[Part]) -> list[Measure]:
@@ -57,12 +67,22 @@ def _measure_at(parts: list[Part], at: int, least: int) -> Measure | None:
     """``least``: the first part that no measure before has."""
     part = parts[at]
     if part.number is None:
-        return _recency(parts, at, least)
+        return _recency(parts, at, least) if part.is_a("this", "last") else None
+    if _stands_alone(parts, at):
+        return None
     return _rate(parts, at, least) or _cadence(parts, at, least) or _band(parts, at, least)
 
 
+def _stands_alone(parts: list[Part], at: int) -> bool:
+    """A small number with nothing beside it that could make it count something."""
+    part = parts[at]
+    if part.multiplied or (part.number or 0) >= MIN_BARE or part.gap.strip() or part.after.strip():
+        return False
+    return not any(parts[beside].senses for beside in (at - 1, at + 1) if 0 <= beside < len(parts))
+
+
 def _is(parts: list[Part], at: int, *kinds: str) -> bool:
-    return 0 <= at < len(parts) and parts[at].is_a(*kinds)
+    return 0 <= at < len(parts) and not parts[at].senses.keys().isdisjoint(kinds)
 
 
 def _gap(parts: list[Part], at: int) -> str:
@@ -142,14 +162,15 @@ def _inherited(low: float, high: float, multiplied: Part) -> float:
 def _compared(parts: list[Part], at: int, least: int, number: float) -> _Span:
     span = _Span(at, at, number, number, "", parts[at].multiplied)
     gap = _gap(parts, at)
-    for sign, bound in SIGNS:
+    for sign, bound in SIGNS if gap else ():
         if gap.endswith(sign):
             span.bound = bound
+            parts[at].begin = (parts[at - 1].end if at else 0) + parts[at].gap.rindex(sign)
             return span
     if gap[-1:] in ("~", "≈"):
         span.bound = "about"
     before = at - 1
-    if before >= least and parts[at].gap.strip() in ("", ":", "."):
+    if before >= least and parts[before].senses and gap in ("", ":", ".", "'", "’"):
         for kind in ("less", "at_most", "more", "at_least", "about"):
             if _is(parts, before, kind):
                 span.bound, span.first = BOUND_OF.get(kind, kind), before
@@ -161,13 +182,25 @@ def _take_trailing(parts: list[Part], span: _Span) -> None:
     """ "100k+", "50k or more"."""
     if span.bound not in ("", "about"):
         return
-    if parts[span.last].after.strip().startswith("+"):
+    if _absorb(parts, span.last, "+"):
         span.bound = "gte"
         return
     for kind in ("or_more", "or_less"):
         if _is(parts, span.last + 1, kind) and parts[span.last + 1].gap.strip() in ("", ".", ","):
             span.bound, span.last = BOUND_OF[kind], span.last + 1
             return
+
+
+def _absorb(parts: list[Part], at: int, sign: str) -> bool:
+    """A sign that stands right after the part, "100k+", becomes the part's."""
+    part = parts[at]
+    if not part.after.lstrip().startswith(sign):
+        return False
+    length = part.after.index(sign) + len(sign)
+    part.end, part.after = part.end + length, part.after[length:]
+    if at + 1 < len(parts):
+        parts[at + 1].gap = part.after
+    return True
 
 
 def _take_unit(parts: list[Part], span: _Span, least: int) -> tuple[str | None, bool]:
@@ -238,6 +271,7 @@ def _rate(parts: list[Part], at: int, least: int) -> Measure | None:
             if parts[other].is_a(kind)
         ]
         if near:
+            _absorb(parts, at, "%")
             first, end = min(span.first, *near), max(last, *near)
             bound = span.bound if span.bound in LIMIT else "gte"
             return Measure(first=first, last=end, column=column, bounds={bound: span.low}, confidence=0.9)
@@ -268,7 +302,10 @@ def _recency(parts: list[Part], at: int, least: int) -> Measure | None:
         last = at + 2 if counted else at + 1
         if not _is(parts, last, "days"):
             return None
-        days = float(parts[last].senses["days"][0]) * ((parts[at + 1].number or 1.0) if counted else 1.0)
+        number = parts[at + 1].number if counted else None
+        if not counted and at > least and parts[at - 1].number is not None:  # "ces 30 derniers jours"
+            number, at = parts[at - 1].number, at - 1
+        days = float(parts[last].senses["days"][0]) * (number or 1.0)
     else:
         return None
     verbs = [other for other in _around(parts, at, last, least) if parts[other].is_a("posted")]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from stores.analysis import fold
 from stores.briefs_words import JOINTS, MAX_JOINT, WORD, BriefVocabulary, Senses
 
 NO_SENSES: Senses = {}
 MAX_DIGITS = 12
+LITERAL = re.compile(r'"[^"]*"|(?<!\S)-(?=[^\W\d])\S+')
+"""Quoted phrases and excluded words: they are meant for the search for text, as they are."""
 LANGUAGES = frozenset(("en", "pt", "es", "de", "fr"))
 
 
@@ -27,13 +30,13 @@ class Part:
         """A word or letter says thousands or millions."""
 
     def is_a(self, *kinds: str) -> bool:
-        return any(kind in self.senses for kind in kinds)
+        return not self.senses.keys().isdisjoint(kinds)
 
     @property
     def joined(self) -> bool:
         """No punctuation that parts clauses stands before it."""
         gap = self.gap.strip()
-        return not gap or gap in JOINTS and gap != "."
+        return not gap or (gap in JOINTS and gap != ".")
 
 
 def parts_of(text: str, vocabulary: BriefVocabulary) -> list[Part]:
@@ -41,7 +44,8 @@ def parts_of(text: str, vocabulary: BriefVocabulary) -> list[Part]:
     found: list[Part] = []
     begin = 0
     for match in vocabulary.number.finditer(text):
-        found.extend(_worded(text, begin, match.start(), vocabulary))
+        if match.start() - begin > 1:
+            found.extend(_worded(text, begin, match.start(), vocabulary))
         value, multiplied = _value(match, vocabulary)
         part = _part(text, match.start(), match.end(), "", NO_SENSES)
         part.number, part.multiplied = value, multiplied
@@ -52,11 +56,21 @@ def parts_of(text: str, vocabulary: BriefVocabulary) -> list[Part]:
     for part in found:
         part.gap = text[last : part.begin]
         last = part.end
-    for part, following in zip(found, found[1:], strict=False):
+    for part, following in pairwise(found):
         part.after = following.gap
     if found:
         found[-1].after = text[last:]
+    _keep_literals(text, found)
     return _with_spelled_numbers(found, vocabulary)
+
+
+def _keep_literals(text: str, parts: list[Part]) -> None:
+    at = 0
+    for match in LITERAL.finditer(text):
+        while at < len(parts) and parts[at].begin < match.end():
+            if parts[at].end > match.start():
+                parts[at].senses, parts[at].number = NO_SENSES, None
+            at += 1
 
 
 def looks_like_a_title(parts: list[Part]) -> bool:
@@ -88,25 +102,31 @@ def _worded(text: str, begin: int, end: int, vocabulary: BriefVocabulary) -> Ite
     phrases, longest = vocabulary.phrases, vocabulary.longest
     at = 0
     while at < len(words):
-        length = min(longest.get(words[at][2], 1), _run(text, words, at, longest.get(words[at][2], 1)))
-        for count in range(length, 0, -1):
-            folded = " ".join(word for _, _, word in words[at : at + count])
-            senses = phrases.get(folded)
-            if senses is not None or count == 1:
-                yield from _known(text, words[at][0], words[at + count - 1][1], folded, senses, vocabulary)
-                at += count
-                break
+        first, last, folded = words[at]
+        limit, count = longest.get(folded, 1), 1
+        if limit > 1:
+            count, folded = _longest(text, words[at : at + limit], phrases)
+            last = words[at + count - 1][1]
+        yield from _known(text, first, last, folded, phrases.get(folded), vocabulary)
+        at += count
 
 
-def _run(text: str, words: list[tuple[int, int, str]], at: int, longest: int) -> int:
-    """How many words from ``at`` on stand together as those of a phrase do."""
-    count = 1
-    while count < longest and at + count < len(words):
-        before, after = words[at + count - 1][1], words[at + count][0]
+def _longest(text: str, words: list[tuple[int, int, str]], phrases: dict[str, Senses]) -> tuple[int, str]:
+    """(how many of the words the longest phrase takes that they begin with, the phrase); one word if none is known."""
+    for count in range(_run(text, words), 1, -1):
+        folded = " ".join([word for _, _, word in words[:count]])
+        if folded in phrases:
+            return count, folded
+    return 1, words[0][2]
+
+
+def _run(text: str, words: list[tuple[int, int, str]]) -> int:
+    """How many of the words stand together as those of a phrase do."""
+    for count in range(1, len(words)):
+        before, after = words[count - 1][1], words[count][0]
         if after - before > MAX_JOINT or text[before:after].strip() not in JOINTS:
-            break
-        count += 1
-    return count
+            return count
+    return len(words)
 
 
 def _known(
@@ -143,7 +163,9 @@ def _with_spelled_numbers(parts: list[Part], vocabulary: BriefVocabulary) -> lis
         size = vocabulary.multipliers.get(part.folded) if len(part.folded) > 2 else None
         if size is not None and found and found[-1].is_a("number") and found[-1].number is None and part.joined:
             _spell(found[-1], part, float(found[-1].senses["number"][0]) * size)
-        elif part.is_a("unit") and found and found[-1].number is None and found[-1].folded in ("mil", "mille", "tausend"):
+        elif (
+            part.is_a("unit") and found and found[-1].number is None and found[-1].folded in ("mil", "mille", "tausend")
+        ):
             found[-1].number, found[-1].multiplied = 1000.0, True
             found.append(part)
         else:
@@ -155,4 +177,10 @@ def _with_spelled_numbers(parts: list[Part], vocabulary: BriefVocabulary) -> lis
 
 def _spell(first: Part, second: Part, value: float) -> None:
     first.raw = f"{first.raw}{second.gap}{second.raw}"
-    first.end, first.after, first.number, first.multiplied, first.senses = second.end, second.after, value, True, NO_SENSES
+    first.end, first.after, first.number, first.multiplied, first.senses = (
+        second.end,
+        second.after,
+        value,
+        True,
+        NO_SENSES,
+    )

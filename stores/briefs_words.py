@@ -30,6 +30,8 @@ class Term(msgspec.Struct, frozen=True, kw_only=True):
     label: str
     name: str
     """As shown to people."""
+    parent: str = ""
+    """Of a narrower subject: its niche."""
     words: Mapping[str, tuple[str, ...]]
     """By ISO 639-1 code; under "" those of no language in particular."""
 
@@ -41,6 +43,8 @@ class BriefVocabulary:
         """``niches``: primary ones; ``subjects``: narrower ones, whose words never filter."""
         self.names: dict[tuple[str, str], str] = {}
         """(kind, value) → words for people."""
+        self.parents: dict[str, str] = {}
+        """Narrower subject → niche."""
         self._senses: defaultdict[str, dict[str, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
         words, places = _read("briefs.toml"), _read("briefs_places.toml")
         self._german_heads = tuple(fold(word) for word in _listed(words.pop("german_heads")["endings"]))
@@ -58,7 +62,9 @@ class BriefVocabulary:
             first, count = phrase.partition(" ")[0], phrase.count(" ") + 1
             self.longest[first] = max(count, self.longest.get(first, 0))
         self._tiers = tuple(phrase for phrase, senses in self.phrases.items() if "tier" in senses and " " not in phrase)
-        self.multipliers = {fold(word): float(size) for size, listed in words["multiplier"].items() for word in _listed(listed)}
+        self.multipliers = {
+            fold(word): float(size) for size, listed in words["multiplier"].items() for word in _listed(listed)
+        }
         self.number = _number_pattern([word for listed in words["multiplier"].values() for word in _listed(listed)])
 
     def parted(self, word: str) -> tuple[int, Senses, Senses] | None:
@@ -96,6 +102,8 @@ class BriefVocabulary:
 
     def _add_term(self, kind: str, term: Term) -> None:
         self.names[kind, term.label] = term.name
+        if term.parent:
+            self.parents[term.label] = term.parent
         for language, phrases in term.words.items():
             for phrase in phrases:
                 if kind == "subject" and self._has_structure(phrase):
@@ -107,7 +115,9 @@ class BriefVocabulary:
     def _has_structure(self, phrase: str) -> bool:
         """A phrase that would hide the place, language or platform in it, as "english speaking" does."""
         words = WORD.findall(fold(phrase))
-        return len(words) > 1 and any(not STRUCTURE.isdisjoint(self._senses[word]) for word in words if word in self._senses)
+        return len(words) > 1 and any(
+            not STRUCTURE.isdisjoint(self._senses[word]) for word in words if word in self._senses
+        )
 
     def _add(self, phrase: str, kind: str, *values: str) -> None:
         key = " ".join(WORD.findall(fold(phrase)))

@@ -251,10 +251,20 @@ def put_account(txn: Txn, account: CreatorAccount) -> bool:
         txn.add(ACCOUNTS)
         account = msgspec.structs.replace(account, touched_at=account.fetched_at)
     write_account(txn, account)
-    if account.handle:
+    if account.handle and not _held_later(txn, account):
         txn.put("account_by_handle", _handle_key(account.platform, account.handle), account.key.encode())
     _put_snapshot(txn, account)
     return old is None or _seen(old) != _seen(account)
+
+
+def _held_later(txn: Txn, account: CreatorAccount) -> bool:
+    """Whether another account was seen under this handle since: pages come in any order. Seen at once, the first key has
+    it, so that one order is as good as the other."""
+    holder = find_by_handle(txn, account.platform, account.handle)
+    other = get_account(txn, holder) if holder not in (None, account.key) else None
+    if other is None or _handle_key(other.platform, other.handle) != _handle_key(account.platform, account.handle):
+        return False
+    return (other.fetched_at, account.key) > (account.fetched_at, other.key)
 
 
 def _free_handle(txn: Txn, account: CreatorAccount) -> None:

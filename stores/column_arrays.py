@@ -6,7 +6,8 @@ what a reader took stays whole, and at worst a row that is being written shows h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import chain, repeat, zip_longest
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,8 @@ class Numbers:
     def __init__(self, capacity: int) -> None:
         self.values = np.full(capacity, np.nan)
 
-    def put(self, rows: Rows, values: Sequence[float | None]) -> None:
-        self.values[rows] = np.array(values, np.float64)
+    def put(self, rows: Rows, values: NDArray[np.float64]) -> None:
+        self.values[rows] = values
 
     def clear(self, rows: Rows) -> None:
         self.values[rows] = np.nan
@@ -48,17 +49,46 @@ class Numbers:
         return self.values.itemsize
 
 
-class Category:
-    """A code for the one value; 0 where unknown."""
+class Names:
+    """Codes of names, given in the order in which they are first met. What comes in several spellings has one name."""
 
-    def __init__(self, capacity: int) -> None:
-        self._names = [""]
+    def __init__(self, reserved: int, spelt: Callable[[Any], str]) -> None:
+        self.names = [""] * reserved
+        self._spelt = spelt
         self._code_of: dict[str, int] = {}
+        self._code_as_met: dict[Any, int] = {None: UNKNOWN, "": UNKNOWN}
+
+    def codes(self, values: Collection[Any]) -> list[int]:
+        """Of values as creators have them; what is new gets a code."""
+        codes = list(map(self._code_as_met.get, values))
+        return codes if None not in codes else [self._coded(value) for value in values]  # type: ignore[return-value]
+
+    def wanted(self, names: Iterable[str]) -> list[int]:
+        """Of those names that there are."""
+        return [self._code_of[name] for name in names if name in self._code_of]
+
+    def _coded(self, value: Any) -> int:
+        if value in self._code_as_met:
+            return self._code_as_met[value]
+        name = self._spelt(value)
+        if name not in self._code_of:
+            self.names.append(name)
+            self._code_of[name] = len(self.names) - 1
+        self._code_as_met[value] = self._code_of[name]
+        return self._code_of[name]
+
+
+class Category:
+    """A code for the one value; 0 where unknown. ``spelt``: a value's name."""
+
+    def __init__(self, capacity: int, spelt: Callable[[Any], str] = str) -> None:
+        self._names = Names(1, spelt)
         self._codes: Codes = np.zeros(capacity, np.uint8)
 
-    def put(self, rows: Rows, values: Sequence[str | None]) -> None:
-        codes = [_code(self._names, self._code_of, value) if value else UNKNOWN for value in values]
-        self._codes = _wide_enough(self._codes, len(self._names))
+    def put(self, rows: Rows, values: Collection[Any]) -> None:
+        """None, or an empty text: unknown."""
+        codes = self._names.codes(values)
+        self._codes = _wide_enough(self._codes, len(self._names.names))
         self._codes[rows] = codes
 
     def clear(self, rows: Rows) -> None:
@@ -69,10 +99,10 @@ class Category:
 
     def values(self) -> tuple[str, ...]:
         """Every value that a row has or had."""
-        return tuple(self._names[1:])
+        return tuple(self._names.names[1:])
 
     def any_of(self, values: Iterable[str], where: Where) -> Mask:
-        return _any_of(self._codes[where], [self._code_of[value] for value in values if value in self._code_of])
+        return _any_of(self._codes[where], self._names.wanted(values))
 
     def known(self, where: Where) -> Mask:
         mask: Mask = self._codes[where] != UNKNOWN
@@ -82,7 +112,7 @@ class Category:
 
     def counts(self, rows: Rows) -> dict[str, int]:
         counted = np.bincount(self._codes.take(rows), minlength=1)
-        return {self._names[code]: int(counted[code]) for code in np.flatnonzero(counted) if code != UNKNOWN}
+        return {self._names.names[code]: int(counted[code]) for code in np.flatnonzero(counted) if code != UNKNOWN}
 
     def bytes_a_row(self) -> int:
         return self._codes.itemsize
@@ -95,20 +125,20 @@ class Slots:
     """
 
     def __init__(self, capacity: int) -> None:
-        self._names = ["", ""]
-        self._code_of: dict[str, int] = {}
+        self._names = Names(2, str)
         self._slots: tuple[Codes, ...] = (np.zeros(capacity, np.uint8),)
 
-    def put(self, rows: Rows, values: Sequence[Sequence[str] | None]) -> None:
+    def put(self, rows: Rows, values: Iterable[Sequence[str] | None]) -> None:
         """None: unknown."""
-        coded = [None if one is None else self._codes_of(one) for one in values]
-        width = max((len(one) for one in coded if one), default=1)
+        codes = self._names.codes
+        coded = [codes(_once(one)) if one else [UNKNOWN if one is None else NONE] for one in values]
+        width = max(map(len, coded))
         added = tuple(np.zeros(len(self._slots[0]), np.uint8) for _ in range(width - len(self._slots)))
-        slots = tuple(_wide_enough(slot, len(self._names)) for slot in self._slots) + added
+        slots = tuple(_wide_enough(slot, len(self._names.names)) for slot in self._slots + added)
         self._slots = slots
-        for at, slot in enumerate(slots):
-            empty = [UNKNOWN if at or one is None else NONE for one in coded]
-            slot[rows] = [one[at] if one and at < len(one) else other for one, other in zip(coded, empty, strict=True)]
+        filled = chain(zip_longest(*coded, fillvalue=UNKNOWN), repeat(UNKNOWN))
+        for slot, one in zip(slots, filled, strict=False):
+            slot[rows] = one
 
     def clear(self, rows: Rows) -> None:
         for slot in self._slots:
@@ -119,11 +149,11 @@ class Slots:
 
     def values(self) -> tuple[str, ...]:
         """Every value that a row has or had."""
-        return tuple(self._names[2:])
+        return tuple(self._names.names[2:])
 
     def any_of(self, values: Iterable[str], where: Where) -> Mask:
         first, *others = self._slots
-        codes = [self._code_of[value] for value in values if value in self._code_of]
+        codes = self._names.wanted(values)
         mask = _any_of(first[where], codes)
         for slot in others:
             mask |= _any_of(slot[where], codes)
@@ -139,15 +169,12 @@ class Slots:
 
     def counts(self, rows: Rows) -> dict[str, int]:
         slots = self._slots
-        names = list(self._names)
+        names = list(self._names.names)
         counted = sum((np.bincount(slot.take(rows), minlength=len(names)) for slot in slots), np.zeros(len(names), int))
         return {names[code]: int(counted[code]) for code in np.flatnonzero(counted) if code > NONE}
 
     def bytes_a_row(self) -> int:
         return sum(slot.itemsize for slot in self._slots)
-
-    def _codes_of(self, values: Sequence[str]) -> list[int]:
-        return [_code(self._names, self._code_of, value) for value in dict.fromkeys(values)]
 
 
 class Bits:
@@ -198,13 +225,8 @@ Labels = Category | Slots | Bits
 Stored = Numbers | Labels
 
 
-def _code(names: list[str], code_of: dict[str, int], value: str) -> int:
-    code = code_of.get(value)
-    if code is None:
-        code = len(names)
-        names.append(value)
-        code_of[value] = code
-    return code
+def _once(values: Sequence[str]) -> Collection[str]:
+    return values if len(values) == 1 else dict.fromkeys(values)
 
 
 def _any_of(codes: Codes, wanted: Sequence[int]) -> Mask:

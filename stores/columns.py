@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from proto.errors import FilterError
 from proto.ids import Platform, Row
 from proto.records import Creator
-from proto.tiers import tier_of
+from proto.tiers import TIER_NAMES, TIERS
 from stores.column_arrays import Bits, Category, Numbers, Slots, Stored
 from stores.filter_ast import Node
 from stores.filter_columns import FACETS, FALSE, HIDDEN, TRUE, near, shown
@@ -22,38 +24,33 @@ from stores.ranking import quality_of
 FIRST_CAPACITY = 1_024
 GROWTH = 1.25
 
-_Number = Callable[[Creator], float | None]
-_Label = Callable[[Creator], str | None]
-
-
-def _on(platform: Platform) -> _Number:
-    return lambda creator: creator.followers_by_platform.get(platform.value)
-
-
-NUMBERS: Mapping[str, _Number] = {
-    "followers": lambda creator: creator.total_followers,
-    **{f"followers.{platform.value}": _on(platform) for platform in Platform},
-    "posts_per_week": lambda creator: creator.posts_per_week,
-    "engagement_rate": lambda creator: creator.engagement_rate,
-    "growth_30d": lambda creator: creator.growth_30d,
-    "views_per_follower": lambda creator: creator.views_per_follower,
-    "sponsored_share": lambda creator: creator.sponsored_share,
-    "identity_confidence": lambda creator: creator.identity_confidence,
-    "last_posted": lambda creator: creator.last_content_at,
-    "fresh": lambda creator: creator.oldest_fetched_at or None,
+NUMBERS = {
+    "followers": "total_followers",
+    "posts_per_week": "posts_per_week",
+    "engagement_rate": "engagement_rate",
+    "growth_30d": "growth_30d",
+    "views_per_follower": "views_per_follower",
+    "sponsored_share": "sponsored_share",
+    "identity_confidence": "identity_confidence",
+    "last_posted": "last_content_at",
+    "fresh": "oldest_fetched_at",
 }
-"""The last two are instants (epoch seconds)."""
-LABELS: Mapping[str, _Label] = {
-    "niche": lambda creator: creator.primary_niche,
-    "style": lambda creator: creator.content_style,
-    "country": lambda creator: creator.country and creator.country.upper(),
-    "language": lambda creator: creator.language and creator.language.lower(),
-    "activity": lambda creator: creator.derived_activity,
-    "tier": lambda creator: tier_of(creator.total_followers),
-    "label_method": lambda creator: creator.enrichment.method if creator.enrichment else None,
-    "email": lambda creator: _flag(creator.has_email),
-    "website": lambda creator: _flag(creator.has_website),
+"""Columns and the fields of `Creator` that they hold; the last two are instants (epoch seconds), 0 for never."""
+INSTANTS = ("last_posted", "fresh")
+LABELS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
+    "niche": ("primary_niche", str),
+    "style": ("content_style", str),
+    "country": ("country", str.upper),
+    "language": ("language", str.lower),
+    "activity": ("derived_activity", str),
+    "email": ("has_email", lambda stated: TRUE if stated else FALSE),
+    "website": ("has_website", lambda stated: TRUE if stated else FALSE),
 }
+"""Columns, the fields of `Creator` that they hold, and how a value is spelt."""
+_numbers_of, _labels_of = attrgetter(*NUMBERS.values()), attrgetter(*(field for field, _ in LABELS.values()))
+_BOUNDS = [below for below, _ in TIERS] + [np.inf]
+_TIERS = np.array([*TIER_NAMES, None], object)
+"""By where followers stand among the bounds; NaN sorts behind them all."""
 _PLATFORMS = tuple(platform.value for platform in Platform)
 
 
@@ -64,21 +61,32 @@ class Columns:
     that number finds all arrays to be at least as long.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, derives: Collection[Platform] = tuple(Platform)) -> None:
+        """``derives``: the platforms of whose data quality may be computed."""
+        self._derives = derives
         self.creator_id = np.zeros(FIRST_CAPACITY, np.int64)
         self.quality = np.zeros(FIRST_CAPACITY, np.float32)
         self.present = np.zeros(FIRST_CAPACITY, bool)
-        self._platforms, self._secondary = Bits(FIRST_CAPACITY, _PLATFORMS), Slots(FIRST_CAPACITY)
         self._numbers = {name: Numbers(FIRST_CAPACITY) for name in NUMBERS}
-        self._labels = {name: Category(FIRST_CAPACITY) for name in LABELS}
+        self._followers_on = {name: Numbers(FIRST_CAPACITY) for name in _PLATFORMS}
+        self._labels = {name: Category(FIRST_CAPACITY, spelt) for name, (_, spelt) in LABELS.items()}
+        self._tiers, self._methods = Category(FIRST_CAPACITY), Category(FIRST_CAPACITY)
+        self._platforms, self._subjects = Bits(FIRST_CAPACITY, _PLATFORMS), Slots(FIRST_CAPACITY)
         self._stored: dict[str, Stored] = {
-            "platform": self._platforms,
-            "secondary_niche": self._secondary,
             **self._numbers,
+            **{f"followers.{name}": numbers for name, numbers in self._followers_on.items()},
             **self._labels,
+            "tier": self._tiers,
+            "label_method": self._methods,
+            "platform": self._platforms,
+            "secondary_niche": self._subjects,
         }
         self._end = 0
         """Behind the last row that was ever present."""
+
+    def quality_of(self, creator: Creator) -> float:
+        """0..1, of what may be computed."""
+        return quality_of(creator, self._derives)
 
     def upsert(self, row: Row, creator: Creator) -> None:
         self.upsert_all([row], [creator])
@@ -92,13 +100,9 @@ class Columns:
         if end > len(self.present):
             self._grow(end)
         self.creator_id[at] = [creator.creator_id for creator in creators]
-        self.quality[at] = [quality_of(creator) for creator in creators]
-        for name, number in NUMBERS.items():
-            self._numbers[name].put(at, [number(creator) for creator in creators])
-        for name, label in LABELS.items():
-            self._labels[name].put(at, [label(creator) for creator in creators])
-        self._platforms.put(at, [_platforms(creator) for creator in creators])
-        self._secondary.put(at, [_secondary(creator) for creator in creators])
+        self.quality[at] = [self.quality_of(creator) for creator in creators]
+        self._put_numbers(at, creators)
+        self._put_labels(at, creators)
         self.present[at] = True
         self._end = max(self._end, end)
 
@@ -159,15 +163,36 @@ class Columns:
 
         Raises FilterError for what is not sorted by.
         """
-        if name not in self._numbers:
-            hint = near(name, self._numbers) or f"it may be {', '.join(self._numbers)}"
+        stored = self._stored.get(name)
+        if not isinstance(stored, Numbers):
+            hint = near(name, NUMBERS) or f"it may be {', '.join(NUMBERS)}"
             raise FilterError(f"no sorting by {shown(name)}; {hint}", column=name)
-        return self._numbers[name].values[rows]
+        return stored.values[rows]
 
     def bytes_a_row(self) -> int:
         """Memory for a creator, not counting what is held ready for more."""
         own = self.creator_id.itemsize + self.quality.itemsize + self.present.itemsize
         return own + sum(stored.bytes_a_row() for stored in self._stored.values())
+
+    def _put_numbers(self, at: Rows, creators: Sequence[Creator]) -> None:
+        values = np.array(list(map(_numbers_of, creators)), np.float64).T
+        for (name, stored), column in zip(self._numbers.items(), values, strict=True):
+            if name in INSTANTS:
+                column[column == 0] = np.nan
+            stored.put(at, column)
+        counts = [creator.followers_by_platform for creator in creators]
+        for name, stored in self._followers_on.items():
+            stored.put(at, np.array([one.get(name) for one in counts], np.float64))
+
+    def _put_labels(self, at: Rows, creators: Sequence[Creator]) -> None:
+        values = zip(*map(_labels_of, creators), strict=True)
+        for stored, column in zip(self._labels.values(), values, strict=True):
+            stored.put(at, column)
+        tiers = _TIERS[np.searchsorted(_BOUNDS, self._numbers["followers"].values[at], side="right")]
+        self._tiers.put(at, tiers.tolist())
+        self._methods.put(at, [one.enrichment.method if one.enrichment else None for one in creators])
+        self._platforms.put(at, [_platforms(creator) for creator in creators])
+        self._subjects.put(at, [_subjects(creator) for creator in creators])
 
     def _passing(self, node: Node | None, where: slice | Rows, length: int, context: MaskContext) -> NDArray[np.bool_]:
         reading = Reading(self._stored, where, length, context)
@@ -188,14 +213,10 @@ class Columns:
         self.present = np.concatenate([self.present, np.zeros(more, bool)])
 
 
-def _flag(value: bool | None) -> str | None:
-    return None if value is None else TRUE if value else FALSE
-
-
 def _platforms(creator: Creator) -> list[str]:
     return [key.partition(":")[0] for key in creator.account_keys]
 
 
-def _secondary(creator: Creator) -> list[str] | None:
+def _subjects(creator: Creator) -> list[str] | None:
     """Whoever has a niche is known to have no narrower subject where none is noted."""
     return creator.secondary_niches if creator.secondary_niches or creator.primary_niche else None

@@ -56,6 +56,8 @@ DATABASES = (
     "former_creators",
     "former_by_account",
     "retired_creators",
+    "avatars",
+    "avatars_due",
     "labellings",
     "labellings_due",
     "llm_spend",

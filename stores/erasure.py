@@ -31,6 +31,7 @@ from proto.records import (
     LoggedQuery,
     Priority,
 )
+from stores.avatars import drop_avatar, get_avatar
 from stores.belonging import drop_formers, old_formers
 from stores.catalog import (
     ACCOUNTS,
@@ -96,6 +97,8 @@ HANDLED = frozenset(
         "former_creators",
         "former_by_account",
         "retired_creators",
+        "avatars",
+        "avatars_due",
         "labellings",
         "labellings_due",
         "lists",
@@ -131,6 +134,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     user_id: str
     handle: str
     alias: str
+    former: tuple[str, ...] = ()
+    """Handles that it had before, and nobody else has now; they are hidden as well."""
     creator_ids: tuple[CreatorId, ...] = ()
     """Under which logged queries may have it as a candidate."""
 
@@ -180,7 +185,7 @@ class Expired(msgspec.Struct, kw_only=True):
     """Snapshots of days that a week's or four weeks' newest stands for."""
     vectors: int = 0
     former: int = 0
-    """Handles that it had, and states of its creator to go back to."""
+    """Handles that it had, states of its creator to go back to, and the hash of its picture."""
     refreshed: int = 0
     """Jobs brought forward, so that what nears its end is read again."""
     following: AnyWork | None = None
@@ -262,6 +267,8 @@ def erase_expired(txn: Txn, key: AccountKey, limits: Limits, now: float) -> Expi
     drop_pages(txn, map(RawId, _old_raw(txn, key, limits.fields_before)))
     forgotten = forget_handles(txn, key, limits.fields_before)
     drop_formers(txn, old_formers(txn, key, limits.fields_before))
+    if avatar := _avatar_expired(txn, key, limits):
+        drop_avatar(txn, key)
     for snapshot in (*_old_snapshots(txn, key, limits.statistics_before), *_superfluous(txn, key, limits, int(now))):
         txn.delete("metrics", snapshot)
     for vector in _old_vectors(txn, account, limits):
@@ -270,7 +277,7 @@ def erase_expired(txn: Txn, key: AccountKey, limits: Limits, now: float) -> Expi
         _blank_account(txn, account, now, keep_job_handles=limits.asked_by_handle)
     if expired.fields or expired.items or expired.vectors:
         expired.following = _compute_anew(txn, account, now, blank=bool(expired.fields or expired.vectors))
-    elif forgotten:  # whom they spoke for is weighed anew
+    elif forgotten or avatar:  # whom they spoke for is weighed anew
         expired.following = enqueue(txn, AccountEmbedded(account_key=key), now)
     return expired
 
@@ -325,7 +332,8 @@ def _expired(txn: Txn, account: CreatorAccount, items: Sequence[ContentItem], li
         thinned=len(_superfluous(txn, account.key, limits, now)),
         vectors=len(_old_vectors(txn, account, limits)),
         former=len(old_handles(txn, account.key, limits.fields_before))
-        + len(old_formers(txn, account.key, limits.fields_before)),
+        + len(old_formers(txn, account.key, limits.fields_before))
+        + _avatar_expired(txn, account.key, limits),
         refreshed=len(_to_read_again(txn, account, items, limits, now)),
     )
 
@@ -473,6 +481,7 @@ def _remove_identity(txn: Txn, key: AccountKey, erased: Erased, now: float) -> N
             erased.following.append(enqueue(txn, AccountEmbedded(account_key=other), now))
     erased.note("former_creators", drop_formers(txn, old_formers(txn, key)))
     erased.note("handle_history", forget_handles(txn, key))
+    erased.note("avatars", drop_avatar(txn, key))
     packed = pack_id(creator_id_of(key))
     erased.note("founders", txn.delete("founders", packed))
     erased.note("retired_creators", txn.delete("retired_creators", packed))
@@ -609,6 +618,11 @@ def _old_vectors(txn: Txn, account: CreatorAccount, limits: Limits) -> list[byte
     return _keys(txn, "account_vectors", account.key.encode() + b"\0")
 
 
+def _avatar_expired(txn: Txn, key: AccountKey, limits: Limits) -> bool:
+    avatar = get_avatar(txn, key)
+    return avatar is not None and (avatar.read_at < limits.fields_before or not limits.derives)
+
+
 def _fields_expired(account: CreatorAccount, limits: Limits) -> bool:
     """An account that holds nothing was read at no time."""
     return 0 < account.fetched_at < limits.fields_before
@@ -649,10 +663,14 @@ def _urgent(account: CreatorAccount, kind: JobKind, entity: str, now: int) -> Jo
 def _blank_account(txn: Txn, account: CreatorAccount, now: float, *, keep_job_handles: bool) -> None:
     """Leaves its id, where it belongs and how we treat it, so that it can be read again."""
     _free_handle(txn, account)
+    drop_avatar(txn, account.key)
     for other in drop_facts(txn, account.key):
         enqueue(txn, AccountEmbedded(account_key=other), now)
     for job in [] if keep_job_handles else _jobs(txn, account.key, PIECES):
-        plan_job(txn, msgspec.structs.replace(job, handle=""))
+        if job.kind is JobKind.LOOKUP:  # by a name that the platform, or a page of it, once said
+            settle_job(txn, job, None)
+        else:
+            plan_job(txn, msgspec.structs.replace(job, handle=""))
     write_account(
         txn,
         CreatorAccount(
@@ -706,12 +724,12 @@ def _remove_letter(txn: Txn, stage: Stage, entity: str, reason: str, erased: Era
 
 
 def _names(subject: Subject) -> re.Pattern[str] | None:
-    return _names_of(subject.user_id, subject.handle)
+    return _names_of(subject.user_id, subject.handle, *subject.former)
 
 
-def _names_of(user_id: str, handle: str) -> re.Pattern[str] | None:
+def _names_of(user_id: str, *handles: str) -> re.Pattern[str] | None:
     """Finds an id or handle that stands by itself: not within a longer one, in any case. None for no name at all."""
-    wanted = [re.escape(name) for name in (user_id, handle.lstrip("@")) if name]
+    wanted = [re.escape(name) for name in (user_id, *(handle.lstrip("@") for handle in handles)) if name]
     if not wanted:
         return None
     return re.compile(rf"(?<![\w-])(?<!\w\.)@?(?:{'|'.join(wanted)})(?![\w-]|\.\w)", re.IGNORECASE)

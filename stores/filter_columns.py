@@ -212,7 +212,7 @@ def value_of(column: Column, value: str, vocabulary: Vocabulary, place: Place) -
     spelt = _spelt(column, value)
     known = column.values or vocabulary.get(column.name)
     if known is not None and spelt not in known:
-        hint = near(spelt, known) or f"known are {', '.join(sorted(known)[:LISTED])}"
+        hint = near(spelt, known) or f"known are {', '.join(sorted(known)[:LISTED]) or 'none'}"
         raise place.error(f"unknown value {shown(value)} of {column.name}", column.name, hint)
     if column.form and not (value.isascii() and re.fullmatch(column.form, spelt)):
         raise place.error(f"{shown(value)} is no value of {column.name}", column.name, f"expected {column.form_about}")

@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 from stores.ports import Rows, Scores, TextLookup, TextMatch
 
 FEW_MATCHES = 10
-"""With fewer creators holding every word, fewer words are enough (see `stores.text_lookup.demands`)."""
+"""With fewer creators holding every word as it was typed, niches stand for words too, and then fewer words are enough (see
+`stores.text_lookup.demands`)."""
 BEST_SCORE = 0.95
 EVERY_WORD = 0.3
 """A creator that holds every word scores from here to BEST_SCORE, by its BM25 relative to the best of those that pass
 the filters; one that holds only some of them scores below, in proportion to how many were asked for. An exact name
 scores 1."""
+NEAR_NAME = 0.7
+"""Of a creator whose name or handle is the query but for a typo: looked for where few hold every word and nobody
+is called exactly so; who holds every word then scores from here on."""
 HEAD = 500
 """The best keyword matches, whose likeness in meaning is computed; equals of the last of them belong to them too."""
 FIRST_FETCH = HEAD + HEAD // 5
@@ -40,8 +44,8 @@ def match_keywords(lookup: TextLookup, within: Mask | None, *, every: bool) -> T
     exact = exact[_passes(exact, within)]
     if within is None and not every and _is_broad(lookup):
         return _head_only(lookup, exact)
-    rows, scores, need = _all_matches(lookup, within)
-    rows, scores = _with_exact(rows, scores, exact)
+    rows, scores, need = _all_matches(lookup, within, called_so=len(exact) > 0)
+    rows, scores = _raised(rows, scores, exact, np.ones(len(exact), np.float32))
     return _match(lookup, rows, scores, exact, need=need, total=len(rows), complete=True)
 
 
@@ -55,7 +59,8 @@ def _head_only(lookup: TextLookup, exact: Rows) -> TextMatch:
     total, limit = lookup.count(), FIRST_FETCH
     while True:
         found, bm25 = lookup.best(limit)
-        rows, scores = _with_exact(found, _between(bm25, EVERY_WORD, BEST_SCORE), exact)
+        rows, scores, _ = _ascending(found, _between(bm25, EVERY_WORD, BEST_SCORE), 0)
+        rows, scores = _raised(rows, scores, exact, np.ones(len(exact), np.float32))
         head = _head(scores)
         if not head.all() or limit >= total:
             break
@@ -65,27 +70,48 @@ def _head_only(lookup: TextLookup, exact: Rows) -> TextMatch:
     return structs.replace(match, best=float(bm25.max(initial=0.0)))
 
 
-def _all_matches(lookup: TextLookup, within: Mask | None) -> tuple[Rows, Scores, int]:
-    """Rows, their scores, and how many of the words outside of phrases were asked for in the end."""
-    words, need = lookup.demands[0], lookup.demands[0]
-    strict_rows, strict_bm25 = rows, bm25 = _fetched(lookup, within, need)
-    for fewer in lookup.demands[1:]:
+def _all_matches(lookup: TextLookup, within: Mask | None, *, called_so: bool) -> tuple[Rows, Scores, int]:
+    """Rows (ascending), their scores, and how many of the words outside of phrases were asked for in the end."""
+    words = need = lookup.demands[0]
+    strict_rows, strict_bm25 = rows, bm25 = _fetched(lookup, within, None)
+    if len(rows) >= FEW_MATCHES:
+        return _ascending(rows, _between(bm25, EVERY_WORD, BEST_SCORE), need)
+    near = np.array([], np.uint32) if called_so else lookup.near()
+    near = near[_passes(near, within)]
+    for need in lookup.demands if lookup.widens else lookup.demands[1:]:
+        rows, bm25 = _fetched(lookup, within, need)
         if len(rows) >= FEW_MATCHES:
             break
-        need = fewer
-        rows, bm25 = _fetched(lookup, within, need)
-    strict_scores = _between(strict_bm25, EVERY_WORD, BEST_SCORE)
-    if need == words:
-        return strict_rows, strict_scores, need
-    scores = _between(bm25, 0.0, EVERY_WORD * need / words)
-    order = np.argsort(rows)
-    rows, scores = rows[order], scores[order]
-    scores[np.searchsorted(rows, strict_rows)] = strict_scores  # who holds all of them holds some of them
+    strict_scores = _between(strict_bm25, NEAR_NAME if len(near) else EVERY_WORD, BEST_SCORE)
+    if lookup.long:
+        scores = _between(bm25, 0.0, NEAR_NAME if len(near) else BEST_SCORE)
+    else:
+        scores = _between(bm25, 0.0, EVERY_WORD * need / max(words, 1))
+    rows, scores, _ = _ascending(rows, scores, need)
+    rows, scores = _raised(rows, scores, near, np.full(len(near), NEAR_NAME, np.float32))
+    rows, scores = _raised(rows, scores, strict_rows, strict_scores)
     return rows, scores, need
 
 
-def _fetched(lookup: TextLookup, within: Mask | None, need: int) -> tuple[Rows, Scores]:
-    """Those that hold ``need`` of the words and pass, with BM25: all matches, or those who pass one by one."""
+def _raised(rows: Rows, scores: Scores, some: Rows, to: Scores) -> tuple[Rows, Scores]:
+    """``some`` score at least ``to``, whether they are among the (ascending) ``rows`` or not."""
+    extra = np.setdiff1d(some, rows)
+    rows = np.concatenate([rows, extra])
+    order = np.argsort(rows)
+    rows, scores = rows[order], np.concatenate([scores, np.zeros(len(extra), np.float32)])[order]
+    at = np.searchsorted(rows, some)
+    scores[at] = np.maximum(scores[at], to)
+    return rows, scores
+
+
+def _ascending(rows: Rows, scores: Scores, need: int) -> tuple[Rows, Scores, int]:
+    order = np.argsort(rows)
+    return rows[order], scores[order], need
+
+
+def _fetched(lookup: TextLookup, within: Mask | None, need: int | None) -> tuple[Rows, Scores]:
+    """Those that hold ``need`` of the words (see `TextLookup.count`) and pass, with BM25: out of all matches, or those who
+    pass one by one."""
     if within is None:
         return lookup.every(need)
     passing = int(np.count_nonzero(within))
@@ -107,16 +133,6 @@ def _between(bm25: Scores, low: float, high: float) -> Scores:
     """BM25 relative to the best of the query, laid between ``low`` and ``high``."""
     best = max(float(bm25.max(initial=0.0)), 1e-9)
     return (low + bm25 / np.float32(best) * np.float32(high - low)).astype(np.float32)
-
-
-def _with_exact(rows: Rows, scores: Scores, exact: Rows) -> tuple[Rows, Scores]:
-    """Rows ascending, those of the exact name or handle among them with 1."""
-    extra = np.setdiff1d(exact, rows)
-    rows = np.concatenate([rows, extra])
-    scores = np.concatenate([scores, np.zeros(len(extra), np.float32)])
-    scores[np.isin(rows, exact)] = 1.0
-    order = np.argsort(rows)
-    return rows[order], scores[order]
 
 
 def _head(scores: Scores) -> Mask:

@@ -35,6 +35,8 @@ class TextDocument(msgspec.Struct, kw_only=True, frozen=True):
     niche: str = ""
     summary: str = ""
     titles: str = ""
+    prominence: float = 0.0
+    """0..1: the order of suggestions where many begin alike."""
 
 
 class TextHits(msgspec.Struct, kw_only=True, frozen=True):
@@ -71,6 +73,10 @@ class TextIndex(Protocol):
         """Never raises for odd input; an empty text matches nothing."""
         ...
 
+    async def suggest(self, prefix: str, limit: int) -> list[Suggestion]:
+        """Of whom a name or handle begins so, or goes on so at a later word: whole ones first, then by prominence."""
+        ...
+
     async def count(self) -> int: ...
 
     def lookup(self, text: str) -> TextLookup:
@@ -86,6 +92,17 @@ class TextLookup(Protocol):
     """Folded, each once."""
     demands: tuple[int, ...]
     """How many of the words outside of phrases may be asked for, from all of them on down."""
+    long: bool
+    """Whether it is a question or a description, to be scored by BM25 however few of the words are held."""
+
+    @property
+    def widens(self) -> bool:
+        """Whether niches may stand for any of the words."""
+        ...
+
+    def near(self) -> Rows:
+        """Whose name or handle is the whole text but for a typo or for spaces, ascending."""
+        ...
 
     def exact(self) -> Rows:
         """Whose name, handle or platform user id equals the whole query, ascending."""

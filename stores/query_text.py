@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from stores.analysis import MAX_QUERY_CHARS, MAX_QUERY_WORDS, tokens
+from stores.analysis import MAX_QUERY_CHARS, MAX_QUERY_WORDS, fold, tokens
 from stores.stop_words import STOP_WORDS
 
 _QUOTES = str.maketrans(dict.fromkeys("“”„«»＂", '"'))
@@ -26,6 +26,13 @@ class QueryText(msgspec.Struct, kw_only=True, frozen=True):
     """The words of each, which must follow one another."""
     excluded: tuple[tuple[str, ...], ...] = ()
     """Likewise, of what must not be there; most are of one word."""
+
+
+def typed_key(text: str) -> str:
+    """A second key of a name that would be read as an exclusion ("Ann -Coach"): as it is typed; empty for any other."""
+    if "-" not in text or not any(part[3] is not None or part[1] for part in _PART.finditer(text)):
+        return ""
+    return " ".join(fold(text).split())[:MAX_QUERY_CHARS]
 
 
 def parse_query(text: str) -> QueryText:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from proto.ids import Platform
 from proto.records import Activity, Creator
 from stores.ports import RRF, Addend, Scores, Weights
 
@@ -62,12 +63,19 @@ class Ranked(msgspec.Struct, kw_only=True, frozen=True):
     parts: tuple[Part, ...]
 
 
-def quality_of(creator: Creator) -> float:
-    """0..1: half audience (log scale), a quarter engagement, a quarter activity."""
-    followers, engagement = creator.total_followers, creator.engagement_rate
+def quality_of(creator: Creator, derives: Collection[Platform] = tuple(Platform)) -> float:
+    """0..1: half audience (log scale), a quarter engagement, a quarter activity.
+
+    ``derives``: the platforms of whose data a figure may be made; what others say is as if it were unknown.
+    """
+    whole = all(key.partition(":")[0] in derives for key in creator.account_keys)
+    allowed = [count for platform, count in creator.followers_by_platform.items() if platform in derives]
+    followers = creator.total_followers if whole else sum(allowed) if allowed else None
+    engagement = creator.engagement_rate
     audience = UNKNOWN if followers is None else min(math.log1p(followers) / math.log1p(FOLLOWERS_FULL), 1.0)
     engaged = UNKNOWN if engagement is None else min(engagement / ENGAGEMENT_FULL, 1.0)
-    return 0.5 * audience + 0.25 * engaged + 0.25 * ACTIVITY_QUALITY[creator.activity]
+    lively = ACTIVITY_QUALITY[creator.activity] if whole else UNKNOWN
+    return 0.5 * audience + 0.25 * engaged + 0.25 * lively
 
 
 def rank(candidates: Candidates, weights: Weights, fusion: str = "weighted") -> Ranked:

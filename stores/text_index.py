@@ -8,6 +8,7 @@ import zlib
 from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -18,15 +19,18 @@ import trio
 
 from proto.errors import IndexBroken
 from proto.ids import Row
-from stores.analysis import exact_key, index_text
+from stores.analysis import exact_key, index_text, stemmed
 from stores.blocking import Blocking
 from stores.files import write_atomic
 from stores.keyword_match import HEAD, match_keywords
-from stores.ports import TextDocument, TextHits
-from stores.text_lookup import BOOSTS, HANDLE_MARK, TextLookup, guarded
+from stores.ports import Suggestion, TextDocument, TextHits
+from stores.query_text import typed_key
+from stores.suggestions import BEGIN, PROMINENCE, SHOWN, suggest, suggestion_fields
+from stores.text_lookup import BOOSTS, EVERYTHING, HANDLE_MARK, UNSTEMMED, Synonyms, TextLookup, guarded
 
 log = structlog.get_logger("text_index")
 
+NO_SYNONYMS: Synonyms = MappingProxyType({})
 HEAP_BYTES = 64_000_000
 FOOTER_MAGIC = 1337
 """Tantivy closes each file by {"crc": …}, its length and this number (tantivy's directory/footer.rs)."""
@@ -50,8 +54,11 @@ class IndexMeta(msgspec.Struct):
 class TantivyTextIndex:
     """One writer; queries run beside it on the last committed state."""
 
-    def __init__(self, folder: Path, *, boosts: Mapping[str, float], write: Blocking, read: Blocking) -> None:
-        self._folder, self._boosts, self._write, self._read = folder, boosts, write, read
+    def __init__(
+        self, folder: Path, *, boosts: Mapping[str, float], synonyms: Synonyms, write: Blocking, read: Blocking
+    ) -> None:
+        self._folder, self._boosts, self._synonyms = folder, boosts, synonyms
+        self._write, self._read = write, read
         self._turn = trio.Lock()
         self._engine = _Engine(folder)
         noted = _read_checkpoint(folder)
@@ -59,7 +66,12 @@ class TantivyTextIndex:
 
     @classmethod
     async def open(
-        cls, base: Path, *, blocking: Callable[[str, int], Blocking], boosts: Mapping[str, float] = BOOSTS
+        cls,
+        base: Path,
+        *,
+        blocking: Callable[[str, int], Blocking],
+        boosts: Mapping[str, float] = BOOSTS,
+        synonyms: Synonyms = NO_SYNONYMS,
     ) -> TantivyTextIndex:
         """The newest complete index under ``base``. Raises IndexBroken when there is none or it is damaged."""
         write, read = blocking("text-writer", 1), blocking("text-search", 2)
@@ -70,7 +82,7 @@ class TantivyTextIndex:
         def opened() -> TantivyTextIndex:
             verify_files(folder)
             _read_meta(folder)  # without it the engine would quietly begin an empty index
-            index = cls(folder, boosts=boosts, write=write, read=read)
+            index = cls(folder, boosts=boosts, synonyms=synonyms, write=write, read=read)
             index._query("x", 1)  # some files are opened only by the first query
             return index
 
@@ -78,7 +90,12 @@ class TantivyTextIndex:
 
     @classmethod
     async def create_empty(
-        cls, base: Path, *, blocking: Callable[[str, int], Blocking], boosts: Mapping[str, float] = BOOSTS
+        cls,
+        base: Path,
+        *,
+        blocking: Callable[[str, int], Blocking],
+        boosts: Mapping[str, float] = BOOSTS,
+        synonyms: Synonyms = NO_SYNONYMS,
     ) -> TantivyTextIndex:
         """A fresh index in place of whatever is there."""
         write, read = blocking("text-writer", 1), blocking("text-search", 2)
@@ -89,7 +106,7 @@ class TantivyTextIndex:
             folder = _numbered(base, 1)
             folder.mkdir(mode=0o700, parents=True)
             _write_checkpoint(folder, Checkpoint(checkpoint=0, documents=0))
-            return cls(folder, boosts=boosts, write=write, read=read)
+            return cls(folder, boosts=boosts, synonyms=synonyms, write=write, read=read)
 
         return await write.call(created)
 
@@ -110,7 +127,10 @@ class TantivyTextIndex:
 
     def lookup(self, text: str) -> TextLookup:
         """Blocking. Of the last committed state; it and all that it answers raise IndexBroken when the index fails."""
-        return self._engine.lookup(text, self._boosts)
+        return self._engine.lookup(text, self._boosts, self._synonyms)
+
+    async def suggest(self, prefix: str, limit: int) -> list[Suggestion]:
+        return await self._read.call(self._engine.suggest, prefix, limit)
 
     async def count(self) -> int:
         return self._engine.searcher.num_docs
@@ -164,9 +184,8 @@ class _Engine:
     def upsert(self, documents: Sequence[TextDocument]) -> None:
         """A document that the engine refuses is left out and logged; it never takes its batch with it."""
         for document in documents:
-            fields = _fields(document)
             try:
-                made = tantivy.Document.from_dict(fields, self._schema)
+                made = tantivy.Document.from_dict(_fields(document), self._schema)
             except ValueError as error:
                 log.error("a creator cannot be indexed", row=document.row, error=str(error))
                 continue
@@ -192,23 +211,43 @@ class _Engine:
             self._writer.wait_merging_threads()
             self._writer = None
 
-    def lookup(self, text: str, boosts: Mapping[str, float]) -> TextLookup:
-        return guarded(lambda: TextLookup(self.searcher, self._schema, text, boosts))
+    def lookup(self, text: str, boosts: Mapping[str, float], synonyms: Synonyms) -> TextLookup:
+        return guarded(lambda: TextLookup(self.searcher, self._schema, text, boosts, synonyms))
+
+    def suggest(self, prefix: str, limit: int) -> list[Suggestion]:
+        return guarded(lambda: suggest(self.searcher, self._schema, prefix, limit))
 
 
 def _fields(document: TextDocument) -> dict[str, Any]:
-    names = {exact_key(name) for name in (document.name, *document.names)} - {""}
-    handles = {exact_key(handle) for handle in document.handles} - {""}
+    names = list(dict.fromkeys((document.name, *document.names)))
+    name_keys = {exact_key(name) for name in names} - {""}
+    handle_keys = {exact_key(handle) for handle in document.handles} - {""}
+    texts = {
+        "name": names,
+        "handle": document.handles,
+        "niche": [document.niche],
+        "summary": [document.summary],
+        "bio": document.bio.split("\n"),
+        "titles": document.titles.split("\n"),
+    }
+    words = {field: [found for text in values if (found := index_text(text))] for field, values in texts.items()}
+    stems = {field: [stemmed(text) for text in found] for field, found in words.items()}
     return {
         "row": int(document.row),
         "id": str(document.row),
-        "key": sorted({*names, *handles, *(HANDLE_MARK + key for key in handles)}),
-        "name": [index_text(name) for name in dict.fromkeys((document.name, *document.names))],
-        "handle": [index_text(handle) for handle in document.handles],
-        "niche": index_text(document.niche),
-        "summary": index_text(document.summary),
-        "bio": index_text(document.bio),
-        "titles": [index_text(title) for title in document.titles.split("\n")],
+        "key": sorted(
+            {
+                *name_keys,
+                *filter(None, map(typed_key, names)),
+                *handle_keys,
+                *(HANDLE_MARK + key for key in handle_keys),
+            }
+        ),
+        "joined": sorted({key.replace(" ", "") for key in (*name_keys, *handle_keys)}),
+        EVERYTHING: [text for found in stems.values() for text in found],
+        **stems,
+        **{field: words[field] for field in UNSTEMMED},
+        **suggestion_fields(document, names),
     }
 
 
@@ -219,8 +258,13 @@ def _schema() -> Any:
         "id", tokenizer_name="raw", index_option="basic"
     )  # deleting by an unsigned term does nothing
     builder.add_text_field("key", tokenizer_name="raw", index_option="basic")
+    builder.add_text_field(BEGIN, tokenizer_name="whitespace", index_option="basic")
+    builder.add_unsigned_field(PROMINENCE, fast=True)
+    builder.add_bytes_field(SHOWN, stored=True)
+    builder.add_text_field("joined", tokenizer_name="raw", index_option="basic")
+    builder.add_text_field(EVERYTHING, tokenizer_name="whitespace", index_option="position")
     for field in BOOSTS:
-        builder.add_text_field(field, tokenizer_name="whitespace", index_option="position")
+        builder.add_text_field(field, tokenizer_name="whitespace", index_option="freq")
     return builder.build()
 
 

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 import tantivy
 
 from proto.errors import IndexBroken
-from stores.analysis import exact_key
+from stores.analysis import MAX_QUERY_CHARS, exact_key, stem
 from stores.ports import Rows, Scores
-from stores.query_text import parse_query
+from stores.query_text import QueryText, parse_query, typed_key
+from stores.typos import corrections, edits_forgiven
 
 T = TypeVar("T")
 
-BOOSTS = {"name": 4.0, "handle": 3.0, "niche": 2.0, "summary": 1.5, "bio": 1.0, "titles": 1.0}
-"""How much a word counts by field."""
-TIE_BREAKER = 0.1
-"""Of a word, the best field counts fully, the others by this share."""
+EVERYTHING = "all"
+"""Every text of a creator: here a word is looked for, counted and scored as plain BM25 has it."""
+BOOSTS = {"name": 2.0, "handle": 1.5, "niche": 1.0, "summary": 0.5, "bio": 0.0, "titles": 0.0}
+"""What BM25 within a field adds for a word, over its plain count in everything; 0: nothing."""
+
+UNSTEMMED = ("name", "handle")
 
 PREFIX_TERMS = 24
 """Of the words that begin like the last one, the most frequent."""
@@ -35,55 +40,81 @@ MOST_EXACT = 1_000
 """Creators of one name taken at most."""
 
 LONG_WORDS = 6
-"""From so many words on a query is a question or a description, of which nobody holds every word."""
+"""From so many words on a query is a question or a description, of which hardly anybody holds every word."""
+SYNONYM_BOOST = 0.5
+"""A niche that a word stands for counts by this share of what the niche's own name would."""
+TYPO_BOOST = 0.5
+
+Synonyms = Mapping[str, Sequence[str]]
+"""By stemmed word: stemmed words of the names of niches that it stands for."""
 
 
 def demands(words: int) -> tuple[int, ...]:
-    """How many of the words a creator must hold, from all of them on down: two thirds; of at most two words, one."""
-    if words == 2:
-        return (2, 1)
-    two_thirds = math.ceil(words * 2 / 3)
-    return (words,) if two_thirds >= words else (words, two_thirds)
+    """How many of the words a creator must hold, from all of them on down: two thirds, a third, one.
+
+    Of a long query, all, then two, then one: BM25 tells best how much of it a creator answers (nDCG@10 of questions was
+    1 to 9 points lower where a third or more was demanded).
+    """
+    if words >= LONG_WORDS:
+        return (words, 2, 1)
+    steps = (words, math.ceil(words * 2 / 3), math.ceil(words / 3), 1)
+    return tuple(dict.fromkeys(steps)) if words else (0,)
 
 
 class TextLookup:
     """Answers stay of one state of the index, whatever is committed meanwhile. Each may raise IndexBroken."""
 
-    def __init__(self, searcher: Any, schema: Any, text: str, boosts: Mapping[str, float]) -> None:
-        self._searcher, self._schema, self._boosts = searcher, schema, boosts
-        self._query = parsed = parse_query(text.encode(errors="ignore").decode())  # lone surrogates are no text to it
-        phrased = (word for phrase in parsed.phrases for word in phrase)
-        self.words: tuple[str, ...] = tuple(dict.fromkeys((*phrased, *parsed.words)))
+    def __init__(self, searcher: Any, schema: Any, text: str, boosts: Mapping[str, float], synonyms: Synonyms) -> None:
+        self._searcher, self._schema, self._boosts, self._synonyms = searcher, schema, boosts, synonyms
+        self._text = (
+            text[:MAX_QUERY_CHARS].encode(errors="ignore").decode()
+        )  # lone surrogates are no text to the engine
+        self._query = self._lenient(parse_query(self._text))
+        loose, phrases = self._query.words, self._query.phrases
+        self.words: tuple[str, ...] = tuple(dict.fromkeys((*(word for phrase in phrases for word in phrase), *loose)))
         """Folded, each once: those of phrases, then the others in their order."""
-        self.excluded: tuple[str, ...] = tuple(dict.fromkeys(word for words in parsed.excluded for word in words))
-        self.demands = demands(len(parsed.words))
+        self.excluded: tuple[str, ...] = tuple(dict.fromkeys(word for one in self._query.excluded for word in one))
+        self.long = len(loose) >= LONG_WORDS
+        """Whether it is a question or a description, to be scored by BM25 however few of the words are held."""
+        self.demands = demands(len(loose))
         """How many of the words outside of phrases may be asked for, from all of them on down."""
-        self._parts = [self._word(word, last=word == parsed.words[-1]) for word in parsed.words]
-        self._counts: dict[int, int] = {}
-        self._best: dict[int, tuple[Rows, Scores]] = {}
+        self._parts = [self._word(word, last=word == loose[-1] and not self.long) for word in loose]
+        self._counts: dict[int | None, int] = {}
+        self._best: dict[int | None, tuple[Rows, Scores]] = {}
 
     @property
-    def asks(self) -> bool:
-        """Whether anything is asked for, by words or by their absence."""
-        return bool(self.words or self.excluded)
+    def widens(self) -> bool:
+        """Whether niches may stand for any of the words."""
+        return any(stem(word) in self._synonyms for word in self._query.words)
 
     def exact(self) -> Rows:
         """Creators of exactly this name or handle, ascending; "@jess" means the handle, of which there is one, while
         many are named so."""
-        wanted = self._query.wanted[:512]
+        wanted, typed = self._query.wanted, typed_key(self._text)
         key = exact_key(wanted)
-        if not key:
-            return np.array([], np.uint32)
         marked = wanted.lstrip().startswith(HANDLE_MARKS)
-        for one in (HANDLE_MARK + key, key) if marked else (key,):
+        rows = np.array([], np.uint32)
+        for one in filter(None, (typed, HANDLE_MARK + key if key and marked else "", key)):
             rows, _, _ = self._search(self._term("key", one), MOST_EXACT)
             if len(rows):
                 break
         return np.sort(rows)
 
+    def near(self) -> Rows:
+        """Creators whose name or handle is the whole text but for a typo or for spaces, ascending."""
+        joined = exact_key(self._query.wanted).replace(" ", "")
+        if self._query.phrases or not edits_forgiven(joined):
+            return np.array([], np.uint32)
+        for edits in range(1, edits_forgiven(joined) + 1):
+            query = tantivy.Query.fuzzy_term_query(self._schema, "joined", joined, distance=edits)
+            rows, _, _ = self._search(query, MOST_EXACT)
+            if len(rows):
+                break
+        return np.sort(rows)
+
     def count(self, need: int | None = None) -> int:
-        """Creators that hold ``need`` of the words outside of phrases (None: all), and all else that is asked."""
-        need = self.demands[0] if need is None else need
+        """Creators that hold every word as it was typed and all else that is asked; with ``need``, so many of the words
+        outside of phrases, for which their niches may stand."""
         if need not in self._counts:
             self.best(1, need)
         return self._counts[need]
@@ -91,7 +122,6 @@ class TextLookup:
     def best(self, limit: int, need: int | None = None) -> tuple[Rows, Scores]:
         """Of those that `count` counts, the best by BM25, best first; equals by row, but which of them are still
         within the limit is the engine's choice. The longest answer is kept."""
-        need = self.demands[0] if need is None else need
         if need not in self._best or len(self._best[need][0]) < min(limit, self._counts[need]):
             rows, scores, self._counts[need] = self._search(self._asked(need), limit, counted=True)
             order = np.lexsort((rows, -scores))
@@ -108,7 +138,7 @@ class TextLookup:
         if not len(rows):
             return np.array([], np.uint32), np.array([], np.float32)
         ids = tantivy.Query.term_set_query(self._schema, "id", [str(row) for row in rows.tolist()])
-        wanted = [self._asked(self.demands[0] if need is None else need), tantivy.Query.const_score_query(ids, 0.0)]
+        wanted = [self._asked(need), tantivy.Query.const_score_query(ids, 0.0)]
         found, scores, _ = self._search(_all_of(wanted), len(rows))
         return found, scores
 
@@ -119,49 +149,86 @@ class TextLookup:
         rows = np.array(self._searcher.fast_field_values("row", [address for _, address in hits]), np.uint32)
         return rows, np.array([score for score, _ in hits], np.float32), found.count or 0
 
-    def _asked(self, need: int) -> Any:
-        """The whole query, with ``need`` of the words outside of phrases."""
+    def _asked(self, need: int | None) -> Any:
+        """The whole query, with ``need`` as in `count`."""
         query = self._query
         wanted = [self._phrase(phrase) for phrase in query.phrases]
         if self._parts:
-            wanted.append(_some_of(self._parts, need))
+            wanted.append(_all_of(self._parts) if need is None else _some_of(self._wide_parts(), need))
         if not wanted and not query.excluded:
             return tantivy.Query.empty_query()
         asked = _all_of(wanted) if wanted else tantivy.Query.const_score_query(tantivy.Query.all_query(), 1.0)
-        if not query.excluded:
-            return asked
         unwanted = [(tantivy.Occur.MustNot, self._phrase(words)) for words in query.excluded]
-        return tantivy.Query.boolean_query([(tantivy.Occur.Must, asked), *unwanted])
+        bonuses = [(tantivy.Occur.Should, bonus) for bonus in self._bonuses()]
+        if not unwanted and not bonuses:
+            return asked
+        return tantivy.Query.boolean_query([(tantivy.Occur.Must, asked), *unwanted, *bonuses])
+
+    def _lenient(self, query: QueryText) -> QueryText:
+        """Phrases that nobody holds, and those of a long query, are read as words."""
+        read_as_words = [
+            phrase
+            for phrase in query.phrases
+            if len(query.words) >= LONG_WORDS or not self._search(self._phrase(phrase), 1)[0].size
+        ]
+        if not read_as_words:
+            return query
+        words = tuple(dict.fromkeys([*query.words, *(word for phrase in read_as_words for word in phrase)]))
+        kept = tuple(phrase for phrase in query.phrases if phrase not in read_as_words)
+        return msgspec.structs.replace(query, words=words, phrases=kept)
 
     def _word(self, word: str, *, last: bool) -> Any:
-        """The word in its best field; the last word of a query also as the beginning of a word of a name or handle."""
-        options = self._in_fields(lambda field: self._term(field, word), word)
+        """The word anywhere, or what else it may stand for."""
+        options = [self._term(EVERYTHING, stem(word))]
+        unknown = not self._frequency(stem(word))
         if last and len(word) >= PREFIX_CHARS:
-            for field in PREFIX_FIELDS:
-                terms = [
-                    term
-                    for term, _ in self._searcher.terms_with_prefix(field, word, limit=PREFIX_TERMS)
-                    if term != word
-                ]
-                if terms:
-                    prefixed = tantivy.Query.term_set_query(self._schema, field, terms)
-                    options.append(tantivy.Query.const_score_query(prefixed, PREFIX_BOOST))
+            options += self._beginnings(word, anywhere=unknown)
+        if unknown and len(options) == 1:
+            corrected = corrections(word, self._frequency, partial(self._listing, EVERYTHING))
+            options += [tantivy.Query.boost_query(self._term(EVERYTHING, one), TYPO_BOOST) for one in corrected]
         return _best_of(options)
 
-    def _phrase(self, words: tuple[str, ...]) -> Any:
-        """Words that follow one another within one text, in its best field; a single word as it stands."""
-        if len(words) == 1:
-            return _best_of(self._in_fields(lambda field: self._term(field, words[0]), words[0]))
-        return _best_of(
-            self._in_fields(lambda field: tantivy.Query.phrase_query(self._schema, field, list(words)), words[0])
-        )
-
-    def _in_fields(self, make: Callable[[str], Any], word: str) -> list[Any]:
-        """Left out where no creator has the word, which saves the engine most of its work."""
+    def _wide_parts(self) -> list[Any]:
+        """For each word what it is, or a niche that it stands for."""
+        niches = [self._synonyms.get(stem(word), ()) for word in self._query.words]
         return [
-            tantivy.Query.boost_query(make(field), boost)
+            _best_of([part, *(tantivy.Query.boost_query(self._term("niche", one), SYNONYM_BOOST) for one in ones)])
+            for part, ones in zip(self._parts, niches, strict=True)
+        ]
+
+    def _beginnings(self, word: str, *, anywhere: bool) -> list[Any]:
+        """The word as the beginning of one of a name or handle, and ``anywhere`` of any text."""
+        found: list[Any] = []
+        for field in (*PREFIX_FIELDS, EVERYTHING) if anywhere else PREFIX_FIELDS:
+            terms = [term for term, _ in self._listing(field, word, PREFIX_TERMS) if term != word]
+            if terms:
+                prefixed = tantivy.Query.term_set_query(self._schema, field, terms)
+                found.append(tantivy.Query.const_score_query(prefixed, PREFIX_BOOST))
+        return found
+
+    def _frequency(self, word: str) -> int:
+        return int(self._searcher.doc_freq(EVERYTHING, word))
+
+    def _listing(self, field: str, beginning: str, limit: int) -> Sequence[tuple[str, int]]:
+        """Words that begin so, the most frequent first."""
+        found: Sequence[tuple[str, int]] = self._searcher.terms_with_prefix(field, beginning, limit=limit)
+        return found
+
+    def _phrase(self, words: tuple[str, ...]) -> Any:
+        """Words that follow one another within one text; a single word as it stands."""
+        if len(words) == 1:
+            return self._term(EVERYTHING, stem(words[0]))
+        return tantivy.Query.phrase_query(self._schema, EVERYTHING, [stem(word) for word in words])
+
+    def _bonuses(self) -> list[Any]:
+        """For words in fields that count more; none of a long query, which says what it means by all of its words."""
+        if self.long:
+            return []
+        return [
+            tantivy.Query.boost_query(self._term(field, term), boost)
             for field, boost in self._boosts.items()
-            if self._searcher.doc_freq(field, word)
+            for term in (self.words if field in UNSTEMMED else map(stem, self.words))
+            if boost and self._searcher.doc_freq(field, term)
         ]
 
     def _term(self, field: str, word: str) -> Any:
@@ -181,9 +248,7 @@ def guarded(call: Callable[[], T]) -> T:
 
 
 def _best_of(options: Sequence[Any]) -> Any:
-    if not options:
-        return tantivy.Query.empty_query()
-    return tantivy.Query.disjunction_max_query(options, tie_breaker=TIE_BREAKER)
+    return options[0] if len(options) == 1 else tantivy.Query.disjunction_max_query(options)
 
 
 def _all_of(parts: Sequence[Any]) -> Any:

@@ -126,15 +126,22 @@ def bury(txn: Txn, message: AnyWork, reason: str, detail: str, now: int) -> None
 
 def put_dead_letter(txn: Txn, letter: DeadLetter) -> DeadLetter:
     """Files a letter; the same stage, entity and reason again raises its count."""
-    identity = f"{letter.stage}\0{letter.entity}\0{letter.reason}".encode()
-    letter_id = hashlib.blake2b(identity, digest_size=8).hexdigest()
-    stored = txn.get("dead_letters", letter_id.encode())
-    if stored is not None:
-        old = decode(DeadLetter, stored)
+    old = find_dead_letter(txn, letter.stage, letter.entity, letter.reason)
+    letter_id = _letter_id(letter.stage, letter.entity, letter.reason)
+    if old is not None:
         letter = msgspec.structs.replace(letter, first_seen_at=old.first_seen_at, count=old.count + 1)
     letter = msgspec.structs.replace(letter, letter_id=letter_id)
     txn.put("dead_letters", letter_id.encode(), encode(letter))
     return letter
+
+
+def find_dead_letter(txn: Txn, stage: str, entity: str, reason: str) -> DeadLetter | None:
+    stored = txn.get("dead_letters", _letter_id(stage, entity, reason).encode())
+    return decode(DeadLetter, stored) if stored else None
+
+
+def _letter_id(stage: str, entity: str, reason: str) -> str:
+    return hashlib.blake2b(f"{stage}\0{entity}\0{reason}".encode(), digest_size=8).hexdigest()
 
 
 def decode_message(data: bytes) -> AnyWork:

@@ -83,6 +83,7 @@ def test_every_dependency_is_pinned() -> None:
     names = [
         *wanted["dependencies"],
         *wanted["optional-dependencies"]["model"],
+        *wanted["optional-dependencies"]["avatars"],
         *wanted["optional-dependencies"]["dev"],
     ]
     lines = (ROOT / "constraints.txt").read_text().splitlines()

@@ -40,6 +40,8 @@ def test_the_commands_run_from_the_wheel(installed: Path, tmp_path: Path) -> Non
     where = run(sys.executable, "-c", "import daemon; print(daemon.__file__)", cwd=tmp_path, env=env)
     assert where.startswith(str(installed))
     assert (installed / "bin" / "pokedexd").exists()
+    briefs = "from daemon.brief_words import *; print(len(brief_vocabulary(Taxonomy.load()).phrases) > 1000)"
+    assert "True" in run(sys.executable, "-c", briefs, cwd=tmp_path, env=env)
     assert "7151" in run(sys.executable, "-m", "daemon", "config", "dump", cwd=tmp_path, env=env)
     run(sys.executable, "-m", "daemon", "config", "check", cwd=tmp_path, env=env)
 

@@ -32,7 +32,9 @@ USERNAME = re.compile(r"[a-z0-9._]{1,30}")
 PLATFORM_ID = re.compile(r"[0-9A-Za-z_]{1,40}")
 PUBLIC_FIELDS = ("id", "username", "biography", "website", "followers_count", "media_count")
 OTHER_FIELDS = ("name", "profile_picture_url")
-"""Not marked public in the field table, yet widely returned: asked for until one is refused (platform-apis 3.2)."""
+"""Not marked public in the field table, yet widely returned: asked for unless they were refused (platform-apis 3.2)."""
+PUBLIC_SECONDS = 86_400.0
+"""How long only public fields are asked for after a call went through without the others."""
 MEDIA_FIELDS = (
     "id", "caption", "like_count", "comments_count", "view_count", "timestamp", "media_type", "media_product_type", "permalink",
 )  # fmt: skip
@@ -83,8 +85,10 @@ class InstagramAdapter:
         """``base_url`` holds the version; ``tokens`` by the ledger bucket that pays for their calls."""
         self._client, self._base_url, self._tokens = client, base_url.rstrip("/"), dict(tokens)
         self._now, self._timeout_seconds, self._media_limit = now, timeout_seconds, media_limit
-        self._fields: tuple[str, ...] = PUBLIC_FIELDS + OTHER_FIELDS
         self._smaller: dict[str, int] = {}
+        self._doubted = set[str]()
+        """Usernames of which a call was refused that asked for `OTHER_FIELDS`."""
+        self._public_until = 0.0
 
     def call_size(self, _kind: JobKind) -> int:
         """One profile a call; several in one request are not documented (platform-apis 3.4)."""
@@ -105,9 +109,11 @@ class InstagramAdapter:
         except _CallFailed as failed:
             if failed.error.code in _GONE:
                 return Fetched(pages=[], missing=[job])
-            self._raise(failed, bucket, username)
+            self._raise(failed, bucket, job, username)
         self._smaller.pop(username, None)
-        return _fetched(job, body, f"GET /{{token}}?fields={fields}", int(self._now()), _usage(reply.headers))
+        fetched = _fetched(job, body, f"GET /{{token}}?fields={fields}", int(self._now()), _usage(reply.headers))
+        fetched.notes = [] if job.kind in LISTINGS else self._clear_doubt(username)
+        return fetched
 
     def normalise(self, page: RawPage) -> Normalised:
         user = _decode(page.body).business_discovery
@@ -127,9 +133,21 @@ class InstagramAdapter:
     def _query(self, job: Job, username: str) -> str:
         limit = self._smaller.get(username, self._media_limit)
         after = f".after({job.page_token})" if job.page_token else ""
-        fields = ("id", "username") if job.kind in LISTINGS else self._fields
+        fields = ("id", "username") if job.kind in LISTINGS else self._fields(username)
         media = f"media{after}.limit({limit}){{{','.join(MEDIA_FIELDS)}}}"
         return f"business_discovery.username({username}){{{','.join(fields)},{media}}}"
+
+    def _fields(self, username: str) -> tuple[str, ...]:
+        public = username in self._doubted or self._now() < self._public_until
+        return PUBLIC_FIELDS if public else PUBLIC_FIELDS + OTHER_FIELDS
+
+    def _clear_doubt(self, username: str) -> list[tuple[str, str]]:
+        """What goes through once the other fields are left out was refused for their sake: the rest is spared it."""
+        if username not in self._doubted:
+            return []
+        self._doubted.clear()
+        self._public_until = self._now() + PUBLIC_SECONDS
+        return [("fields_refused", f"{' and '.join(OTHER_FIELDS)} are not returned; only public fields for a day")]
 
     async def _get(self, fields: str, token: Token) -> httpx2.Response:
         params = {"fields": fields}
@@ -147,7 +165,7 @@ class InstagramAdapter:
         except trio.TooSlowError:
             raise Unavailable(f"instagram: no answer within {self._timeout_seconds:g} s") from None
 
-    def _raise(self, failed: _CallFailed, bucket: str, username: str) -> NoReturn:
+    def _raise(self, failed: _CallFailed, bucket: str, job: Job, username: str) -> NoReturn:
         """The kind of failure, by code whatever the HTTP status (platform-apis 3.5)."""
         error = failed.error
         text = f"instagram: {failed.status} code {error.code}/{error.error_subcode or '-'}: {error.message[:300]}"
@@ -155,14 +173,21 @@ class InstagramAdapter:
             raise Throttled(text, bucket=bucket, daily=False, retry_after_seconds=PARK_SECONDS)
         if error.code in _TOKEN:
             raise AuthFailed(text, bucket=bucket)
-        if error.code == _UNKNOWN_FIELD and self._fields != PUBLIC_FIELDS:
-            self._fields = PUBLIC_FIELDS
+        if error.code == _UNKNOWN_FIELD and job.kind not in LISTINGS and self._doubt(username):
             raise Unavailable(f"{text}; the next call asks for public fields only")
         if error.code == 1 and "reduce the amount of data" in error.message.lower():
             self._halve(username)
         if error.is_transient or error.code in _TRANSIENT or failed.status >= 500:
             raise Unavailable(text)
         raise Rejected(text, reason=f"code_{error.code}", status=failed.status)
+
+    def _doubt(self, username: str) -> bool:
+        """Whether leaving out fields may help: where that was tried it was something else, such as the username."""
+        if self._fields(username) == PUBLIC_FIELDS:
+            self._doubted.discard(username)
+            return False
+        self._doubted.add(username)
+        return True
 
     def _halve(self, username: str) -> None:
         if len(self._smaller) > 10_000:

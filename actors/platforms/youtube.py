@@ -84,6 +84,7 @@ _PARTS = {
 }
 _DAILY = {"quotaExceeded", "dailyLimitExceeded"}
 _RATE = {"rateLimitExceeded", "userRateLimitExceeded"}
+_TRANSIENT = {"backendError", "internalError", "SERVICE_UNAVAILABLE"}
 _AUTH = {
     "keyInvalid",
     "API_KEY_INVALID",
@@ -360,7 +361,7 @@ def _failure(path: str, bucket: str, status: int, body: bytes, retry_after: str 
         return Throttled(text, bucket=bucket, daily=False, retry_after_seconds=_seconds(retry_after))
     if status == 401 or any(name in _AUTH for name in reasons):
         return AuthFailed(text, bucket=bucket)
-    if status >= 500:
+    if status >= 500 or any(name in _TRANSIENT for name in reasons):  # a 403 was recorded that says so
         return Unavailable(text)
     return Rejected(text, reason=reason, status=status)
 

@@ -55,7 +55,8 @@ def parse_feed(body: bytes) -> Feed:
     """Raises Malformed for what is no such document; an entry that cannot be read is left out of a feed."""
     if len(body) > MAX_FEED_BYTES:
         raise Malformed(f"youtube feed: {len(body)} bytes")
-    if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
+    plain = body.replace(b"\0", b"")  # as it reads in UTF-16
+    if b"<!DOCTYPE" in plain or b"<!ENTITY" in plain:
         raise Malformed("youtube feed: declares a document type")
     try:
         root = ET.fromstring(body)  # noqa: S314 (no document type can be declared, see above)

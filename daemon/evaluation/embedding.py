@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 
+from daemon.evaluation.judged_sets import read_judgments, read_rows
+from daemon.evaluation.ranking_metrics import ndcg, recall
 from daemon.simulator.files import VIDEOS
 from models.embedding_port import EmbeddingPort, Vectors
 from models.packing import clean
 from proto.errors import Malformed
 
 Tell = Callable[[str, float], None]
-BEST, FIRST_OF_MANY = 10, 100
+FIRST_OF_MANY = 100
 MIN_TITLES = 2
 """Of a channel: one in each half."""
 HALF_TITLES = 10
@@ -97,18 +95,6 @@ def read_sets(folder: Path) -> list[RetrievalSet]:
     return found
 
 
-def ndcg(ranked: Sequence[str], relevant: frozenset[str]) -> float:
-    """Of the first ten, against the best order: gains of 1, halved at each power of two (log2)."""
-    gains = [1 / np.log2(place + 2) for place, one in enumerate(ranked[:BEST]) if one in relevant]
-    best = [1 / np.log2(place + 2) for place in range(min(BEST, len(relevant)))]
-    return float(sum(gains) / sum(best)) if best else 0.0
-
-
-def recall(ranked: Sequence[str], relevant: frozenset[str]) -> float:
-    """Share of what is relevant among the first hundred."""
-    return len(relevant & set(ranked[:FIRST_OF_MANY])) / len(relevant) if relevant else 0.0
-
-
 def _score(one: RetrievalSet, model: EmbeddingPort) -> Score:
     names = list(one.documents)
     documents = _embedded(model, list(one.documents.values()))
@@ -117,7 +103,8 @@ def _score(one: RetrievalSet, model: EmbeddingPort) -> Score:
     for vector, relevant in zip(queries, one.relevant.values(), strict=True):
         order = np.argsort(-(documents @ vector), kind="stable")[:FIRST_OF_MANY]
         ranked = [names[place] for place in order]
-        found.append((ndcg(ranked, relevant), recall(ranked, relevant)))
+        gains = dict.fromkeys(relevant, 1.0)
+        found.append((ndcg(ranked, gains), recall(ranked, gains, FIRST_OF_MANY)))
     means = np.mean(found, axis=0)
     return Score(documents=len(names), queries=len(one.relevant), ndcg_10=float(means[0]), recall_100=float(means[1]))
 
@@ -129,12 +116,12 @@ def _embedded(model: EmbeddingPort, texts: Sequence[str]) -> Vectors:
 
 def _judged(folder: Path) -> Iterator[RetrievalSet]:
     documents: dict[str, dict[str, str]] = defaultdict(dict)
-    for row in _rows(folder / "corpus.jsonl.gz"):
+    for row in read_rows(folder / "corpus.jsonl.gz", ("_id",)):
         text = f"{row.get('title') or ''}. {row.get('text') or ''}"
         documents[str(row.get("language") or "")][str(row["_id"])] = text
-    queries = {str(row["_id"]): str(row["text"]) for row in _rows(folder / "queries.jsonl")}
+    queries = {str(row["_id"]): str(row["text"]) for row in read_rows(folder / "queries.jsonl", ("_id", "text"))}
     judged: dict[str, set[str]] = defaultdict(set)
-    for query, document, worth in _judgments(folder / "qrels.tsv"):
+    for query, document, worth in read_judgments(folder / "qrels.tsv"):
         if worth > 0:
             judged[query].add(document)
     for language, texts in sorted(documents.items()):
@@ -148,7 +135,7 @@ def _halves(path: Path) -> Iterator[RetrievalSet]:
     """Of each channel every second title, oldest first, is to find the others among those of all channels."""
     titles: dict[str, dict[str, str]] = defaultdict(dict)
     regions: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in _rows(path):
+    for row in read_rows(path, ()):
         channel = str(row.get("channel_id") or "")
         titles[channel].setdefault(str(row.get("title") or ""), str(row.get("published_at") or ""))
         regions[channel][str(row.get("region") or "")] += 1
@@ -168,30 +155,3 @@ def _halves(path: Path) -> Iterator[RetrievalSet]:
                 queries={channel: odd for channel, (odd, _) in pairs.items()},
                 relevant={channel: frozenset([channel]) for channel in pairs},
             )
-
-
-def _judgments(path: Path) -> Iterator[tuple[str, str, float]]:
-    number = 1
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for number, row in enumerate(csv.reader(file, delimiter="\t"), 1):
-                if number > 1:
-                    yield row[0], row[1], float(row[2])
-    except (OSError, UnicodeDecodeError, ValueError, IndexError, csv.Error) as error:
-        raise Malformed(f"{path}, line {number}: {error}; expected query, document and score") from error
-
-
-def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    number = 0
-    try:
-        lines: Iterable[bytes]
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                row = msgspec.json.decode(line, type=dict[str, Any])
-                if path.name != VIDEOS and not {"_id"} <= row.keys():
-                    raise Malformed(f"{path}, line {number}: no _id")
-                yield row
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Malformed(f"{path}, line {number}: {error}; mend or remove the line") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise Malformed(f"{path}: cannot be read ({error})") from error

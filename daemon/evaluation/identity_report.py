@@ -78,7 +78,7 @@ def _made_up(report: MadeUpReport) -> Iterator[Table | Text]:
 
 
 def _figures(figures: Mapping[str, Figure]) -> Table:
-    table = _table("", "precision", "95 %", "recall", "95 %", "F1", "pairs", "merged", "wrong")
+    table = _table("", "precision", "95 %", "recall", "95 %", "F1", "95 %", "pairs", "merged", "wrong")
     for name, one in figures.items():
         table.add_row(
             name,
@@ -87,6 +87,7 @@ def _figures(figures: Mapping[str, Figure]) -> Table:
             f"{one.recall:.4f}",
             _interval(one.recall_interval),
             f"{one.f1:.4f}",
+            _interval(one.f1_interval),
             f"{one.n:,}",
             f"{one.merged:,}",
             f"{one.wrong:,}",

@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.aggregation import FIELDS
-from daemon.evaluation.niche_world import BRAND_NICHES, INSTAGRAM_NICHES, YOUTUBE, Labelled, labelled_creators
+from daemon.evaluation.niche_world import (
+    BRAND_NICHES,
+    BRANDS,
+    INSTAGRAM,
+    INSTAGRAM_NICHES,
+    YOUTUBE,
+    Labelled,
+    labelled_creators,
+)
 from models.embedding_port import EmbeddingPort, Vectors
 from models.local_classifier import Label, LocalClassifier
 from models.packing import weighted_mean
@@ -40,27 +48,30 @@ class Outcome(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Score(msgspec.Struct, kw_only=True):
-    """Shares of creators; each label counts alike (balanced), except in ``plain``. Abstaining is wrong.
+    """Shares of creators that are right. Abstaining is wrong.
 
-    ``confident_half``: among the half of which the classifier is surest.
+    ``top1``, ``top3_plain``, ``confident_half_plain``: every creator counts alike; ``balanced`` (of the first guess),
+    ``top3`` and ``confident_half`` (of which the classifier is surest): every label does. ``n``: creators.
     """
 
-    creators: int
+    n: int
     top1: float
+    balanced: float
     top3: float
+    top3_plain: float
     macro_f1: float
     confident_half: float
     confident_half_plain: float
-    plain: float
     abstained: float
 
 
-class Source(msgspec.Struct, kw_only=True):
-    """``baselines``: the largest label for all; cues alone; the nearest description. ``abstention``: coverage and share
-    right (each creator alike) at rising thresholds. ``confusion``: label → what was said → creators."""
+class Source(Score, kw_only=True):
+    """The score of the classifier, and what it is to be seen beside. ``baselines``: the largest label for all; cues alone; the nearest description. ``abstention``: coverage and share
+    right (each creator alike) at rising thresholds. ``confusion``: label → what was said → creators. ``baselines_by_language``: baseline → language →
+    ``balanced``."""
 
-    score: Score
     baselines: dict[str, Score]
+    baselines_by_language: dict[str, dict[str, float]]
     by_language: dict[str, Score]
     by_country: dict[str, Score]
     by_label: dict[str, float]
@@ -69,23 +80,34 @@ class Source(msgspec.Struct, kw_only=True):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """``sources``: by where the labels come from. ``part``: every second creator, or all."""
+    """By where the labels come from, None where the folders hold none of that kind; the names are what scripts read.
+
+    ``part``: every second creator, or all.
+    """
 
     part: str
     model: str
     taxonomy_version: str
-    sources: dict[str, Source]
     creators_per_second: float
+    youtube_category: Source | None = None
+    instagram_category: Source | None = None
+    brand_category: Source | None = None
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """Those that there are."""
+        found = {name: getattr(self, name) for name in (YOUTUBE, INSTAGRAM, BRANDS)}
+        return {name: source for name, source in found.items() if source is not None}
 
 
 def evaluate(
-    folder: Path, model: EmbeddingPort, taxonomy: Taxonomy, part: str, tell: Tell, clock: Callable[[], float]
+    folders: Sequence[Path], model: EmbeddingPort, taxonomy: Taxonomy, part: str, tell: Tell, clock: Callable[[], float]
 ) -> Report:
     """``part``: ``odd`` is what constants may be chosen on, ``even`` what is to be reported, ``all`` both.
 
-    Raises Malformed for a folder without labelled creators.
+    Raises Malformed for folders without labelled creators.
     """
-    creators = _part(labelled_creators(folder), part)
+    creators = _part(labelled_creators(folders), part)
     vectors = _embedded(creators, model, tell)
     fields = [_fields(one, vectors) for one in creators]
     classifier = LocalClassifier(taxonomy, model.embed, model_id=model.model_id)
@@ -109,8 +131,8 @@ def evaluate(
         part=part,
         model=model.model_id,
         taxonomy_version=taxonomy.version,
-        sources=sources,
         creators_per_second=len(creators) / seconds if seconds else 0.0,
+        **sources,
     )
 
 
@@ -144,25 +166,30 @@ def score(outcomes: Sequence[Outcome]) -> Score:
     """Of at least one."""
     surest = sorted(outcomes, key=lambda one: (one.abstained, -one.confidence))[: (len(outcomes) + 1) // 2]
     return Score(
-        creators=len(outcomes),
-        top1=_balanced(outcomes, lambda one: one.right),
+        n=len(outcomes),
+        top1=_share(outcomes, lambda one: one.right),
+        balanced=_balanced(outcomes, lambda one: one.right),
         top3=_balanced(outcomes, lambda one: one.right_of_three),
+        top3_plain=_share(outcomes, lambda one: one.right_of_three),
         macro_f1=_macro_f1(outcomes),
         confident_half=_balanced(surest, lambda one: one.right),
         confident_half_plain=_share(surest, lambda one: one.right),
-        plain=_share(outcomes, lambda one: one.right),
         abstained=_share(outcomes, lambda one: one.abstained),
     )
 
 
 def _source(outcomes: Sequence[Outcome], baselines: Mapping[str, Sequence[Outcome]]) -> Source:
+    beside = {"largest label": _largest(outcomes), **baselines}
     confusion: dict[str, Counter[str]] = defaultdict(Counter)
     for one in outcomes:
         confusion[one.label][one.top] += 1
     return Source(
-        score=score(outcomes),
-        baselines={"largest label": score(_largest(outcomes))}
-        | {name: score(found) for name, found in baselines.items()},
+        **msgspec.structs.asdict(score(outcomes)),
+        baselines={name: score(found) for name, found in beside.items()},
+        baselines_by_language={
+            name: {language: one.balanced for language, one in _by(found, lambda one: one.language).items()}
+            for name, found in beside.items()
+        },
         by_language=_by(outcomes, lambda one: one.language),
         by_country=_by(outcomes, lambda one: one.country),
         by_label={label: _share(group, lambda one: one.right) for label, group in _groups(outcomes).items()},

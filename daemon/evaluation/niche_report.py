@@ -25,11 +25,12 @@ thead th{writing-mode:vertical-rl;text-align:left;vertical-align:bottom}.right{o
 def pictures(report: Report) -> Iterator[Table | Text]:
     """One after the other, for a terminal."""
     for name, source in report.sources.items():
-        rows = {f"{name}, local classifier": source.score} | source.baselines
+        rows = {f"{name}, local classifier": source} | source.baselines
         yield _scores(rows)
-        for word, groups in (("language", source.by_language), ("country", source.by_country)):
-            if len(groups) > 1:
-                yield _scores({f"{word} {one}": group for one, group in list(groups.items())[:SHOWN]})
+        if len(source.by_language) > 1:
+            yield _by_language(source)
+        if len(source.by_country) > 1:
+            yield _scores({f"country {one}": group for one, group in list(source.by_country.items())[:SHOWN]})
         yield _abstention(source)
     yield Text(
         f"{report.part} creators; {report.model}; taxonomy {report.taxonomy_version}; "
@@ -66,10 +67,22 @@ def _cell(share: float) -> str:
 
 
 def _scores(rows: Mapping[str, Score]) -> Table:
-    table = _table("", "creators", "top 1", "top 3", "macro F1", "surest half", "plain", "half plain", "abstained")
+    table = _table("", "creators", "balanced", "top 3", "macro F1", "surest half", "plain", "half plain", "abstained")
     for name, one in rows.items():
-        shares = (one.top1, one.top3, one.macro_f1, one.confident_half, one.plain, one.confident_half_plain)
-        table.add_row(name, f"{one.creators:,}", *(f"{share:.3f}" for share in shares), f"{one.abstained:.1%}")
+        shares = (one.balanced, one.top3, one.macro_f1, one.confident_half, one.top1, one.confident_half_plain)
+        table.add_row(name, f"{one.n:,}", *(f"{share:.3f}" for share in shares), f"{one.abstained:.1%}")
+    return table
+
+
+def _by_language(source: Source) -> Table:
+    """Balanced, beside the baselines."""
+    table = _table(
+        "balanced, by language", "creators", "local classifier", *source.baselines_by_language, "surest half"
+    )
+    for language, one in list(source.by_language.items())[:SHOWN]:
+        beside = [f"{found[language]:.3f}" for found in source.baselines_by_language.values()]
+        row = [f"{one.n:,}", f"{one.balanced:.3f}", *beside, f"{one.confident_half:.3f}"]
+        table.add_row(language, *row)
     return table
 
 

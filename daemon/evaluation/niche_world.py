@@ -26,7 +26,8 @@ OLDER_VIDEOS = "youtube_videos_trending.jsonl.gz"
 """Titles and tags of further channels, which it knows by their titles alone."""
 LINKS = "cross_platform_links.jsonl.gz"
 RECENT_ITEMS = 20
-YOUTUBE, INSTAGRAM, BRANDS = "youtube", "instagram", "brands"
+YOUTUBE, INSTAGRAM, BRANDS = "youtube_category", "instagram_category", "brand_category"
+"""Where labels come from."""
 NO_NICHE = {"": "", "22": "People & Blogs", "24": "Entertainment", "29": "Nonprofits & Activism", "43": "Shows"}
 """YouTube's categories that are no subject."""
 INSTAGRAM_NICHES: dict[str, tuple[str, ...]] = {
@@ -92,28 +93,33 @@ class Labelled(msgspec.Struct, kw_only=True, frozen=True):
     country: str = ""
 
 
-def labelled_creators(folder: Path) -> list[Labelled]:
-    """Of all files that the folder has, by key. Raises Malformed for files that cannot be read, and when there is none."""
+def labelled_creators(folders: Sequence[Path]) -> list[Labelled]:
+    """Of all files that the folders have, by key, each once. Raises Malformed for files that cannot be read, and when
+    there is none."""
+
+    def those_with(name: str) -> list[Path]:
+        return [folder / name for folder in folders if (folder / name).exists()]
+
     found: list[Labelled] = []
-    if (folder / VIDEOS).exists():
-        found += _channels(folder)
-    if (folder / OLDER_VIDEOS).exists():
-        found += _older_channels(folder / OLDER_VIDEOS)
-    if (folder / POSTS).exists() and (folder / PROFILES).exists():
-        found += _profiles(folder)
-    if (folder / LINKS).exists():
-        found += _brands(folder / LINKS)
+    if videos := those_with(VIDEOS):
+        found += _channels(folders, videos)
+    found += _older_channels(those_with(OLDER_VIDEOS))
+    if those_with(POSTS) and those_with(PROFILES):
+        found += _profiles(folders)
+    found += _brands(those_with(LINKS))
     if not found:
+        places = ", ".join(map(str, folders))
         raise Malformed(
-            f"{folder}: no labelled creators here; expected any of {VIDEOS}, {OLDER_VIDEOS}, {POSTS}, {LINKS}"
+            f"{places}: no labelled creators here; expected any of {VIDEOS}, {OLDER_VIDEOS}, {POSTS}, {LINKS}"
         )
-    return sorted(found, key=lambda one: (one.source, one.key))
+    each = {(one.source, one.key, one.label, one.bio): one for one in found}  # brands of one kind may share an account
+    return sorted(each.values(), key=lambda one: (one.source, one.key))
 
 
-def _channels(folder: Path) -> Iterator[Labelled]:
-    world = load_world([folder])
+def _channels(folders: Sequence[Path], videos_files: Sequence[Path]) -> Iterator[Labelled]:
+    world = load_world(folders)
     regions: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in _rows(folder / VIDEOS):
+    for row in _rows_of(videos_files):
         regions[str(row.get("channel_id"))][str(row.get("region") or "")] += 1
     for channel in world.channels.values():
         videos = [world.videos[video] for video in channel.videos]
@@ -134,9 +140,9 @@ def _channels(folder: Path) -> Iterator[Labelled]:
         yield _labelled(YOUTUBE, label, account, items, country=_majority(regions[channel.id].elements()))
 
 
-def _older_channels(path: Path) -> Iterator[Labelled]:
+def _older_channels(paths: Sequence[Path]) -> Iterator[Labelled]:
     rows: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
-    for row in _rows(path):
+    for row in _rows_of(paths):
         rows[str(row.get("channel_title") or "")].setdefault(str(row.get("video_id")), row)
     for title, videos in rows.items():
         label = _majority(str(row.get("category_id") or "") for row in videos.values())
@@ -151,8 +157,8 @@ def _older_channels(path: Path) -> Iterator[Labelled]:
         yield _labelled(YOUTUBE, label, account, items, country=country)
 
 
-def _profiles(folder: Path) -> Iterator[Labelled]:
-    for profile in load_world([folder]).profiles.values():
+def _profiles(folders: Sequence[Path]) -> Iterator[Labelled]:
+    for profile in load_world(folders).profiles.values():
         if profile.category not in INSTAGRAM_NICHES or not profile.posts:
             continue
         account = CreatorAccount(
@@ -167,8 +173,8 @@ def _profiles(folder: Path) -> Iterator[Labelled]:
         yield _labelled(INSTAGRAM, profile.category, account, items)
 
 
-def _brands(path: Path) -> Iterator[Labelled]:
-    for row in _rows(path):
+def _brands(paths: Sequence[Path]) -> Iterator[Labelled]:
+    for row in _rows_of(paths):
         kinds = {kind.partition("/")[2] for kind in row.get("category_paths") or [] if kind.startswith("brands/")}
         handle, known = str(row.get("instagram_handle") or ""), kinds & set(BRAND_NICHES)
         if len(kinds) != 1 or not known or not row.get("description"):
@@ -226,6 +232,11 @@ def _majority(words: Iterable[str]) -> str:
     """The first in alphabetical order of those that stand most often; empty when there is none."""
     counted = Counter(words)
     return min(counted, key=lambda word: (-counted[word], word), default="")
+
+
+def _rows_of(paths: Sequence[Path]) -> Iterator[Mapping[str, Any]]:
+    for path in paths:
+        yield from _rows(path)
 
 
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -26,9 +26,10 @@ OLDEST = 1_000_000_000
 def load_world(folders: Sequence[Path]) -> World:
     """The union of all folders by key; a missing file is an empty set. Raises Malformed naming file and line."""
     world = World(now=0)
+    observed = _Observed({}, {})
     for folder in folders:
         _read_channels(world, folder / CHANNELS)
-        _read_videos(world, folder / VIDEOS)
+        _read_videos(world, folder / VIDEOS, observed)
         _read_profiles(world, folder / PROFILES)
         _read_posts(world, folder / POSTS)
     for channel in world.channels.values():
@@ -40,6 +41,13 @@ def load_world(folders: Sequence[Path]) -> World:
         names = ", ".join((CHANNELS, VIDEOS, PROFILES, POSTS))
         raise Malformed(f"{', '.join(map(str, folders))}: no world here; expected any of {names}")
     return world.link()
+
+
+class _Observed(NamedTuple):
+    """When what is known of each video, and of each channel's title, was seen: over all folders."""
+
+    video: dict[str, int]
+    title: dict[str, int]
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -75,10 +83,9 @@ def _read_channels(world: World, path: Path) -> None:
         channel.published_at = created or channel.published_at
 
 
-def _read_videos(world: World, path: Path) -> None:
+def _read_videos(world: World, path: Path, seen: _Observed) -> None:
     """The newest row of a video wins, older ones are its metric history; a channel's newest title wins."""
-    seen_at: dict[str, int] = {}
-    titled_at: dict[str, int] = {}
+    seen_at, titled_at = seen
     for _, row in _rows(path):
         channel_id, video_id = _text(row, "channel_id"), _video_id(row)
         observed = _instant(_text(row, "trending_date")) or 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -12,14 +13,16 @@ from actors.discovery import (
     DiscoveryBudgets,
     discover,
     look_again,
+    note_missed,
     plan_discovery,
     take_in,
 )
 from proto.ids import Platform, account_key
-from proto.records import ContentItem, CreatorAccount, Job, JobKind, Normalised, Priority
+from proto.records import ContentItem, CreatorAccount, DeadLetter, Job, JobKind, Normalised, Priority
 from stores.catalog import put_account
+from stores.codec import decode
 from stores.env import Environment, Txn
-from stores.schedule import find_job, jobs_of_kind
+from stores.schedule import find_job, jobs_of_kind, settle_job
 from stores.suppression import Suppression
 
 NOW = 1_790_000_000
@@ -99,6 +102,35 @@ def test_whom_we_have_or_await_is_not_new(store: Environment, suppression: Suppr
     store.write_now(lambda txn: put_account(txn, known))
     assert taken(store, suppression, saying("instagram:known", "instagram:new")) == 1
     assert taken(store, suppression, saying("instagram:known", "instagram:new")) == 0
+
+
+def test_whom_the_platform_does_not_know_is_left_alone_for_a_week_then_a_month(
+    store: Environment, suppression: Suppression
+) -> None:
+    """Their mention comes back with every visit: they would have each day's budget before anybody else."""
+    budgets, said = DiscoveryBudgets(bios=2, captions=1), saying("instagram:bo", f"youtube:{CHANNEL}", caption="by @cy")
+    asked = (
+        (Platform.INSTAGRAM, JobKind.LOOKUP, "bo"),
+        (Platform.INSTAGRAM, JobKind.LOOKUP, "cy"),
+        (Platform.YOUTUBE, JobKind.PROFILE, CHANNEL),
+    )
+    now = NOW
+    for days in (7, 30, 30):
+        assert taken(store, suppression, said, budgets, now=now) == 3
+        for one in asked:
+            missed = job(store, *one)
+            assert missed is not None
+            store.write_now(partial(settle_missed, job=missed, now=now))
+        for day in (0, 1, days - 1):
+            assert taken(store, suppression, said, budgets, now=now + day * DAY_SECONDS) == 0
+        now += days * DAY_SECONDS
+    with store.snapshot() as txn:
+        assert [decode(DeadLetter, value).count for _, value in txn.scan("dead_letters")] == [3, 3, 3]
+
+
+def settle_missed(txn: Txn, job: Job, now: int) -> None:
+    note_missed(txn, job, now)
+    settle_job(txn, job, None)
 
 
 def test_the_forgotten_are_not_discovered(store: Environment, suppression: Suppression) -> None:

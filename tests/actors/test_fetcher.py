@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -19,7 +20,7 @@ from actors.token_bucket import TokenBucket
 from proto.errors import AuthFailed, Malformed, Rejected, Throttled
 from proto.ids import Platform, account_key
 from proto.messages import AccountUpserted, FetchPermitted, RawStored
-from proto.records import ContentItem, CreatorAccount, Event, Job, JobKind, Normalised, Priority
+from proto.records import ContentItem, CreatorAccount, Event, Job, JobKind, Normalised, Priority, RawPage
 from stores.catalog import put_account, put_normalised, snapshots_of
 from stores.content import recent_items
 from stores.env import Environment
@@ -74,15 +75,19 @@ async def performed(
     now: int = NOW,
     lane: Lane,
     searches: int = 9,
+    forgotten: Sequence[tuple[Platform, str]] = (),
 ) -> list[Event]:
-    """What is told while two fetchers make these calls; the daily budgets of new accounts are ``searches`` each."""
-    told, nobody = list[Event](), Suppression.open(folder / "suppression")
+    """What is told while two fetchers make these calls; the daily budgets of new accounts are ``searches`` each.
+
+    Who is ``forgotten`` asked for it while the call was under way.
+    """
+    told, suppression = list[Event](), Suppression.open(folder / "suppression")
     permits, inbox = trio.open_memory_channel[FetchPermitted](len(packs))
     pages, _pages = trio.open_memory_channel[RawStored](len(packs))
     silent, _silent = trio.open_memory_channel[AccountUpserted](len(packs))
     async with httpx2.AsyncClient() as client, trio.open_nursery() as nursery:
         adapter = Scripted(client, base_url="", feeds_url="", keys=(), now=lambda: float(now), timeout_seconds=1)
-        adapter.answer = answer
+        adapter.answer = partial(_meanwhile, answer, partial(suppression.add, forgotten))
         for pack in packs:
             await permits.send(FetchPermitted(platform=Platform.YOUTUBE, jobs=tuple(pack), bucket="general"))
         await permits.aclose()
@@ -93,7 +98,7 @@ async def performed(
                 Outbox(silent, Meter()),
                 adapter=adapter,
                 discovery=DiscoveryBudgets(charts=searches, searches=searches),
-                suppression=nobody,
+                suppression=suppression,
                 env=env,
                 schedule=Schedule(env),
                 ledger=Ledger(env, [Budget(platform=Platform.YOUTUBE, bucket="general", units=100)]),
@@ -105,8 +110,13 @@ async def performed(
                 meter=Meter(),
             )
             nursery.start_soon(fetcher.run)
-    nobody.close()
+    suppression.close()
     return told
+
+
+def _meanwhile(answer: Perform, happens: Callable[[], object], asked: Job) -> Fetched:
+    happens()
+    return answer(asked)
 
 
 async def fetched(env: Environment, folder: Path, jobs: Sequence[Job], *errors: Exception) -> list[Event]:
@@ -269,3 +279,90 @@ async def test_no_search_is_made_on_a_day_whose_budget_is_spent(env: Environment
     assert told == []
     assert lane.rests(JobKind.SEARCH, NOW)
     assert await Schedule(env).get(Platform.YOUTUBE, JobKind.SEARCH, "art") == asked
+
+
+LOOKED_UP = msgspec.structs.replace(job(JobKind.LOOKUP, "user/Anna"), account_key=None)
+PAGE = RawPage(
+    platform=Platform.YOUTUBE, kind=JobKind.PROFILE, account_key=ANNA, fetched_at=NOW, request="GET", body=b"{}"
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        (LOOKED_UP, Fetched(pages=[PAGE], missing=[], looked_up={"user/Anna": ANNA})),
+        (LOOKED_UP, Fetched(pages=[], missing=[LOOKED_UP])),
+        (job(JobKind.PROFILE, CHANNEL), Fetched(pages=[PAGE], missing=[])),
+        (job(JobKind.PROFILE, CHANNEL), Fetched(pages=[], missing=[job(JobKind.PROFILE, CHANNEL)])),
+        (job(JobKind.FEED, CHANNEL), Fetched(pages=[], missing=[job(JobKind.FEED, CHANNEL)])),
+        (job(JobKind.UPLOADS, CHANNEL, MAX_TRIES - 1), Malformed(f"a list of {CHANNEL}")),
+        (job(JobKind.PROFILE, CHANNEL), Rejected(f"a bad {CHANNEL}", reason="badRequest", status=400)),
+        (LOOKED_UP, Rejected("a bad Anna", reason="badRequest", status=400)),
+    ],
+)
+@pytest.mark.parametrize("erased", [True, False])
+async def test_an_answer_about_somebody_forgotten_meanwhile_leaves_nothing(
+    env: Environment, tmp_path: Path, asked: Job, answer: Fetched | Exception, *, erased: bool
+) -> None:
+    """Neither page, job, letter nor event, be the erasure over when the answer comes or still to come."""
+
+    def reply(_job: Job) -> Fetched:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    await Schedule(env).put([asked])
+    if erased:
+        await Schedule(env).settle(asked, None)
+    told = await performed(
+        env,
+        tmp_path,
+        [[asked]],
+        reply,
+        lane=Lane({}),
+        forgotten=[(Platform.YOUTUBE, CHANNEL), (Platform.YOUTUBE, "@anna")],
+    )
+    assert told == []
+    with env.snapshot() as txn:
+        assert [key for name in ("raw", "raw_by_account", "dead_letters", "work") for key, _ in txn.scan(name)] == []
+        left = [key for key, _ in txn.scan("schedule")]
+    assert left == [] or (not erased and isinstance(answer, Exception))  # the erasure takes the job itself
+
+
+async def test_a_look_up_that_leads_to_somebody_forgotten_goes_no_further(env: Environment, tmp_path: Path) -> None:
+    """By a name that nobody knew when they were forgotten, such as one of an account renamed since."""
+    await Schedule(env).put([LOOKED_UP])
+    answer = Fetched(pages=[PAGE], missing=[], looked_up={"user/Anna": ANNA})
+    nobody = [(Platform.YOUTUBE, CHANNEL)]
+    await performed(env, tmp_path, [[LOOKED_UP]], lambda _job: answer, lane=Lane({}), forgotten=nobody)
+    with env.snapshot() as txn:
+        assert [key for name in ("raw", "schedule", "dead_letters", "work") for key, _ in txn.scan(name)] == []
+
+
+async def test_an_id_that_leads_nowhere_is_told_and_given_up(env: Environment, tmp_path: Path) -> None:
+    """Imported, or named by somebody; one that is in the catalogue comes back for ever, since it may return."""
+    asked = job(JobKind.PROFILE, CHANNEL)
+    await Schedule(env).put([asked])
+    for misses in (1, 2, 3):
+        waits = await Schedule(env).get(Platform.YOUTUBE, JobKind.PROFILE, CHANNEL)
+        assert waits is not None
+        assert waits.attempts == misses - 1
+        await performed(env, tmp_path, [[waits]], lambda one: Fetched(pages=[], missing=[one]), lane=Lane({}))
+        (letter,) = await Work(env).dead_letters()
+        assert (letter.entity, letter.reason, letter.count) == (f"profile:{CHANNEL}", "not_found", misses)
+    assert await Schedule(env).get(Platform.YOUTUBE, JobKind.PROFILE, CHANNEL) is None
+
+
+async def test_a_name_of_old_is_looked_up_once_a_month(env: Environment, tmp_path: Path) -> None:
+    """It is no handle of the account, so nothing else would tell that it is known when it is named again."""
+    answer = Fetched(pages=[PAGE], missing=[], looked_up={"user/Anna": ANNA})
+    await Schedule(env).put([LOOKED_UP])
+    await performed(env, tmp_path, [[LOOKED_UP]], lambda _job: answer, lane=Lane({}))
+    again = await Schedule(env).get(Platform.YOUTUBE, JobKind.LOOKUP, "user/Anna")
+    assert again is not None
+    assert (again.account_key, again.due_at, again.first) == (ANNA, NOW + 28 * DAY_SECONDS, False)
+    handle = msgspec.structs.replace(LOOKED_UP, entity="@anna")
+    await Schedule(env).put([handle])
+    answer = Fetched(pages=[PAGE], missing=[], looked_up={"@anna": ANNA})
+    await performed(env, tmp_path, [[handle]], lambda _job: answer, lane=Lane({}))
+    assert await Schedule(env).get(Platform.YOUTUBE, JobKind.LOOKUP, "@anna") is None

@@ -31,6 +31,7 @@ def facts(
     texts: tuple[str, ...] = (),
     country: str | None = None,
     former: tuple[str, ...] = (),
+    avatar: bytes = b"",
 ) -> IdentityFacts:
     account = CreatorAccount(
         platform=platform, platform_user_id=user_id, handle=handle, display_name=name, bio=bio, country=country
@@ -40,11 +41,14 @@ def facts(
     items = [
         ContentItem(content_id=str(at), account_key=account.key, description=text) for at, text in enumerate(texts)
     ]
-    return facts_of(read, items, former_handles=former)
+    return facts_of(read, items, former_handles=former, avatar=avatar)
 
 
-def instagram(handle: str, *, name: str = "", bio: str = "", former: tuple[str, ...] = ()) -> IdentityFacts:
-    return facts(Platform.INSTAGRAM, f"id.{handle}", handle=handle, name=name, bio=bio, former=former)
+def instagram(
+    handle: str, *, name: str = "", bio: str = "", former: tuple[str, ...] = (), avatar: bytes = b""
+) -> IdentityFacts:
+    user_id = f"id.{handle}"
+    return facts(Platform.INSTAGRAM, user_id, handle=handle, name=name, bio=bio, former=former, avatar=avatar)
 
 
 def crowd_of(*known: IdentityFacts) -> Crowd:
@@ -294,3 +298,13 @@ def test_however_many_strangers_name_them_two_that_name_each_other_stay_so() -> 
     assert levels(channel, profile)["link"] == "mutual"
     assert levels(channel, profile, *strangers)["link"] == "mutual"
     assert levels(channel, strangers[0], *strangers)["link"] == "bio_popular"
+
+
+def test_pictures_alike_speak_for_a_pair_unless_many_have_them() -> None:
+    bits, scaled, other = b"\x0f" * 8, b"\x0f" * 7 + b"\x0e", b"\xf0" * 8
+    mine = facts(handle="gearbox", avatar=bits)
+    many = [facts(user_id=f"UC{number:021}A", avatar=bits) for number in range(4)]
+    assert levels(mine, instagram("zanzibar", avatar=scaled))["avatar"] == "same_rare"
+    assert levels(mine, instagram("zanzibar", avatar=scaled), *many)["avatar"] == "same_many"
+    assert "avatar" not in levels(mine, instagram("zanzibar", avatar=other))
+    assert "avatar" not in levels(mine, instagram("zanzibar"))

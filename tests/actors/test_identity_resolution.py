@@ -200,6 +200,19 @@ def test_a_merge_that_is_taken_back_leaves_everything_as_it_was(env: Environment
     check(env)
 
 
+def test_a_creator_of_two_that_was_merged_and_taken_back_is_as_old_as_it_was(env: Environment) -> None:
+    """Why each account belongs to it, and since when, is as before; the other creator is the older one."""
+    older = youtube(OTHER, handle="gearbox")
+    arrive(env, older, ALEX, ALEX_IG)
+    before = dump(env, without=(*CHANGE_LOG, "identity_pairs"))
+    for same in (True, False):
+        say(env, older, ALEX, same=same)
+        say(env, older, ALEX_IG, same=same)
+        assert together(env, older, ALEX) == together(env, older, ALEX_IG) == same
+    assert dump(env, without=(*CHANGE_LOG, "identity_pairs")) == before
+    check(env)
+
+
 def test_what_an_operator_said_survives_whatever_comes(env: Environment) -> None:
     arrive(env, ALEX, ALEX_IG)
     say(env, ALEX, ALEX_IG, same=False)
@@ -242,6 +255,71 @@ def test_a_handle_taken_over_leaves_a_one_way_link_in_doubt(env: Environment) ->
     assert not together(env, channel, thief)
     assert not together(env, channel, old)
     check(env)
+
+
+@pytest.mark.parametrize("backlink", ["", f"youtube.com/channel/{CHANNEL}"])
+def test_who_takes_over_a_handle_and_links_back_does_not_take_over_the_creator(env: Environment, backlink: str) -> None:
+    channel = youtube(handle="gearbox", display_name="Gear", bio="instagram.com/zanzibar")
+    old = instagram("1", handle="zanzibar", display_name="Gear", bio=backlink)
+    arrive(env, channel, old)
+    thief = instagram("2", handle="zanzibar", display_name="Somebody", bio=f"youtube.com/channel/{CHANNEL}")
+    arrive(env, msgspec.structs.replace(old, handle="zanzibar.moved"), thief, at=NOW + 60)
+    assert not together(env, channel, thief)
+    assert together(env, channel, old) == bool(backlink)
+    check(env)
+
+
+def test_a_word_on_a_pair_that_is_worth_little_takes_it_off_the_queue(env: Environment) -> None:
+    channel = youtube(handle="gearbox", display_name="Zander", bio="instagram.com/quite.other")
+    profile = instagram("1", handle="quite.other", display_name="Zander")
+    speaking = [msgspec.structs.replace(one, language="en") for one in (channel, profile)]
+    arrive(env, *speaking)
+    first, second = sorted((channel.key, profile.key))
+    with env.snapshot() as txn:
+        (pair,) = review_page(txn, b"", 10)[0]
+        assert RULES.thresholds.kept_from <= pair.score < RULES.thresholds.tied_from
+    env.write_now(lambda txn: put_decision(txn, IdentityDecision(first=first, second=second, same=False, at=NOW)))
+    arrive(env, *speaking, at=NOW + 60)
+    with env.snapshot() as txn:
+        assert review_page(txn, b"", 10)[0] == []
+    check(env)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_what_was_said_before_leaves_no_trace(tmp_path: Path, seed: int) -> None:
+    """Bios, names and operators' words that were others for a while end where those end that never were."""
+    dice = random.Random(seed)
+    world = {one.account.key: one for one in known_accounts(70, seed)}
+    straight, detour = (
+        Environment(tmp_path / name, map_size_bytes=1 << 28, durable=False) for name in ("straight", "detour")
+    )
+    for number, one in enumerate(world.values()):
+        _arrive(straight, one.account, one.items, NOW + number)
+        _arrive(detour, one.account, one.items, NOW + number)
+    with straight.snapshot() as txn:
+        waiting = [(pair.first, pair.second) for pair in review_page(txn, b"", 1_000)[0]][-4:]
+    drawn = [sorted(dice.sample(sorted(world), 2)) for _ in range(4)]
+    words = [(first, second, dice.random() < 0.5) for first, second in (*waiting, *drawn)]
+    for number in range(40):
+        one, other = world[dice.choice(sorted(world))], world[dice.choice(sorted(world))]
+        name = dice.choice((one, other)).account.display_name
+        changed = msgspec.structs.replace(one.account, bio=other.account.bio, display_name=name, links=[], emails=[])
+        _arrive(detour, _read(changed), one.items, NOW + 100 + number)
+    for env in (straight, detour):
+        for first, second, same in words:
+            for said in (not same, same) if env is detour else (same,):
+                decision = IdentityDecision(first=first, second=second, same=said, at=NOW)
+                env.write_now(lambda txn, decision=decision: put_decision(txn, decision))  # type: ignore[misc]
+                for key in (first, second):
+                    _arrive(env, world[key].account, world[key].items, NOW + 200)
+    for one in world.values():
+        _arrive(detour, one.account, one.items, NOW + 300)
+    names = ("identity_facts", "identity_keys", "identity_words", "identity_pairs", "identity_review")
+    assert clusters(detour) == clusters(straight)
+    assert {name: dump(detour)[name] for name in names} == {name: dump(straight)[name] for name in names}
+    for env in (straight, detour):
+        check(env)
+        env.close()
 
 
 def test_a_bio_link_that_changes_to_somebody_else_takes_the_creator_along(env: Environment) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection
 
+import msgspec
 import trio
 
 from actors import Meter, Outbox
@@ -14,11 +16,12 @@ from daemon.pipeline import identity_rules
 from proto.ids import CreatorId, Platform, creator_id_of
 from proto.messages import AccountEmbedded, AnyWork, CreatorResolved, CreatorRetired
 from proto.records import CreatorAccount, Normalised
+from stores.avatars import due_avatars, put_avatar
 from stores.belonging import present_id
 from stores.blocking import Blocking
 from stores.catalog import get_account, put_account
 from stores.env import Environment, Txn
-from stores.identity import handles_of
+from stores.identity import handles_of, pairs_of
 from stores.work import Work, enqueue
 
 NOW = 1_790_000_000
@@ -39,7 +42,7 @@ async def resolved(env: Environment, *accounts: CreatorAccount) -> list[AnyWork]
     return [message for one in accounts for message in await _through(env, one)]
 
 
-async def _through(env: Environment, *accounts: CreatorAccount) -> list[AnyWork]:
+async def _through(env: Environment, *accounts: CreatorAccount, pictured: Collection[Platform] = ()) -> list[AnyWork]:
     into, inbox = trio.open_memory_channel[AnyWork](len(accounts))
     resolved_to, resolved_from = trio.open_memory_channel[AnyWork](50)
     retired_to, retired_from = trio.open_memory_channel[AnyWork](50)
@@ -60,6 +63,7 @@ async def _through(env: Environment, *accounts: CreatorAccount) -> list[AnyWork]
         rules=identity_rules(Config()),
         threads=Blocking("identity", 1, trio.to_thread.run_sync),
         recent_items=20,
+        pictured=pictured,
         now=lambda: float(accounts[-1].fetched_at),
         batch=64,
         meter=Meter(),
@@ -153,3 +157,28 @@ async def test_a_handle_in_any_script_and_of_any_length_is_remembered(env: Envir
     await resolved(env, long, youtube(NOW + 9, handle="ö" * 150))
     held = await env.read(lambda txn: handles_of(txn, long.key))
     assert {len(handle.encode()) for handle in held} == {198, 200}
+
+
+async def test_a_picture_in_common_counts_until_the_account_has_another(env: Environment) -> None:
+    bits = bytes(range(8))
+    accounts = [
+        msgspec.structs.replace(one, profile_image_url=f"https://cdn.example/{one.key}.jpg")
+        for one in (youtube(NOW, handle="gearbox", name=""), instagram("1", NOW, handle="gear.box.two"))
+    ]
+    both = (Platform.YOUTUBE, Platform.INSTAGRAM)
+    await _through(env, *accounts, pictured=both)
+    for wanted in await env.read(functools.partial(due_avatars, after=None, limit=9)):
+        await env.write(functools.partial(put_avatar, wanted=wanted, bits=bits, now=NOW))
+    evidence = await evidence_after(env, *accounts, pictured=both)
+    assert "avatar:same_rare" in evidence
+    another = msgspec.structs.replace(accounts[0], profile_image_url="https://cdn.example/another.jpg")
+    assert "avatar:same_rare" not in await evidence_after(env, another, accounts[1], pictured=both)
+    assert len(await env.read(functools.partial(due_avatars, after=None, limit=9))) == 1
+    await _through(env, *accounts)
+    assert not await env.read(lambda txn: txn.entries("avatars") + txn.entries("avatars_due")), "nobody looks any more"
+
+
+async def evidence_after(env: Environment, *accounts: CreatorAccount, pictured: Collection[Platform] = ()) -> set[str]:
+    await _through(env, *accounts, pictured=pictured)
+    pairs = await env.read(functools.partial(pairs_of, account=accounts[0].key))
+    return {what for pair in pairs for what, _ in pair.evidence}

@@ -20,7 +20,7 @@ from actors.labelling import LabelRules
 from actors.policy import policies
 from daemon.dead_letters import DeadLetters
 from models.embedding_port import Vectors
-from models.language_model import BadAnswer, Reply
+from models.language_model import BadAnswer, Reply, Unanswered
 from models.local_classifier import CreatorTexts, Label, LocalClassifier
 from models.taxonomy import Taxonomy
 from proto.errors import AuthFailed, PokedexError, Rejected, Throttled, Unavailable
@@ -169,6 +169,9 @@ class Desk:
         assert found is not None
         return found
 
+    def waits(self, creator_id: CreatorId) -> bool:
+        return 0 < self.labelling(creator_id).due_at <= self.now
+
     def labelling(self, creator_id: CreatorId) -> Labelling:
         with self.env.snapshot() as txn:
             found = get_labelling(txn, creator_id)
@@ -276,6 +279,23 @@ async def test_the_same_input_is_not_asked_twice_not_even_with_age(desk: Desk) -
         await desk.until(lambda: all(desk.labelling(one).due_at > desk.now for one in creators))
     assert len(model.prompts) == 1
     assert [desk.creator(one) for one in creators] == before
+
+
+async def test_another_model_is_asked_about_the_same_texts_once_they_are_old(desk: Desk) -> None:
+    (creator,) = await people(desk, 1)
+    async with desk.asked(Scripted(always(label()))):
+        await desk.until(lambda: desk.methods([creator]) == ["llm"])
+    other = Scripted(always(label("travel")))
+    other.model = "another"
+    await desk.settle([creator])
+    assert not desk.waits(creator), "a new model alone is no reason to pay for everybody anew"
+    desk.now += 91 * DAY
+    async with desk.asked(other):
+        await desk.until(lambda: desk.creator(creator).primary_niche == "travel")
+    desk.now += 91 * DAY
+    async with desk.asked(other):
+        await desk.until(lambda: not desk.waits(creator))
+    assert len(other.prompts) == 1
 
 
 async def test_drifted_content_is_asked_about_again_and_the_old_label_stands_meanwhile(desk: Desk) -> None:
@@ -414,6 +434,7 @@ async def test_who_cannot_be_answered_is_a_dead_letter_and_the_others_of_the_pac
     assert sorted(desk.methods(creators)) == ["llm", "local"]
     (letter,) = await Work(desk.env).dead_letters()
     assert (letter.reason, letter.stage) == ("bad_answer", "enricher")
+    assert [(event.kind, event.subject) for event in desk.events] == [("dead_letter", letter.entity)]
     left = CreatorId(int(letter.entity))
     other = await desk.env.write(partial(put_person, number=9))
     await desk.settle([*creators, other])
@@ -452,6 +473,114 @@ async def test_the_first_models_word_counts_where_the_second_fails(desk: Desk) -
     async with desk.asked(Scripted(always(label(confidence=0.4))), second, promote_below=0.6):
         await desk.until(lambda: desk.methods([creator]) == ["llm"])
     assert desk.kinds() == ["llm_promotion_failed"]
+
+
+async def test_a_second_model_that_is_down_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    """Each creator would otherwise wait for its time limit, and be an event."""
+    desk = Desk(tmp_path)
+    creators = await people(desk, 12)
+    second = Scripted(always(Unavailable("no answer within 60 s")), name="llm/large")
+    async with desk.asked(Scripted(always(label(confidence=0.4))), second, promote_below=0.6):
+        await desk.until(lambda: set(desk.methods(creators)) == {"llm"})
+    assert len(second.prompts) == 3
+    assert desk.kinds() == ["llm_promotion_failed"] * 3
+    desk.env.close()
+
+
+async def test_an_endpoint_that_refuses_everybody_fells_only_a_few(tmp_path: Path) -> None:
+    """As one that answers 400 to a model it does not know."""
+    desk = Desk(tmp_path)
+    creators = await people(desk, 30)
+    model = Scripted(always(Rejected("not a valid model", reason="http_400", status=400)))
+    async with desk.asked(model):
+        await desk.until(lambda: "llm_down" in desk.kinds())
+        for _ in range(50):
+            await trio.lowlevel.checkpoint()
+    assert len(await Work(desk.env).dead_letters()) <= 6
+    assert set(desk.methods(creators)) == {"local"}
+    async with desk.asked(Scripted(always(label()))):
+        await desk.until(lambda: desk.methods(creators).count("llm") >= 24)
+    desk.env.close()
+
+
+class Spoilt(Scripted):
+    """Refuses every question that Cook 3 is in, at 4,000 tokens each."""
+
+    async def extract(self, system: str, prompt: str, schema: dict[str, Any], *, max_tokens: int) -> Reply:
+        bad = BadAnswer("the model refuses", model=self.model, prompt_tokens=4_000)
+        self.say = always(bad if "Cook 3" in prompt else label())
+        reply = await super().extract(system, prompt, schema, max_tokens=max_tokens)
+        return msgspec.structs.replace(reply, prompt_tokens=4_000)
+
+
+async def test_answers_before_the_end_of_the_allowance_count_and_nobody_blocks_the_queue(tmp_path: Path) -> None:
+    """Whoever spoils each pack must not have the whole allowance spent on the same pack day after day."""
+    desk = Desk(tmp_path, creators_per_call=4, allowance=Allowance(tokens=9_000))
+    creators = await people(desk, 4)
+    model = Spoilt(always(label()))
+    async with desk.asked(model):
+        for day in range(6):
+            told = desk.kinds().count("llm_allowance_spent")
+            await desk.until(
+                lambda told=told: (  # type: ignore[misc]
+                    desk.kinds().count("llm_allowance_spent") > told or not any(map(desk.waits, creators))
+                )
+            )
+            if day == 0:
+                assert ["Label 4" in prompt for prompt in model.prompts] == [True, True], "no allowance for more"
+            desk.now += DAY
+    assert sorted(desk.methods(creators)) == ["llm", "llm", "llm", "local"]
+    assert len(model.prompts) == 2 + 3 + 2, "each alone once, and the refused one twice"
+    desk.env.close()
+
+
+async def test_who_got_another_account_meanwhile_is_asked_about_again(desk: Desk) -> None:
+    (creator,) = await people(desk, 1)
+    model = Scripted(always(label()))
+
+    def join(txn: Txn) -> None:
+        found = get_creator(txn, creator)
+        assert found is not None
+        put_creator(txn, msgspec.structs.replace(found, account_keys=[*found.account_keys, "instagram:1"]))
+
+    asked = model.extract
+
+    async def extract(*given: Any, **more: Any) -> Reply:
+        if not model.prompts:
+            await desk.env.write(join)
+        return await asked(*given, **more)
+
+    model.extract = extract  # type: ignore[method-assign]
+    async with desk.asked(model):
+        await desk.until(lambda: len(model.prompts) == 1)
+        for _ in range(50):
+            await trio.lowlevel.checkpoint()
+        assert desk.methods([creator]) == ["local"], "labels of the creator as it was"
+        assert desk.waits(creator)
+
+
+async def test_a_question_without_an_answer_counts_as_paid_for(desk: Desk) -> None:
+    await people(desk, 1)
+    model = Scripted(always(Unanswered("no answer within 60 s")))
+    async with desk.asked(model):
+        await desk.until(lambda: "llm_down" in desk.kinds())
+    with desk.env.snapshot() as txn:
+        spend = spent_on(txn, desk.now)["llm/scripted"]
+    assert spend.calls == 3
+    assert spend.prompt_tokens > 3 * 500
+    assert spend.completion_tokens > 0
+    assert spend.reserved_tokens == 0
+
+
+async def test_a_summary_follows_the_country(desk: Desk) -> None:
+    (creator,) = await people(desk, 1)
+
+    def move(txn: Txn) -> None:
+        put_creator(txn, msgspec.structs.replace(desk.creator(creator), country="BR"))
+
+    await desk.env.write(move)
+    await desk.settle([creator])
+    assert desk.creator(creator).llm_summary.startswith("Brazilian")
 
 
 async def test_nothing_is_asked_about_who_writes_nothing(desk: Desk) -> None:

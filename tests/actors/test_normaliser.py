@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from actors.platforms.youtube import YouTubeAdapter
 from daemon.evaluation.ingestion import policies_of
 from proto.ids import AccountKey, Platform, account_key
 from proto.messages import AccountUpserted, AnyWork, RawStored
-from proto.records import ContentItem, DeadLetter, JobKind, Normalised, RawPage
+from proto.records import ContentItem, DeadLetter, Job, JobKind, Normalised, Priority, RawPage
 from stores.catalog import get_account
 from stores.content import recent_items
 from stores.env import Environment, Txn
 from stores.raw import put_raw, seal
+from stores.schedule import Schedule
 from stores.suppression import Suppression
 from stores.work import Work, enqueue
 from tests.flow.played import POLICY
@@ -45,10 +47,15 @@ def arrive(txn: Txn, page: RawPage) -> AnyWork:
 
 
 async def taken_in(
-    env: Environment, folder: Path, pages: list[RawPage], adapter: type[YouTubeAdapter] = YouTubeAdapter
+    env: Environment,
+    folder: Path,
+    pages: list[RawPage],
+    adapter: type[YouTubeAdapter] = YouTubeAdapter,
+    forgotten: Sequence[tuple[Platform, str]] = (),
 ) -> tuple[list[AccountKey], list[DeadLetter]]:
     """The accounts that went on, and what was given up, once one batch of pages was read."""
-    nobody = Suppression.open(folder / "suppression")
+    suppression = Suppression.open(folder / "suppression")
+    suppression.add(forgotten)
     into, inbox = trio.open_memory_channel[AnyWork](len(pages))
     out, following = trio.open_memory_channel[AnyWork](100)
     for one in pages:
@@ -63,7 +70,7 @@ async def taken_in(
             work=Work(env),
             adapters={Platform.YOUTUBE: reader},
             now=lambda: float(NOW),
-            suppression=nobody,
+            suppression=suppression,
             visits_of=policies_of(POLICY),
             backfill_items={Platform.YOUTUBE: 50},
             discovery=DiscoveryBudgets(),
@@ -71,7 +78,7 @@ async def taken_in(
             batch=64,
             meter=Meter(),
         ).run()
-    nobody.close()
+    suppression.close()
     accounts = [message.account_key async for message in following if isinstance(message, AccountUpserted)]
     waiting = [item for item in await Work(env).after(b"", 100) if b"RawStored" in item[1].message]
     assert waiting == []
@@ -124,3 +131,25 @@ async def test_an_absurd_item_leaves_the_rest_of_its_page(env: Environment, tmp_
     items = await env.read(lambda txn: recent_items(txn, ANNA, 10))
     assert {item.content_id: item.duration_seconds for item in items} == {"v1": 60, "v2": None}
     assert len(dead) == 1
+
+
+async def test_who_was_forgotten_by_handle_is_asked_for_no_more_under_an_id(env: Environment, tmp_path: Path) -> None:
+    """Nobody knew the id when the handle was forgotten; a link of somebody else's led to it."""
+    entity = ANNA.partition(":")[2]
+    visit = Job(
+        platform=Platform.YOUTUBE,
+        kind=JobKind.PROFILE,
+        entity=entity,
+        account_key=ANNA,
+        priority=Priority.DISCOVERY,
+        due_at=NOW,
+    )
+    await Schedule(env).put([visit])
+    pages = [channel(ANNA, customUrl="@Anna"), channel(BERT, customUrl="@bert")]
+    accounts, dead = await taken_in(env, tmp_path, pages, forgotten=[(Platform.YOUTUBE, "@anna")])
+    assert (accounts, dead) == ([BERT], [])
+    assert await Schedule(env).get(Platform.YOUTUBE, JobKind.PROFILE, entity) is None
+    with env.snapshot() as txn:
+        assert [
+            key for name in ("accounts", "raw_by_account") for key, _ in txn.scan(name) if entity.encode() in key
+        ] == []

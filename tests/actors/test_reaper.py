@@ -142,7 +142,7 @@ def fill(txn: Txn, key: AccountKey, at: int) -> None:
     )
     raw_id, _ = seal(page)
     put_raw(txn, page, raw_id, page.body)
-    for kind, entity in ((JobKind.PROFILE, user_id), (JobKind.REVISIT, "v1")):
+    for kind, entity in ((JobKind.PROFILE, user_id), (JobKind.REVISIT, "v1"), (JobKind.LOOKUP, "user/annaquux")):
         put_job(txn, job(key, kind, entity, at + 60 * DAY_SECONDS))
     payload = msgspec.msgpack.encode(job(key, JobKind.STATS, "v1", at))
     put_dead_letter(

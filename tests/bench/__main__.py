@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from daemon.config import Config, model_folder
+from tests.bench.briefs import bench_briefs
 from tests.bench.embedding import bench_embedding
+from tests.bench.filters import bench_filters
 from tests.bench.labelling import bench_labelling
 from tests.bench.normalising import bench_normalising
 from tests.bench.pipeline import bench_pipeline, one_core
@@ -29,6 +31,7 @@ def main() -> None:
     console = Console(width=110)
     model = model_folder(Config())
     console.print(f"seed {given.seed}, {given.creators:,} creators; machine shared: read the ratios, not the figures")
+    console.print(bench_briefs())
     with tempfile.TemporaryDirectory(prefix="pokedexd-bench-") as folder:
         data = Path(folder) / "data"
         with simulator("--creators", str(given.creators), "--seed", str(given.seed)) as sim:
@@ -44,6 +47,7 @@ def main() -> None:
         console.print(bench_embedding(data, model, given.texts))
         console.print(trio.run(bench_labelling, data, model, given.texts))
         console.print(trio.run(bench_normalising, data, Path(folder) / "anew"))
+        console.print(bench_filters(given.seed))
         console.print(on_one_core(Path(folder) / "one-core", max(given.creators // 5, 1), given.seed))
 
 

@@ -237,6 +237,8 @@ def test_an_unknown_flag_is_refused() -> None:
         ("search.field_weights", {"tt_bio": 1.0}, "expected some of yt_bio"),
         ("search.field_weights", {"yt_bio": -1.0}, "0 or more"),
         ("search.field_weights", {"yt_bio": float("nan")}, "0 or more"),
+        ("search.boosts", {"nam": 1.0}, "expected some of name, handle"),
+        ("search.boosts", {"name": -1.0}, "expected 0 to 1000"),
         ("platforms.youtube.derived_data", "perhaps", "neither 'granted' nor 'denied'"),
     ],
 )

@@ -82,7 +82,13 @@ def test_a_youtube_account_is_named_by_id_url_or_handle(text: str, kind: JobKind
 
 
 @pytest.mark.parametrize(
-    "text", ["instagram:Some.Name", "instagram:@some.name", "https://www.instagram.com/some.name/?hl=en"]
+    "text",
+    [
+        "instagram:Some.Name",
+        "instagram:@some.name",
+        "https://www.instagram.com/some.name/?hl=en",
+        "https://www.instagram.com/_u/some.name/",
+    ],
 )
 def test_an_instagram_account_is_named_by_username_or_url(text: str) -> None:
     found = parse_reference(text)
@@ -99,12 +105,15 @@ def test_an_instagram_account_is_named_by_username_or_url(text: str) -> None:
         ("x" * 100_000, "neither"),
         ("https://www.youtube.com/channel/UCshort", "not a channel id"),
         ("https://www.youtube.com/watch?v=abcdefghijk", "watch page"),
+        ("https://www.youtube.com/hashtag/music", "hashtag page"),
+        ("https://www.youtube.com/Premium", "Premium page"),
         ("https://www.youtube.com/", "not the URL of a channel"),
         ("https://example.org/@name", "not the URL of a channel"),
         ("https://[broken/@name", "not the URL of a channel"),
         ("https://youtube.com\uff0f@name/x", "not the URL of a channel"),
         ("https://www.youtube.com/user/" + "x" * 1_000, "not the name of a user"),
         ("https://www.instagram.com/p/abc/", "p page"),
+        ("https://www.instagram.com/about/jobs", "about page"),
         ("instagram:two words", "not an Instagram username"),
         ("tiktok:someone", "not ingested"),
         ("https://www.tiktok.com/@someone", "not ingested"),
@@ -188,6 +197,10 @@ def test_only_line_ends_end_a_line(tmp_path: Path, separator: str) -> None:
 @pytest.mark.parametrize(("name", "content"), [("list.csv", f"id\n{ID}\n"), ("list.jsonl", f'\n{{"id": "{ID}"}}\n')])
 def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path: Path, name: str, content: str) -> None:
     assert listed(tmp_path, b"\xef\xbb\xbf" + content.encode(), name) == [(2, ID)]
+
+
+def test_the_line_ends_of_old_macs_end_lines(tmp_path: Path) -> None:
+    assert listed(tmp_path, f"channel_id,note\r{ID},x\r@name,y\r") == [(2, ID), (3, "@name")]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])

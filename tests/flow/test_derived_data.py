@@ -6,11 +6,13 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from proto.ids import RawId
 from stores.env import DATABASES, Environment
+from stores.ranking import UNKNOWN
 from stores.raw import get_raw
 from tests.flow.processes import Daemon, Simulator, environment, import_world, simulator
 
@@ -58,6 +60,8 @@ def test_without_the_grant_nothing_is_derived_and_with_it_everything_again(world
         shown = daemon.get(f"/v1/creators/{hit['creator_id']}").json()
         assert {sign["why"] for sign in shown["vital_signs"]["by_platform"]["youtube"].values()} == {"not permitted"}
         assert shown["embeddings"] == {}
+        assert shown["vital_signs"]["overall"]["engagement_percentile"]["tier"] is None
+        assert {hit["explanation"]["contributions"][1]["value"] for hit in hits_of(daemon, "")} == {UNKNOWN}
         assert daemon.terminate() == 0
     assert derived_of(data) == (0, 0)
     with Daemon(data, granted) as daemon:
@@ -100,6 +104,12 @@ def test_what_is_too_old_goes_although_nothing_is_ingested(world: Simulator, tmp
     left = everything(data)
     assert name.encode() not in left
     assert ids[0].encode() in left
+
+
+def hits_of(daemon: Daemon, text: str) -> list[dict[str, Any]]:
+    hits: list[dict[str, Any]] = daemon.get("/v1/search", q=text, limit=100, explain="true").json()["hits"]
+    assert {hit["explanation"]["contributions"][1]["name"] for hit in hits} == {"quality"}
+    return hits
 
 
 def names_found(daemon: Daemon, text: str) -> list[str]:

@@ -345,6 +345,16 @@ def test_any_answer_is_read_or_refused(data: dict[str, Any], count: int) -> None
         assert str(refused)
 
 
+@pytest.mark.parametrize("field", ["primary_niche", "secondary_niches", "content_style", "llm_summary", "confidence"])
+def test_an_answer_nested_as_deep_as_it_can_be_read_is_refused(field: str) -> None:
+    """Deeper than it can be written out again."""
+    nested: Any = "x"
+    for _ in range(3_000):
+        nested = [nested]
+    with pytest.raises(Malformed):
+        read_answer({"creators": [entry(**{field: [nested] if field == "secondary_niches" else nested})]}, TAXONOMY, 1)
+
+
 @settings(max_examples=60, deadline=None)
 @given(JSON, st.sampled_from(list(ENTRY)))
 def test_what_is_read_is_always_of_the_taxonomy(value: Any, field: str) -> None:

@@ -83,6 +83,9 @@ def test_dims_are_asked_of_the_endpoint_where_they_are_not_stated() -> None:
     assert Endpoint(answered).model(dims=0).dims == 2
     with pytest.raises(ModelMissing, match=r"answered 503; state model\.dims"):
         Endpoint(status(503)).model(dims=0)
+    nothing = Endpoint(lambda _: httpx2.Response(200, json={"data": [{"index": 0, "embedding": []}]}))
+    with pytest.raises(ModelMissing, match="a vector of no dimensions; state"):
+        nothing.model(dims=0)
 
 
 @pytest.mark.parametrize("fault", [broken, status(500), status(429), status(408)])

@@ -18,7 +18,7 @@ from daemon.simulator.app import create_simulator, serve_simulator
 from daemon.simulator.faults import Faults
 from daemon.simulator.quota import DEFAULT_LIMITS
 from daemon.simulator.world import World
-from models.language_model import FORMS, MAX_REPLY_BYTES, BadAnswer, LanguageModel, Reply, json_object_in
+from models.language_model import FORMS, MAX_REPLY_BYTES, BadAnswer, LanguageModel, Reply, Unanswered, json_object_in
 from proto.errors import AuthFailed, Malformed, Rejected, Throttled, Unavailable
 from tests.conftest import QUIET_SECONDS
 
@@ -283,6 +283,32 @@ async def test_a_reply_without_end_is_not_read_to_its_end() -> None:
     assert read < MAX_REPLY_BYTES + 200_000
 
 
+@pytest.mark.parametrize(("stated", "counted"), [(10**30, 10_000_000), (-5, 0)])
+async def test_tokens_that_no_call_can_have_are_not_believed(stated: int, counted: int) -> None:
+    """A ledger of 64 bits must bear them."""
+    usage = {"prompt_tokens": stated, "completion_tokens": stated}
+    reply = await ask(model_at(Endpoint((200, completion(usage=usage)))))
+    assert (reply.prompt_tokens, reply.completion_tokens) == (counted, counted)
+
+
+@pytest.mark.parametrize(
+    ("error", "sent"),
+    [
+        (httpx2.ReadError("cut"), True),
+        (httpx2.RemoteProtocolError("closed without a word"), True),
+        (httpx2.ConnectError("refused"), False),
+        (httpx2.ConnectTimeout("no route"), False),
+    ],
+)
+async def test_who_broke_off_may_have_been_paid_and_who_was_not_reached_was_not(error: Exception, sent: bool) -> None:
+    def break_off(_: httpx2.Request) -> httpx2.Response:
+        raise error
+
+    with pytest.raises(Unavailable) as caught:
+        await ask(model_at(break_off))
+    assert isinstance(caught.value, Unanswered) is sent
+
+
 async def test_tokens_are_estimated_where_none_are_stated() -> None:
     reply = await ask(model_at(Endpoint((200, completion() | {"usage": None}))))
     assert reply.prompt_tokens == -(-len("Say what it is about." + PROMPT) // 4)
@@ -385,7 +411,7 @@ async def test_an_endpoint_that_hangs_is_left(autojump_clock: trio.testing.MockC
     autojump_clock.autojump_threshold = QUIET_SECONDS
     async with simulated(Faults(slow_share=1.0, slow_seconds=1e6), timeout_seconds=20) as model:
         begin = trio.current_time()
-        with pytest.raises(Unavailable, match="no answer within 20 s"):
+        with pytest.raises(Unanswered, match="no answer within 20 s"):
             await ask(model)
         assert 20 <= trio.current_time() - begin < 30
 

@@ -125,7 +125,7 @@ def test_any_text_gives_known_labels(texts: CreatorTexts) -> None:
 
 def test_vectors_tell_what_no_cue_does(model: EmbeddingModel) -> None:
     classifier = LocalClassifier(TAXONOMY, model.embed, model_id=model.model_id)
-    text = "which saucepan is right for simmering a stew of lentils and carrots"
+    text = "which saucepan is right for a casserole of parsnips and turnips"
     (vector,) = model.embed([text])
     assert CUES_ONLY.classify(by_titles(text), {}).primary_niche is None
     for field in ("yt_content", "yt_bio", "ig_captions"):

@@ -93,6 +93,16 @@ def test_names_and_parents(taxonomy: Taxonomy) -> None:
     assert taxonomy.name_of("gone-since-2025") == "gone since 2025"
 
 
+def test_filters_may_name_every_label(taxonomy: Taxonomy) -> None:
+    values = taxonomy.values()
+    assert values["any_niche"] == values["niche"] + values["secondary_niche"]
+    labels = [*values["any_niche"], *values["style"]]
+    assert all(taxonomy.name_of(label) for label in labels)
+    assert len(set(values["any_niche"])) == len(values["any_niche"])
+    assert {"food", "gaming"} <= set(values["niche"])
+    assert {taxonomy.parent_of[subject] for subject in values["secondary_niche"]} <= set(values["niche"])
+
+
 def test_another_file_may_be_given(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text(SMALL)

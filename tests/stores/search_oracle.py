@@ -94,11 +94,11 @@ def passing(world: Iterable[Known], filters: Node | None) -> list[Known]:
 
 
 def by_words(world: Sequence[Known], words: Sequence[str]) -> set[int]:
-    """All words, or where fewer than ten hold them two thirds of them (of two, one)."""
+    """All words, or where fewer than ten hold them two thirds of them, a third, one."""
     if not words:
         return set()
     held = {one.row: _held(one, words) for one in world}
-    demands = [len(words)] + ([1] if len(words) == 2 else [math.ceil(len(words) * 2 / 3)])
+    demands = [len(words), math.ceil(len(words) * 2 / 3), math.ceil(len(words) / 3), 1]
     found: set[int] = set()
     for need in demands:
         found = {row for row, number in held.items() if number >= need}

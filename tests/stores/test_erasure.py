@@ -73,6 +73,7 @@ from stores.erasure import (
     scrub,
     unmark_erasure,
 )
+from stores.identity import note_handle
 from stores.journal import AUDIT_NUMBER, append_event
 from stores.ports import TextDocument
 from stores.raw import put_raw, seal
@@ -351,7 +352,7 @@ async def test_a_creator_of_two_accounts_goes_on_with_the_other(env: Environment
 async def test_a_handle_that_somebody_else_took_stays_theirs(env: Environment) -> None:
     def story(txn: Txn) -> None:
         fill_account(txn, ANNA, ANNA_HANDLE)
-        taker = CreatorAccount(platform=Platform.YOUTUBE, platform_user_id=BEN, handle=ANNA_HANDLE, fetched_at=NOW)
+        taker = CreatorAccount(platform=Platform.YOUTUBE, platform_user_id=BEN, handle=ANNA_HANDLE, fetched_at=NOW + 1)
         put_account(txn, taker)
         erase_whole(txn, ANNA_KEY)
         assert [value for _, value in txn.scan("account_by_handle")] == [BEN_KEY.encode()]
@@ -552,6 +553,30 @@ async def test_after_forgetting_and_compaction_no_byte_of_the_name_is_left(world
     assert world.files_holding(*NAMES) == []
     assert world.files_holding(BEN.encode()) != []
     assert not (world.data_dir / COMPACT_WANTED).exists()
+
+
+async def test_handles_of_before_are_hidden_unless_somebody_else_has_them_now(world: World) -> None:
+    def rename(txn: Txn) -> None:
+        for number, handle in enumerate(("was.anna", BEN_HANDLE, ANNA_HANDLE), 1):
+            note_handle(txn, ANNA_KEY, handle, NOW - number)
+        for handle in ("was.anna", BEN_HANDLE):
+            append_event(txn, Event(at=NOW, kind="fetch_failed", severity="info", subject=f"@{handle}", detail=handle))
+            put_dead_letter(txn, letter(f"lookup:{handle}", b""))
+
+    await world.env.write(rename)
+    assert world.files_holding(b"was.anna")
+    await world.forgetting.forget([ANNA_KEY])
+    assert not world.suppression.contains_handle(Platform.YOUTUBE, "was.anna"), "it may be anybody's by now"
+    await world.close()
+    assert compact_store(world.data_dir, map_size_bytes=1 << 28)
+    assert world.files_holding(b"was.anna") == []
+    env = Environment(world.data_dir, map_size_bytes=1 << 28)
+    with env.snapshot() as txn:
+        subjects = [decode(Event, value).subject for _, value in txn.scan("events")]
+        entities = [decode(DeadLetter, value).entity for _, value in txn.scan("dead_letters")]
+    env.close()
+    assert f"@{BEN_HANDLE}" in subjects
+    assert f"lookup:{BEN_HANDLE}" in entities
 
 
 def world_rows(world: World) -> list[int]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proto.ids import CreatorId, Row
+from proto.ids import AccountKey, CreatorId, Platform, Row
 from proto.records import Activity, Creator
 from stores.ports import Weights
 from stores.ranking import (
@@ -167,6 +167,37 @@ def test_quality_runs_from_none_to_all_and_what_is_unknown_lies_between() -> Non
     assert none == pytest.approx(0.25 * 0.2)
     assert full == pytest.approx(1.0)
     assert unknown == pytest.approx(0.75 * UNKNOWN + 0.25)
+
+
+def test_what_may_not_be_derived_is_unknown_to_quality() -> None:
+    """The followers and the liveliness of a channel are no figure of ours without the grant; Instagram's are."""
+    counts = {"youtube": 5_000_000, "instagram": 100}
+    keys = {name: AccountKey(f"{name}:1") for name in counts}
+    instagram = [Platform.INSTAGRAM]
+    for activity in Activity:
+        channel = creator(
+            total_followers=counts["youtube"],
+            followers_by_platform={"youtube": counts["youtube"]},
+            account_keys=[keys["youtube"]],
+            activity=activity,
+        )
+        assert quality_of(channel, instagram) == UNKNOWN
+        assert quality_of(channel) > UNKNOWN * 0.5 + 0.25 * UNKNOWN
+    both = creator(
+        total_followers=5_000_100,
+        followers_by_platform=counts,
+        account_keys=[*keys.values()],
+        activity=Activity.ACTIVE,
+        engagement_rate=0.02,
+    )
+    alone = creator(
+        total_followers=100,
+        followers_by_platform={"instagram": 100},
+        account_keys=[keys["instagram"]],
+        activity=Activity.ACTIVE,
+        engagement_rate=0.02,
+    )
+    assert quality_of(both, instagram) == pytest.approx(quality_of(alone, instagram) - 0.25 * (1 - UNKNOWN))
 
 
 def test_more_of_anything_is_better_quality() -> None:

@@ -39,7 +39,7 @@ def made_up_words(count: int) -> list[str]:
     """All alike to no other: two differ in four letters at least, so that no typo leads from one to another."""
     chosen, words = random.Random(SEED), list[str]()
     while len(words) < count:
-        word = "".join(chosen.choices("bcdfghklmnprstvz", k=7))
+        word = "".join(chosen.choices("bcdfghklmnprtvz", k=7))
         if all(sum(a != b for a, b in zip(word, other, strict=True)) > 3 for other in words):
             words.append(word)
     return words
@@ -70,7 +70,7 @@ def made_up(row: int, chosen: random.Random, centres: NDArray[np.float32]) -> Kn
         row=Row(row),
         creator_id=creator.creator_id,
         name=creator.name,
-        handles=(f"{row}{word(chosen)}",),
+        handles=(f"{row:05}{word(chosen)}",),
         bio=" ".join(word(chosen) for _ in range(12)),
         titles=" ".join(word(chosen) for _ in range(20)),
     )

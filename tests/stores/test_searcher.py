@@ -154,7 +154,7 @@ async def test_words_and_meaning_are_fused(world: World) -> None:
     await world.add(3, "Opposite", bio=WEST)
     world.with_model()
     page = await world.search("cooking")
-    assert [hit.row for hit in page.hits][:2] == [2, 0]
+    assert page.hits[0].row == 2
     assert {hit.row for hit in page.hits} == {0, 1, 2, 3}
     assert (page.total, page.warnings) == (4, ())
     assert page.hits[-1].row == 3

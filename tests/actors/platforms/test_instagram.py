@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.platforms.instagram import PUBLIC_FIELDS, InstagramAdapter, Token, appsecret_proof
+from actors.platforms.instagram import (
+    OTHER_FIELDS,
+    PUBLIC_FIELDS,
+    PUBLIC_SECONDS,
+    InstagramAdapter,
+    Token,
+    appsecret_proof,
+)
 from proto.errors import AuthFailed, Malformed, PokedexError, Rejected, Throttled, Unavailable
 from proto.ids import Platform, account_key
 from proto.records import LISTINGS, ContentType, Job, JobKind, Priority, RawPage
@@ -60,13 +68,13 @@ class Api:
         return str(self.requests[-1].url.params["fields"])
 
 
-def adapter(api: Api, secret: str = "") -> InstagramAdapter:
+def adapter(api: Api, secret: str = "", clock: Sequence[float] = (1_000.0,)) -> InstagramAdapter:
     token = Token(access_token="s3cret", ig_user_id="178", app_secret=secret)
     return InstagramAdapter(
         httpx2.AsyncClient(transport=httpx2.MockTransport(api)),
         base_url="http://127.0.0.1/v25.0/",
         tokens={"token:a": token},
-        now=lambda: 1_000.0,
+        now=lambda: clock[0],
         timeout_seconds=5,
     )
 
@@ -196,15 +204,42 @@ async def test_failures_are_told_apart_by_their_code(answer: tuple[int, Any], ki
         assert caught.value.bucket == "token:a"
 
 
-async def test_fields_that_are_refused_are_not_asked_for_again() -> None:
+ALL_FIELDS = f"{{{','.join(PUBLIC_FIELDS + OTHER_FIELDS)},media"
+ONLY_PUBLIC = f"{{{','.join(PUBLIC_FIELDS)},media"
+
+
+async def test_fields_that_are_refused_are_not_asked_for_again_that_day() -> None:
     api = Api(refusal(100, "Tried accessing nonexisting field (name)"), (200, reply(PROFILE)))
-    one = adapter(api)
+    clock = [1_790_000_000.0]
+    one = adapter(api, clock=clock)
     with pytest.raises(Unavailable):
         await one.perform([job()], "token:a")
+    first = await one.perform([job()], "token:a")
+    assert [kind for kind, _ in first.notes] == ["fields_refused"]
+    assert ONLY_PUBLIC in api.fields()
+    second = await one.perform([job(handle="some.other")], "token:a")
+    assert (second.notes, ONLY_PUBLIC in api.fields()) == ([], True)
+    clock[0] += PUBLIC_SECONDS
     await one.perform([job()], "token:a")
-    assert f"{{{','.join(PUBLIC_FIELDS)},media" in api.fields()
+    assert ALL_FIELDS in api.fields()
+
+
+async def test_a_call_that_is_refused_for_another_reason_costs_nobody_else_a_field() -> None:
+    """Code 100 also says that a cursor is dead or a name is none: display names would be lost for its sake."""
+    api = Api(refusal(100), refusal(100), refusal(100), (200, reply(PROFILE)))
+    one = adapter(api)
+    with pytest.raises(Unavailable):
+        await one.perform([job(handle="odd")], "token:a")
+    assert ALL_FIELDS in api.fields()
     with pytest.raises(Rejected):
-        await adapter(Api(refusal(100), refusal(100))).perform([job(handle="Not A Name")], "token:a")
+        await one.perform([job(handle="odd")], "token:a")
+    assert ONLY_PUBLIC in api.fields()
+    with pytest.raises(Rejected):
+        await one.perform([job(kind=JobKind.BACKFILL, page_token="dead")], "token:a")
+    await one.perform([job()], "token:a")
+    assert ALL_FIELDS in api.fields()
+    with pytest.raises(Rejected):
+        await adapter(Api(refusal(100))).perform([job(handle="Not A Name")], "token:a")
 
 
 async def test_too_much_data_halves_what_is_asked_for_until_it_works() -> None:

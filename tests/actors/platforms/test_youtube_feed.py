@@ -73,6 +73,14 @@ def test_an_entry_without_id_or_date_does_not_take_the_feed_with_it() -> None:
     assert [entry.video_id for entry in parse_feed(feed(broken, ENTRY.format(more=""))).entries] == ["abc"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_document_type_is_refused_in_any_encoding(encoding: str) -> None:
+    """Entities that name each other would unfold to gigabytes."""
+    text = f'<?xml version="1.0" encoding="{encoding}"?><!DOCTYPE feed [<!ENTITY a "aaaa">]>'
+    with pytest.raises(Malformed, match="declares a document type"):
+        parse_feed((text + '<feed xmlns="http://www.w3.org/2005/Atom"><title>&a;</title></feed>').encode(encoding))
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -37,6 +37,8 @@ def test_in_a_made_up_world_people_are_found_and_look_alikes_told_apart() -> Non
     assert report.figure.precision >= 0.995
     assert report.figure.recall >= 0.95
     assert report.speed.compared_per_account <= 20
+    for one in (report.figure, *report.plain_rules.values(), *report.curve.values()):
+        assert one.f1_interval[0] < one.f1 < one.f1_interval[1]
     linked = report.plain_rules["link_and_likeness"]
     assert report.figure.precision > linked.precision
     assert report.figure.recall > linked.recall
@@ -91,6 +93,8 @@ def test_the_command_prints_one_document(tmp_path: Path) -> None:
     half = run_cli("eval", "identity", "--truth", str(tmp_path / "x"))
     assert half.returncode != 0
     assert "--world and --truth go together" in half.stderr
+    absent = run_cli("eval", "identity", "--world", str(tmp_path), "--truth", "[/no].such[file]")
+    assert "error: [/no].such[file]" in absent.stderr
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,18 @@ def test_two_folders_make_one_world_without_doubles(tmp_path: Path) -> None:
     assert [len(profile.posts) for profile in world.profiles.values()] == [1]
 
 
+@pytest.mark.parametrize("order", [("old", "new"), ("new", "old")])
+def test_a_video_of_two_folders_is_as_its_newest_row_says(tmp_path: Path, order: tuple[str, str]) -> None:
+    newer = VIDEO | {"trending_date": "2020-08-14", "view_count": 30, "title": "Two", "channel_title": "Newer"}
+    for name, video in (("old", VIDEO | {"channel_title": "Older"}), ("new", newer)):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / VIDEOS, video)
+    world = load_world([tmp_path / name for name in order])
+    (kept,), (channel,) = world.videos.values(), world.channels.values()
+    assert (kept.title, kept.views, [views for _, views in kept.history]) == ("Two", 30, [10])
+    assert (channel.title, channel.videos) == ("Newer", [kept.id])
+
+
 def test_posts_without_an_id_are_told_apart_by_author_and_time(tmp_path: Path) -> None:
     posts = [{"username": name, "taken_at": f"2022-05-03 14:59:{second}"} for name in ("a", "b") for second in (20, 21)]
     write(tmp_path / POSTS, *posts, posts[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import permutations
 from typing import TypeVar
 
 from proto.ids import AccountKey, CreatorId, Platform, account_key
@@ -133,6 +134,23 @@ class CatalogConformance:
             await self.change(env, lambda txn, one=one: put_account(txn, one))  # type: ignore[misc]
         assert await catalog.account_by_handle(Platform.YOUTUBE, "star") == key_of("b")
         assert await catalog.account_by_handle(Platform.YOUTUBE, "former") == key_of("a")
+
+    async def test_whose_a_handle_is_does_not_depend_on_the_order_of_pages(
+        self, env: Environment, catalog: Catalog
+    ) -> None:
+        """It moved from one account to another, while a third claims it at the same time as that one."""
+        for number, order in enumerate(permutations(range(4))):
+            first, second, third = (f"{letter}{number}" for letter in "abc")
+            pages = [
+                account(first, handle=f"star{number}"),
+                account(second, handle=f"Star{number}", fetched_at=NOW + 1),
+                account(third, handle=f"star{number}", fetched_at=NOW + 1),
+                account(first, handle=f"former{number}", fetched_at=NOW + 2),
+            ]
+            for one in [pages[at] for at in order]:
+                await self.change(env, lambda txn, one=one: put_account(txn, one))  # type: ignore[misc]
+            assert await catalog.account_by_handle(Platform.YOUTUBE, f"star{number}") == key_of(second), order
+            assert await catalog.account_by_handle(Platform.YOUTUBE, f"former{number}") == key_of(first), order
 
     async def test_handles_of_two_platforms_do_not_mix(self, env: Environment, catalog: Catalog) -> None:
         other = account("7", platform=Platform.INSTAGRAM, handle="same")

@@ -1,0 +1,112 @@
+"""The engines called directly for what a search does: no store, no HTTP, nothing that has to be kept up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import hnswlib
+import numpy as np
+import tantivy
+
+from daemon.indexing import FIELD_NAMES
+from models.embedding_port import EmbeddingPort
+from stores.analysis import stem
+from stores.ports import Rows, Scores, Weights
+from stores.query_text import parse_query
+from stores.text_lookup import BOOSTS, EVERYTHING, UNSTEMMED
+from tests.bench.search_data import Data, Mask, Query
+from tests.bench.search_fusion import CANDIDATES, FEW, HEAD, best_of, fused_top, keyword_scores, matrices
+
+GRAPH_FROM = 10_000
+"""Creators passing from which on the graph is asked instead of a scan (performance.md 3)."""
+EF = 200
+TERMS_BELOW = 300
+"""Creators passing below which they are looked up one by one."""
+
+
+class Bare:
+    """Over the files that the daemon saved, and arrays."""
+
+    def __init__(self, root: Path, indexes: Path, model: EmbeddingPort, weights: Weights) -> None:
+        self._data, self._model, self._weights = Data(root), model, weights
+        folder = max(path for path in indexes.glob("text-*") if (path / "checkpoint").exists())
+        index = tantivy.Index.open(str(folder))
+        self._schema, self._searcher = index.schema, index.searcher()
+        self._matrices = matrices(self._data)
+        self._graphs = [_graph(indexes, field, model.dims) for field in FIELD_NAMES]
+
+    def search(self, query: Query) -> Rows:
+        """Rows, best first."""
+        vector = self._model.embed([query.text])[0]
+        within = self._data.mask(query)
+        passing = None if within is None else np.flatnonzero(within).astype(np.uint32)
+        keyword_rows, keyword = self._keywords(query.text, within, passing)
+        near = [self._nearest(field, vector, passing) for field in range(len(FIELD_NAMES))]
+        rows = np.unique(np.concatenate([keyword_rows, *near]))
+        similarities = [matrix[rows] @ vector for matrix in self._matrices]
+        return fused_top(self._data, self._weights, rows, keyword_rows, keyword, similarities)
+
+    def _keywords(self, text: str, within: Mask | None, passing: Rows | None) -> tuple[Rows, Scores]:
+        """The best within the filter, counted; with few that hold every word also those that hold one."""
+        words = parse_query(text).words
+        for need in dict.fromkeys((len(words), 1)):
+            rows, bm25 = self._found(words, need, within, passing)
+            if len(rows) >= FEW:
+                break
+        head = np.argsort(-bm25, kind="stable")[:HEAD]
+        return rows[head], keyword_scores(bm25[head], every=need == len(words))
+
+    def _found(
+        self, words: tuple[str, ...], need: int, within: Mask | None, passing: Rows | None
+    ) -> tuple[Rows, Scores]:
+        query = self._asked(words, need)
+        if within is None or passing is None:
+            return self._read(self._searcher.search(query, limit=HEAD, count=True))
+        if len(passing) < TERMS_BELOW:
+            ids = tantivy.Query.term_set_query(self._schema, "id", [str(row) for row in passing.tolist()])
+            both = [(tantivy.Occur.Must, query), (tantivy.Occur.Must, tantivy.Query.const_score_query(ids, 0.0))]
+            return self._read(self._searcher.search(tantivy.Query.boolean_query(both), limit=len(passing) or 1))
+        counted: int = self._searcher.search(query, limit=1, count=True).count  # type: ignore[attr-defined]
+        rows, bm25 = self._read(self._searcher.search(query, limit=max(counted, 1), count=False))
+        inside = within[rows]
+        return rows[inside], bm25[inside]
+
+    def _read(self, found: Any) -> tuple[Rows, Scores]:
+        hits = found.hits
+        rows = np.array(self._searcher.fast_field_values("row", [address for _, address in hits]), np.uint32)
+        return rows, np.array([score for score, _ in hits], np.float32)
+
+    def _asked(self, words: tuple[str, ...], need: int) -> Any:
+        """The product's query without what it adds for typing: beginnings of words, typos, synonyms."""
+        parts = [tantivy.Query.term_query(self._schema, EVERYTHING, stem(word)) for word in words]
+        occur = tantivy.Occur.Must if need == len(parts) else tantivy.Occur.Should
+        asked = tantivy.Query.boolean_query(
+            [(occur, part) for part in parts], minimum_number_should_match=None if need == len(parts) else need
+        )
+        bonuses = [
+            (
+                tantivy.Occur.Should,
+                tantivy.Query.boost_query(tantivy.Query.term_query(self._schema, field, term), boost),
+            )
+            for field, boost in BOOSTS.items()
+            if boost
+            for term in (words if field in UNSTEMMED else map(stem, words))
+        ]
+        return tantivy.Query.boolean_query([(tantivy.Occur.Must, asked), *bonuses])
+
+    def _nearest(self, field: int, vector: Any, passing: Rows | None) -> Rows:
+        if passing is None or len(passing) >= GRAPH_FROM:
+            wanted = CANDIDATES if passing is None else CANDIDATES * 3 * len(self._data.quality) // (2 * len(passing))
+            labels, _ = self._graphs[field].knn_query(vector[None, :], k=wanted, num_threads=1)
+            rows: Rows = labels[0].astype(np.uint32)
+            return rows if passing is None else np.intersect1d(rows, passing)[:CANDIDATES]
+        return best_of(passing, self._matrices[field][passing] @ vector, CANDIDATES)
+
+
+def _graph(indexes: Path, field: str, dims: int) -> Any:
+    (path,) = indexes.glob(f"{field}.*.hnsw")
+    graph = hnswlib.Index("ip", dims)
+    graph.load_index(str(path))
+    graph.set_ef(EF)
+    return graph
