@@ -206,6 +206,7 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
     """
     text = await parts.keeper.open_text()
     parts.searcher.set_text(text)
+    control.text = text
     learned = await load_models(parts)
     model = learned.embedding
     change = make_model_change(parts, model, learned.threads) if model is not None else None
@@ -284,6 +285,7 @@ def make_searching(
         columns=parts.keeper.columns,
         taxonomy=parts.taxonomy,
         tenancy=tenancy,
+        suggest=control.suggest,
         note_query=note_query,
         observe=metrics.searches.observe,
     )

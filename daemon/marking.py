@@ -1,16 +1,15 @@
-"""Where words of a query stand in a text as it was written. Pure."""
+"""Where the words of a query stand in a creator's texts, quickly: most texts hold none of them. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-from stores.analysis import fold
+from stores.analysis import fold, stem, tokens
+from stores.highlight import PREFIX_CHARS, highlights
+from stores.typos import edits_forgiven, within_edits
 
-Mark = tuple[int, int, str]
-"""Begin and end in code points, and which of the words stands there."""
-MIN_PREFIX_CHARS = 2
-"""From this length on the last word also marks words that begin with it."""
+Span = tuple[int, int]
+"""Begin and end in code points."""
 
 
 class Marker:
@@ -18,37 +17,37 @@ class Marker:
 
     def __init__(self, words: Sequence[str]) -> None:
         """``words``: folded, in their order."""
-        last = words[-1] if words else ""
-        parts = [
-            re.escape(word) + ("" if word == last and len(word) >= MIN_PREFIX_CHARS else r"(?![^\W_])")
-            for word in words
-        ]
-        self._pattern = re.compile("|".join(sorted(parts, key=len, reverse=True))) if words else None
+        self._words = tuple(words)
+        self._hints = {word: stem(word).removesuffix("y") for word in words}
+        """What a text must hold to hold the word, or its singular or plural."""
 
     def may_meet(self, text: str) -> bool:
-        """False where none of the words is anywhere in the text. Quick: most texts hold none."""
-        if self._pattern is None:
-            return False
-        return self._pattern.search(text.lower() if text.isascii() else fold(text)) is not None
+        """False where none of the words is anywhere in the text."""
+        folded = _folded(text)
+        return any(hint in folded for hint in self._hints.values())
 
-    def marks(self, text: str) -> list[Mark]:
-        """In the order of the text."""
-        if self._pattern is None or not self.may_meet(text):
-            return []
-        folded, places = (text.lower(), None) if text.isascii() else _folded(text)
-        return [mark for one in self._pattern.finditer(folded) if (mark := _mark(one, folded, places)) is not None]
+    def marks(self, text: str) -> list[Span]:
+        """Of the words as they are, in singular and plural, and as beginnings of others."""
+        folded = _folded(text)
+        present = [word for word, hint in self._hints.items() if hint in folded]
+        return highlights(text, present) if present else []
+
+    def mistyped(self, text: str) -> list[Span]:
+        """Also of words that are mistyped in the query; slower."""
+        return highlights(text, self._words)
+
+    def words_at(self, text: str, spans: Sequence[Span]) -> set[str]:
+        """Which of the words stand at these places."""
+        there = {one for begin, end in spans for one in tokens(text[begin:end])}
+        return {word for word in self._words if any(_is(word, one) for one in there)}
 
 
-def _mark(one: re.Match[str], folded: str, places: Sequence[int] | None) -> Mark | None:
-    """None for what stands within another word of a script that parts its words."""
-    begin, end = one.span()
-    if begin and folded[begin].isascii() and folded[begin - 1].isalnum():
-        return None
-    return (begin, end, one[0]) if places is None else (places[begin], places[end - 1] + 1, one[0])
+def _is(word: str, there: str) -> bool:
+    if stem(word) == stem(there) or (len(word) >= PREFIX_CHARS and there.startswith(word)):
+        return True
+    edits = edits_forgiven(word)
+    return bool(edits) and within_edits(word, there, edits)
 
 
-def _folded(text: str) -> tuple[str, list[int]]:
-    """The folded text, and of each of its characters the place in the text that it comes from. Letter by letter, so that a
-    letter whose folding depends on its neighbours may be missed."""
-    parts = [fold(one) for one in text]
-    return "".join(parts), [at for at, part in enumerate(parts) for _ in part]
+def _folded(text: str) -> str:
+    return text.lower() if text.isascii() else fold(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache, partial
 
 from daemon.brief_words import brief_vocabulary
@@ -13,18 +13,15 @@ from daemon.web.services import QueryNote, SearchServices, Seed
 from models.taxonomy import Taxonomy
 from proto.errors import NotFound
 from proto.ids import CreatorId, Row
-from stores.analysis import fold
 from stores.briefs import parse_brief
-from stores.catalog import Catalog, ShownCreator, get_creator
+from stores.catalog import Catalog, get_creator
 from stores.columns import Columns
 from stores.env import Environment, Txn
 from stores.filter_columns import Vocabulary
-from stores.ports import SearchQuery, Suggestion, Weights
+from stores.ports import Suggestion
 from stores.query_text import parse_query
 from stores.searcher import Searcher
 
-BY_WORDS = Weights(keyword=0.95, vector=0.0, quality=0.05, fields={})
-"""For suggestions: what is meant by the words does not matter yet."""
 BRIEFS_KEPT = 2_000
 """Recent queries whose reading is kept; it takes a millisecond or two."""
 
@@ -38,6 +35,7 @@ def search_services(
     columns: Columns,
     taxonomy: Taxonomy,
     tenancy: Tenancy,
+    suggest: Callable[[str, int], Awaitable[Sequence[Suggestion]]],
     note_query: Callable[[QueryNote], None],
     observe: Callable[[float], None],
 ) -> SearchServices:
@@ -47,11 +45,6 @@ def search_services(
     def creator_of_row(row: Row) -> CreatorId | None:
         known = row < len(columns.present) and bool(columns.present[row])
         return CreatorId(int(columns.creator_id[row])) if known else None
-
-    async def suggest(prefix: str, limit: int) -> list[Suggestion]:
-        page = await searcher.search(SearchQuery(text=prefix, limit=limit, weights=BY_WORDS))
-        shown = await catalog.shown([hit.creator_id for hit in page.hits], 0)
-        return [found for one in shown if one is not None and (found := suggestion(one, prefix)) is not None]
 
     def features() -> int:
         search = config().search
@@ -75,22 +68,6 @@ def search_services(
         observe=observe,
         ids_only=lambda: config().platforms.youtube.derived_data == "denied",
     )
-
-
-def suggestion(one: ShownCreator, prefix: str) -> Suggestion | None:
-    """The name or handle of the creator that begins so, at any of its words; None where none does."""
-    wanted = fold(prefix).strip().removeprefix("@")
-    names = [one.creator.name, *(account.display_name for account in one.accounts)]
-    handles = [account.handle for account in one.accounts]
-    for kind, texts in (("name", names), ("handle", handles)):
-        for text in texts:
-            if _begins(fold(text), wanted):
-                return Suggestion(row=one.creator.row, text=text, kind=kind)
-    return None
-
-
-def _begins(text: str, wanted: str) -> bool:
-    return text.startswith(wanted) or f" {wanted}" in text
 
 
 def vocabulary_of(taxonomy: Taxonomy) -> Vocabulary:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from daemon.interpreting import Interpretation, interpreted_ids
-from daemon.marking import Mark, Marker
+from daemon.marking import Marker, Span
 from daemon.web.asking import Asked
 from daemon.web.views import instant
 from proto.api import ContentMatch, Contribution, Explanation, FailedCondition, Highlight
@@ -20,6 +20,9 @@ SHOWN_CHARS = 240
 """Of a text with words of the query: longer ones are cut around the first of them."""
 BEFORE_CHARS = 60
 BIO_CHARS = 2_000
+NAMES = ("name", "handle")
+Text = tuple[str, str, str | None]
+"""Field, text and the account that it is of."""
 CONTENT_FIELDS = {Platform.YOUTUBE: "yt_content", Platform.INSTAGRAM: "ig_captions"}
 
 
@@ -32,8 +35,9 @@ def explain_hit(
     interpreted: list[str],
 ) -> Explanation:
     """``words``: of the query, folded; ``filters`` and ``interpreted`` are the same for all hits of a page."""
-    met: dict[str, None] = {}
-    highlights = _highlights(one.creator, one.accounts, marker, met) if words else []
+    met: set[str] = set()
+    by_words = any(part.name == "keyword" and part.value > 0 for part in hit.addends)
+    highlights = _highlights(one.creator, one.accounts, marker, met, by_words=by_words) if words else []
     content = _content(one, marker, met) if words and one.titles else []
     return Explanation(
         contributions=contributions(hit),
@@ -99,26 +103,32 @@ def _vectors_told(standing: Standing) -> list[str]:
 
 
 def _highlights(
-    creator: Creator, accounts: Sequence[CreatorAccount], marker: Marker, met: dict[str, None]
+    creator: Creator, accounts: Sequence[CreatorAccount], marker: Marker, met: set[str], *, by_words: bool
 ) -> list[Highlight]:
+    """``by_words``: keyword search found the creator; where it holds no word as it is, one was mistyped."""
     texts = _texts(creator, accounts)
-    if not marker.may_meet("\n".join([text for _, text, _ in texts])):  # found by meaning alone
-        return []
+    if marker.may_meet("\n".join([text for _, text, _ in texts])):
+        return _marked(texts, marker, marker.marks, met)
+    return _marked([one for one in texts if one[0] in NAMES], marker, marker.mistyped, met) if by_words else []
+
+
+def _marked(
+    texts: Sequence[Text], marker: Marker, marks: Callable[[str], list[Span]], met: set[str]
+) -> list[Highlight]:
     highlights: list[Highlight] = []
     seen: set[tuple[str, str]] = set()
     for field, text, account in texts:
-        found = marker.marks(text) if (field, text) not in seen else []
+        found = marks(text) if (field, text) not in seen else []
         seen.add((field, text))
         if found:
-            met.update(dict.fromkeys(word for _, _, word in found))
+            met |= marker.words_at(text, found)
             shown, places = cut(text, found)
             highlights.append(Highlight(field=field, text=shown, marks=places, account=account))
     return highlights
 
 
-def _texts(creator: Creator, accounts: Sequence[CreatorAccount]) -> list[tuple[str, str, str | None]]:
-    """Field, text and the account that it is of."""
-    texts: list[tuple[str, str, str | None]] = [("name", creator.name, None)]
+def _texts(creator: Creator, accounts: Sequence[CreatorAccount]) -> list[Text]:
+    texts: list[Text] = [("name", creator.name, None)]
     for account in accounts:
         key = account.key
         texts += [("name", account.display_name, key), ("handle", account.handle, key)]
@@ -127,21 +137,21 @@ def _texts(creator: Creator, accounts: Sequence[CreatorAccount]) -> list[tuple[s
     return [*texts, ("niche", niches, None), ("summary", creator.llm_summary, None)]
 
 
-def _content(one: ShownCreator, marker: Marker, met: dict[str, None]) -> list[ContentMatch]:
-    best: dict[str, tuple[int, Title, Sequence[Mark]]] = {}
+def _content(one: ShownCreator, marker: Marker, met: set[str]) -> list[ContentMatch]:
+    best: dict[str, tuple[int, Title, Sequence[Span]]] = {}
     for account, titles in zip(one.accounts, one.titles, strict=True):
         field = CONTENT_FIELDS.get(account.platform, f"{account.platform.value}_content")
         for title in titles:
             found = marker.marks(title.title_or_caption)
             if found:
-                words = {word for _, _, word in found}
-                met.update(dict.fromkeys(words))
+                words = marker.words_at(title.title_or_caption, found)
+                met |= words
                 if field not in best or len(words) > best[field][0]:
                     best[field] = (len(words), title, found)
     return [_content_match(field, title, found) for field, (_, title, found) in sorted(best.items())]
 
 
-def _content_match(field: str, title: Title, found: Sequence[Mark]) -> ContentMatch:
+def _content_match(field: str, title: Title, found: Sequence[Span]) -> ContentMatch:
     shown, places = cut(title.title_or_caption, found)
     return ContentMatch(
         field=field,
@@ -153,11 +163,11 @@ def _content_match(field: str, title: Title, found: Sequence[Mark]) -> ContentMa
     )
 
 
-def cut(text: str, found: Sequence[Mark]) -> tuple[str, list[tuple[int, int]]]:
+def cut(text: str, found: Sequence[Span]) -> tuple[str, list[tuple[int, int]]]:
     """What surrounds the first mark, and the marks in it."""
     if len(text) <= SHOWN_CHARS:
-        return text, [(begin, end) for begin, end, _ in found]
+        return text, list(found)
     first = max(found[0][0] - BEFORE_CHARS, 0)
     last = min(first + SHOWN_CHARS, len(text))
-    inside = [(begin - first, end - first) for begin, end, _ in found if first <= begin and end <= last]
+    inside = [(begin - first, end - first) for begin, end in found if first <= begin and end <= last]
     return text[first:last], inside
