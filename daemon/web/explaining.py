@@ -14,7 +14,9 @@ from proto.records import Creator, CreatorAccount
 from stores.catalog import ShownCreator
 from stores.content import Title
 from stores.filters import conditions_of, show_filter
+from stores.keyword_match import EVERY_WORD
 from stores.ports import RankedHit, Standing
+from stores.text_lookup import LONG_WORDS
 
 SHOWN_CHARS = 240
 """Of a text with words of the query: longer ones are cut around the first of them."""
@@ -35,10 +37,10 @@ def explain_hit(
     interpreted: list[str],
 ) -> Explanation:
     """``words``: of the query, folded; ``filters`` and ``interpreted`` are the same for all hits of a page."""
-    met: set[str] = set()
-    by_words = any(part.name == "keyword" and part.value > 0 for part in hit.addends)
-    highlights = _highlights(one.creator, one.accounts, marker, met, by_words=by_words) if words else []
+    met = set(words) if _holds_all(hit, words) else set()
     content = _content(one, marker, met) if words and one.titles else []
+    look_closer = bool(one.titles) and not content
+    highlights = _highlights(one.creator, one.accounts, marker, met, look_closer=look_closer) if words else []
     return Explanation(
         contributions=contributions(hit),
         matched_words=[word for word in words if word in met],
@@ -48,6 +50,12 @@ def explain_hit(
         filters=filters,
         interpreted=interpreted,
     )
+
+
+def _holds_all(hit: RankedHit, words: Sequence[str]) -> bool:
+    """As its score says; that of a long query does not tell."""
+    keyword = max((part.value for part in hit.addends if part.name == "keyword"), default=0.0)
+    return keyword >= EVERY_WORD and len(words) < LONG_WORDS
 
 
 def contributions(hit: RankedHit) -> list[Contribution]:
@@ -103,13 +111,13 @@ def _vectors_told(standing: Standing) -> list[str]:
 
 
 def _highlights(
-    creator: Creator, accounts: Sequence[CreatorAccount], marker: Marker, met: set[str], *, by_words: bool
+    creator: Creator, accounts: Sequence[CreatorAccount], marker: Marker, met: set[str], *, look_closer: bool
 ) -> list[Highlight]:
-    """``by_words``: keyword search found the creator; where it holds no word as it is, one was mistyped."""
+    """``look_closer``: where it holds no word as it was typed, for one that was mistyped."""
     texts = _texts(creator, accounts)
     if marker.may_meet("\n".join([text for _, text, _ in texts])):
         return _marked(texts, marker, marker.marks, met)
-    return _marked([one for one in texts if one[0] in NAMES], marker, marker.mistyped, met) if by_words else []
+    return _marked([one for one in texts if one[0] in NAMES], marker, marker.mistyped, met) if look_closer else []
 
 
 def _marked(

@@ -239,6 +239,20 @@ async def test_facets_and_hidden_creators_go_to_the_searcher(connect: Connect) -
     assert (hidden.tolist(), fake.queries[0].lists["abc"].tolist()) == ([3], [4])
 
 
+async def test_words_in_unread_content_and_mistyped_ones_are_told(connect: Connect) -> None:
+    """The score says that every word is held; which text has it takes a full explanation."""
+    fake = world(2)
+    cases: list[tuple[str, list[Any], list[Any]]] = [("leg", [], []), ("silvaa", [], [("name", "Ana Silva")])]
+    for query, brief, full in cases:
+        for explain, wanted in (("brief", brief), ("full", full)):
+            explained = (await ask(connect, fake, q=query, explain=explain))["hits"][0]["explanation"]
+            assert explained["matched_words"] == [query]
+            assert [(one["field"], one["text"]) for one in explained["highlights"]][:1] == wanted[:1], query
+    assert (await ask(connect, fake, q="leg", explain="full"))["hits"][0]["explanation"]["content"][0][
+        "title"
+    ] == "Leg day"
+
+
 async def test_why_a_creator_is_not_there(connect: Connect) -> None:
     fake = world()
     failed = In(column="country", values=("BR",))
