@@ -17,6 +17,7 @@ from stores.raw import get_raw
 from tests.flow.processes import Daemon, Simulator, environment, import_world, simulator
 
 GRANT = "PLATFORMS__YOUTUBE__DERIVED_DATA"
+OURS = ("audit", "query_log")
 WAIT_SECONDS = 60
 
 
@@ -117,11 +118,11 @@ def names_found(daemon: Daemon, text: str) -> list[str]:
 
 
 def everything(data_dir: Path) -> bytes:
-    """All that can be read from the store, raw pages unpacked; but for the audit trail, which holds our own queries."""
+    """All that can be read from the store, raw pages unpacked; but for what holds our own queries."""
     env = Environment(data_dir, map_size_bytes=64 << 30)
     try:
         with env.snapshot() as txn:
-            rows = [key + b"\0" + value for name in DATABASES if name != "audit" for key, value in txn.scan(name)]
+            rows = [key + b"\0" + value for name in DATABASES if name not in OURS for key, value in txn.scan(name)]
             pages = [get_raw(txn, RawId(key.hex())).body for key, _ in txn.scan("raw")]
         return b"\n".join(rows + pages)
     finally:
