@@ -26,9 +26,14 @@ BOOSTS = {"name": 2.0, "handle": 1.5, "niche": 1.0, "summary": 0.5, "bio": 0.0, 
 
 UNSTEMMED = ("name", "handle")
 
+BEGIN = "begin"
+"""Beginnings of the words of names and handles."""
+BEGIN_CHARS = 4
+"""Beginnings of words up to this length are words of the index themselves: a letter begins too many words to go through."""
+
 PREFIX_TERMS = 24
 """Of the words that begin like the last one, the most frequent."""
-PREFIX_CHARS = 2
+PREFIX_CHARS = 3
 """The last word also stands for words that begin with it, from this length on."""
 PREFIX_BOOST = 0.4
 PREFIX_FIELDS = ("name", "handle")
@@ -142,6 +147,10 @@ class TextLookup:
         found, scores, _ = self._search(_all_of(wanted), len(rows))
         return found, scores
 
+    def engine_query(self) -> Any:
+        """What `best` asks of the engine, for those who compare with it."""
+        return self._asked(None)
+
     def _search(self, query: Any, limit: int, *, counted: bool = False) -> tuple[Rows, Scores, int]:
         """Rows and BM25, best first, and how many there are where that is ``counted``."""
         found = guarded(lambda: self._searcher.search(query, limit=max(limit, 1), count=counted))
@@ -199,12 +208,17 @@ class TextLookup:
     def _beginnings(self, word: str, *, anywhere: bool) -> list[Any]:
         """The word as the beginning of one of a name or handle, and ``anywhere`` of any text."""
         found: list[Any] = []
-        for field in (*PREFIX_FIELDS, EVERYTHING) if anywhere else PREFIX_FIELDS:
-            terms = [term for term, _ in self._listing(field, word, PREFIX_TERMS) if term != word]
-            if terms:
-                prefixed = tantivy.Query.term_set_query(self._schema, field, terms)
-                found.append(tantivy.Query.const_score_query(prefixed, PREFIX_BOOST))
-        return found
+        if len(word) <= BEGIN_CHARS and self._searcher.doc_freq(BEGIN, word):
+            found.append(self._term(BEGIN, word))
+        for field in PREFIX_FIELDS if len(word) > BEGIN_CHARS else ():
+            found += self._begun(field, word)
+        if anywhere:
+            found += self._begun(EVERYTHING, word)
+        return [tantivy.Query.const_score_query(one, PREFIX_BOOST) for one in found]
+
+    def _begun(self, field: str, word: str) -> list[Any]:
+        terms = [term for term, _ in self._listing(field, word, PREFIX_TERMS) if term != word]
+        return [tantivy.Query.term_set_query(self._schema, field, terms)] if terms else []
 
     def _frequency(self, word: str) -> int:
         return int(self._searcher.doc_freq(EVERYTHING, word))

@@ -14,6 +14,7 @@ from daemon.config import Config, model_folder
 from tests.bench.briefs import bench_briefs
 from tests.bench.embedding import bench_embedding
 from tests.bench.filters import bench_filters
+from tests.bench.keyword import bench_keyword
 from tests.bench.labelling import bench_labelling
 from tests.bench.normalising import bench_normalising
 from tests.bench.pipeline import bench_pipeline, one_core
@@ -24,6 +25,7 @@ from tests.flow.processes import Daemon, environment, import_world, simulator
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--creators", type=int, default=5_000)
+    parser.add_argument("--keyword-creators", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--texts", type=int, default=600)
     parser.add_argument("--seed", type=int, default=7)
@@ -44,6 +46,8 @@ def main() -> None:
                 daemon.wait_until_done()
                 console.print(bench_search(daemon, model, given.queries, given.seed))
                 assert daemon.terminate() == 0
+        keyword_folder = Path(folder) / "keyword"
+        console.print(trio.run(bench_keyword, keyword_folder, given.keyword_creators, given.queries, given.seed))
         console.print(bench_embedding(data, model, given.texts))
         console.print(trio.run(bench_labelling, data, model, given.texts))
         console.print(trio.run(bench_normalising, data, Path(folder) / "anew"))
