@@ -149,8 +149,10 @@ class TantivyTextIndex:
             await self._write.call(self._engine.close)
 
     def engine_search(self, query: Any, limit: int) -> Any:
-        """Blocking. The bare engine's answer to one of its queries, for those who compare with it."""
-        return self._engine.searcher.search(query, limit=limit)
+        """Blocking. The bare engine's answer to one of its queries, for those who compare with it: rows and count."""
+        found: Any = self._engine.searcher.search(query, limit=limit)
+        addresses = [address for _, address in found.hits]
+        return self._engine.searcher.fast_field_values("row", addresses), found.count
 
     def _query(self, text: str, limit: int) -> TextHits:
         match = match_keywords(self.lookup(text), None, every=limit > HEAD)

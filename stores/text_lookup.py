@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -36,6 +37,9 @@ PREFIX_TERMS = 24
 PREFIX_CHARS = 3
 """The last word also stands for words that begin with it, from this length on."""
 PREFIX_BOOST = 0.4
+WHOLE_FROM = 1_000
+"""A word of more than BEGIN_CHARS letters that so many creators hold is no unfinished one, and saves listing what begins
+like it (2 ms at 100,000 creators)."""
 PREFIX_FIELDS = ("name", "handle")
 
 HANDLE_MARK = "@"
@@ -43,6 +47,9 @@ HANDLE_MARKS = ("@", "\uff20")
 """How a handle is marked: as it is, and in full width."""
 MOST_EXACT = 1_000
 """Creators of one name taken at most."""
+
+_HANGUL = re.compile("[\uac00-\ud7a3]{2,}")
+"""Korean nouns carry their particles: a word of two syllables or more stands for whatever begins with it, everywhere."""
 
 LONG_WORDS = 6
 """From so many words on a query is a question or a description, of which hardly anybody holds every word."""
@@ -189,9 +196,13 @@ class TextLookup:
     def _word(self, word: str, *, last: bool) -> Any:
         """The word anywhere, or what else it may stand for."""
         options = [self._term(EVERYTHING, stem(word))]
-        unknown = not self._frequency(stem(word))
-        if last and len(word) >= PREFIX_CHARS:
+        frequency = self._frequency(stem(word))
+        unknown = frequency == 0
+        unfinished = len(word) <= BEGIN_CHARS or frequency < WHOLE_FROM
+        if last and len(word) >= PREFIX_CHARS and unfinished:
             options += self._beginnings(word, anywhere=unknown)
+        if _HANGUL.fullmatch(word):
+            options += [tantivy.Query.const_score_query(one, PREFIX_BOOST) for one in self._begun(EVERYTHING, word)]
         if unknown and len(options) == 1:
             corrected = corrections(word, self._frequency, partial(self._listing, EVERYTHING))
             options += [tantivy.Query.boost_query(self._term(EVERYTHING, one), TYPO_BOOST) for one in corrected]
