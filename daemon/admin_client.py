@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -13,12 +13,24 @@ import msgspec
 from daemon.forgetting import Report
 from daemon.importance import Weighed
 from daemon.importing import Piece, Verdict
-from proto.api import AdminStatus, DeadLetterPage, DeadLetterView, DecisionView, Problem, ReviewPage, ReviewView
+from proto.api import (
+    AdminStatus,
+    DeadLetterPage,
+    DeadLetterView,
+    DecisionView,
+    Problem,
+    ReviewPage,
+    ReviewView,
+    WeightsView,
+    WhatIf,
+)
 from proto.errors import Malformed, Unavailable
 
 TIMEOUT_SECONDS = 60.0
 FORGET_SECONDS = 3_600.0
 """An erasure writes the keyword index anew and saves the graphs."""
+WHAT_IF_SECONDS = 600.0
+"""Every query is run twice."""
 ROWS_PER_REQUEST = 5_000
 """Whole transactions of the import."""
 
@@ -85,6 +97,25 @@ class AdminClient:
     def split(self, reference: str) -> list[DecisionView]:
         body = msgspec.json.encode(reference)
         return msgspec.json.decode(self._call("POST", "/v1/split", body), type=list[DecisionView])
+
+    def weights(self, tenant: str) -> WeightsView:
+        return msgspec.json.decode(self._call("GET", "/v1/weights?" + urlencode({"tenant": tenant})), type=WeightsView)
+
+    def set_weights(self, tenant: str, changes: Mapping[str, float] | None) -> WeightsView:
+        """None: those of the settings again."""
+        path = "/v1/weights?" + urlencode({"tenant": tenant})
+        return msgspec.json.decode(self._call("PUT", path, msgspec.json.encode(changes)), type=WeightsView)
+
+    def what_if(self, tenant: str, changes: Mapping[str, float], queries: int) -> WhatIf:
+        body = msgspec.json.encode({"weights": changes, "queries": queries})
+        path = "/v1/weights/what-if?" + urlencode({"tenant": tenant})
+        return msgspec.json.decode(self._call("POST", path, body, WHAT_IF_SECONDS), type=WhatIf)
+
+    def queries(self, tenant: str, after: int) -> Iterator[bytes]:
+        """Lines of JSON, each with its line end."""
+        while lines := self._call("GET", "/v1/queries?" + urlencode({"tenant": tenant, "after": after})):
+            yield lines
+            after = int(msgspec.json.decode(lines.rstrip().rpartition(b"\n")[2])["number"])
 
     def dead_letters(self, reason: str = "") -> list[DeadLetterView]:
         """Of a reason; empty: all."""

@@ -55,8 +55,12 @@ from daemon.model_change import ModelChange
 from daemon.notify import ping_watchdog, sd_notify
 from daemon.outside import Outside, open_outside
 from daemon.pipeline import Indexes, Learned, Pipeline, Stores, identity_rules, niche_words, taxonomy_of
+from daemon.query_log import QueryLog, expire_now_and_then, write_queries
 from daemon.readiness import LLM, MODEL, Readiness
+from daemon.searching import search_services
 from daemon.synonyms import niche_synonyms
+from daemon.tenancy import Tenancy
+from daemon.web.services import QueryNote, SearchServices
 from models.embedding_port import EmbeddingPort
 from models.local_classifier import LocalClassifier
 from models.taxonomy import Taxonomy
@@ -83,6 +87,8 @@ log = structlog.get_logger("daemon")
 CONNECTIONS = httpx2.Limits(max_connections=32, max_keepalive_connections=16, keepalive_expiry=30)
 SEARCH_THREADS = 2
 """Searches at once: one a core."""
+QUERY_CAPACITY = 1_000
+"""Searches that wait to be written down."""
 PICTURE_BYTES, PICTURE_SECONDS = 4 << 20, 10.0
 """Of a profile picture: larger or slower ones are given up."""
 MODEL_THREADS = 2
@@ -148,13 +154,18 @@ async def run_daemon(
                 metrics=metrics,
                 now=now,
             )
+            tenancy = Tenancy(stores.env, settings=lambda: parts.searcher.weights, now=now, clock=trio.current_time)
+            await tenancy.load()
+            notes, noted = trio.open_memory_channel[QueryNote](QUERY_CAPACITY)
+            searching = make_searching(parts, control, tenancy, notes, metrics)
             async with trio.open_nursery() as outer:
                 web_stop = trio.Event()
                 listening = await open_listeners(
                     outer,
                     config=config,
                     control=control,
-                    searcher=parts.searcher,
+                    searching=searching,
+                    queries=QueryLog(stores.env, search=parts.searcher.search, tenancy=tenancy),
                     stores=stores,
                     metrics=metrics,
                     now=now,
@@ -163,12 +174,14 @@ async def run_daemon(
                     stop=web_stop,
                 )
                 outer.start_soon(write_audit, listening.audit_entries, stores.journal)
+                outer.start_soon(write_queries, noted, stores.env)
                 task_status.started(Running(url=listening.url, admin_url=listening.admin_url, control=control))
                 sd_notify("READY=1", f"STATUS=serving {listening.url}")
                 await _work_until(stop, parts, control)
                 await parts.keeper.save()
                 web_stop.set()
                 listening.close_audit()
+                notes.close()
             await parts.keeper.close()
     await trio.Path(admin_socket).unlink(missing_ok=True)
 
@@ -193,6 +206,7 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
     """
     text = await parts.keeper.open_text()
     parts.searcher.set_text(text)
+    control.text = text
     learned = await load_models(parts)
     model = learned.embedding
     change = make_model_change(parts, model, learned.threads) if model is not None else None
@@ -236,6 +250,13 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
         parts.now,
         stop,
     )
+    nursery.start_soon(
+        expire_now_and_then,
+        parts.stores.env,
+        lambda: control.config.search.query_log_days,
+        parts.now,
+        stop,
+    )
     nursery.start_soon(survey_creators, parts.stores.env, parts.stores.work, control.take_peers, parts.now, stop)
     nursery.start_soon(
         save_now_and_then,
@@ -244,6 +265,29 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
         parts.stores.schedule,
         parts.config.storage.snapshot_minutes * 60.0,
         stop,
+    )
+
+
+def make_searching(
+    parts: Parts, control: Control, tenancy: Tenancy, notes: trio.MemorySendChannel[QueryNote], metrics: Metrics
+) -> SearchServices:
+    def note_query(note: QueryNote) -> None:
+        try:
+            notes.send_nowait(note)
+        except (trio.WouldBlock, trio.ClosedResourceError):
+            metrics.queries_lost.inc()  # no search waits for the log; what is lost is counted
+
+    return search_services(
+        lambda: control.config,
+        searcher=parts.searcher,
+        env=parts.stores.env,
+        catalog=parts.stores.catalog,
+        columns=parts.keeper.columns,
+        taxonomy=parts.taxonomy,
+        tenancy=tenancy,
+        suggest=control.suggest,
+        note_query=note_query,
+        observe=metrics.searches.observe,
     )
 
 

@@ -55,9 +55,10 @@ from daemon.reprocessing import Report as Reprocessed
 from models.build import Recipe, build, find_source
 from models.minilm import MINILM
 from models.universal import UNIVERSAL
-from proto.api import DecisionView, NamedAccount
+from proto.api import DecisionView, NamedAccount, WeightsView
 from proto.errors import ConfigError, Malformed, ModelMissing, PokedexError, Unavailable
 from proto.ids import AccountKey, Platform
+from proto.records import DEFAULT_TENANT
 from stores.env import Environment
 from stores.suppression import Suppression
 
@@ -68,11 +69,15 @@ app = typer.Typer(name="pokedexd", no_args_is_help=True, add_completion=False, p
 config_app = typer.Typer(help="Check and show the settings.", no_args_is_help=True)
 model_app = typer.Typer(help="The embedding model.", no_args_is_help=True)
 ctl_app = typer.Typer(help="Talk to a running daemon over its admin socket.", no_args_is_help=True)
+weights_app = typer.Typer(help="How the score of a search is put together.", no_args_is_help=True)
+queries_app = typer.Typer(help="The log of searches.", no_args_is_help=True)
 raw_app = typer.Typer(help="What the platforms said, as received.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(model_app, name="model")
 eval_app = typer.Typer(help="Measure the product; no daemon needed.", no_args_is_help=True)
 app.add_typer(ctl_app, name="ctl")
+ctl_app.add_typer(weights_app, name="weights")
+ctl_app.add_typer(queries_app, name="queries")
 app.add_typer(eval_app, name="eval")
 app.add_typer(raw_app, name="raw")
 WIDE = 160
@@ -83,6 +88,7 @@ ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="Settings file.", envvar="POKEDEXD_CONFIG", show_default=False)
 ]
 DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept.", show_default=False)]
+TenantOption = Annotated[str, typer.Option(help="Whose.")]
 PortOption = Annotated[int | None, typer.Option(min=0, max=65_535, help="Port of the API and the page; 0: any free.")]
 AdminPortOption = Annotated[
     int | None,
@@ -529,6 +535,69 @@ def ctl_replay(
         raise typer.Exit(1)
 
 
+@weights_app.command("get")
+def ctl_weights_get(
+    tenant: TenantOption = DEFAULT_TENANT,
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Show the weights in force."""
+    _show_weights(_admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).weights(tenant), as_json)
+
+
+@weights_app.command("set")
+def ctl_weights_set(
+    weights: Annotated[
+        list[str] | None, typer.Argument(help="Such as keyword=0.5 yt_bio=2; the others stay.", show_default=False)
+    ] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Those of the settings again.")] = False,
+    tenant: TenantOption = DEFAULT_TENANT,
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+) -> None:
+    """Set a tenant's weights; they are in force from the next search on."""
+    if reset == bool(weights):
+        raise typer.BadParameter("name weights, or give --reset")
+    changes = None if reset else _weights(weights or [])
+    client = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config)
+    _show_weights(client.set_weights(tenant, changes), False)
+
+
+@weights_app.command("what-if")
+def ctl_weights_what_if(
+    weights: Annotated[list[str], typer.Argument(help="Such as keyword=0.5 yt_bio=2.", show_default=False)],
+    queries: Annotated[int, typer.Option(min=1, max=1_000, help="The latest so many searches.")] = 100,
+    tenant: TenantOption = DEFAULT_TENANT,
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Run the latest searches again under other weights, and show how their first hits change."""
+    client = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config)
+    found = client.what_if(tenant, _weights(weights), queries)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        return
+    for one in [one for one in found.queries if one.moved]:
+        _line(f"{one.number}  {one.overlap:.0%} the same  {one.text or '(everyone)'}  {one.filter}")
+        for move in one.moved:
+            _line(f"    {move.creator_id}  {move.before or 'behind'} → {move.after or 'behind'}")
+    _line(f"{found.changed} of {len(found.queries)} searches change; {found.overlap:.1%} of the first ten stay")
+
+
+@queries_app.command("export")
+def ctl_queries_export(
+    after: Annotated[int, typer.Option(min=0, help="From behind this number on.")] = 0,
+    tenant: TenantOption = DEFAULT_TENANT,
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+) -> None:
+    """Write logged searches with their candidates as JSON lines, to learn ranking from."""
+    for lines in _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).queries(tenant, after):
+        sys.stdout.write(lines.decode())
+
+
 def main() -> NoReturn:
     """The console script: expected failures are one line on stderr and exit code 1."""
     os.umask(0o077)
@@ -666,6 +735,30 @@ def _show_fields(fields: Mapping[str, FieldDiff]) -> None:
         _line(f"  {name}: {diff.changed:,}")
         for one in diff.examples:
             _line(f"    {one.entity}: {one.before} → {one.after}")
+
+
+def _weights(texts: Sequence[str]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for text in texts:
+        name, mark, value = text.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            mark = ""
+        if not mark:
+            raise typer.BadParameter(f"{text!r} is no weight; expected one such as keyword=0.5")
+    return found
+
+
+def _show_weights(weights: WeightsView, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(weights).decode() + "\n")
+        return
+    for name, value in {
+        "keyword": weights.keyword, "vector": weights.vector, "quality": weights.quality, **weights.fields,
+    }.items():  # fmt: skip
+        _line(f"{name} = {value:g}")
+    _line(f"as {'set for ' + weights.tenant_id if weights.source == 'tenant' else 'in the settings'}")
 
 
 def _replay(client: AdminClient, letter_id: str) -> str:

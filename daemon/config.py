@@ -163,6 +163,11 @@ class SearchConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     exact_scan_below: Positive = 50_000
     ef: Positive = 200
     query_cache: Positive = 1_000
+    query_log: bool = True
+    """Whether searches are kept, with what ranking knew of the first hits."""
+    query_log_days: Positive = 30
+    query_log_candidates: Annotated[int, Meta(ge=1, le=1_000)] = 50
+    """Of how many hits it is kept."""
 
 
 class IngestionConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -312,6 +317,9 @@ RELOADABLE = (
     "search.vector_weight",
     "search.quality_weight",
     "search.field_weights",
+    "search.query_log",
+    "search.query_log_days",
+    "search.query_log_candidates",
     "http.allowed_hosts",
 )
 """What a running daemon takes over on SIGHUP; everything else needs a restart."""

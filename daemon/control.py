@@ -30,8 +30,9 @@ from proto.errors import ConfigError, Unavailable
 from proto.ids import AccountKey, CreatorId
 from proto.records import DEFAULT_TENANT, AuditEvent
 from stores.ledger import Standing
-from stores.ports import Weights
+from stores.ports import Suggestion, Weights
 from stores.searcher import Searcher
+from stores.text_index import TantivyTextIndex
 
 log = structlog.get_logger("control")
 
@@ -61,12 +62,20 @@ class Control:
         self.reviewing = Reviewing(stores.env, now=now, hand_on=pipeline.hand_on)
         self.forgetting: Forgetting | None = None
         """There once the indexes are open."""
+        self.text: TantivyTextIndex | None = None
+        """Likewise."""
         self.peers = Peers()
         """As of the latest survey; without anybody before the first."""
 
     @property
     def config(self) -> Config:
         return self._loaded.config
+
+    async def suggest(self, prefix: str, limit: int) -> Sequence[Suggestion]:
+        """Creators whose name or handle begins so. Raises Unavailable while keyword search is still loading."""
+        if self.text is None:
+            raise Unavailable("search is still loading")
+        return await self.text.suggest(prefix, limit)
 
     def take_peers(self, peers: Peers) -> None:
         self.peers = peers

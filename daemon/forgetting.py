@@ -20,9 +20,9 @@ from daemon.clock import make_clock
 from daemon.config import DaemonConfig
 from daemon.naming import find_account, is_bare, names_in
 from proto.errors import Malformed, Unavailable
-from proto.ids import AccountKey, CreatorId, Platform, Row
+from proto.ids import AccountKey, CreatorId, Platform, Row, account_key, creator_id_of
 from proto.messages import AccountEmbedded, AnyWork
-from proto.records import DEFAULT_TENANT, AuditEvent
+from proto.records import DEFAULT_TENANT, AuditEvent, CreatorAccount
 from stores.belonging import members_of
 from stores.blocking import Blocking
 from stores.catalog import INDEX_SEQUENCE, find_by_handle, get_account
@@ -190,6 +190,7 @@ class Forgetting:
             user_id=user_id,
             handle=handle,
             alias=self._suppression.alias((platform, user_id or "@" + handle)),
+            creator_ids=_creators_of(account_key(platform, user_id), account) if user_id else (),
         )
         return msgspec.structs.replace(subject, former=await self._env.read(partial(_former_of, subject=subject)))
 
@@ -305,6 +306,13 @@ def _others(txn: Txn, subject: Subject) -> list[AccountKey]:
     if account is None or account.creator_id is None:
         return []
     return [key for key in members_of(txn, account.creator_id) if key != account.key]
+
+
+def _creators_of(key: AccountKey, account: CreatorAccount | None) -> tuple[CreatorId, ...]:
+    """The creator that it founded, and the one that it is part of."""
+    own = creator_id_of(key)
+    creator_id = account.creator_id if account is not None else None
+    return (own,) if creator_id is None or creator_id == own else (own, creator_id)
 
 
 def _former_of(txn: Txn, subject: Subject) -> tuple[str, ...]:

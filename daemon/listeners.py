@@ -15,14 +15,14 @@ from daemon.config import Config
 from daemon.control import Control
 from daemon.metrics import Metrics
 from daemon.pipeline import Stores
+from daemon.query_log import QueryLog
 from daemon.web.admin import create_admin
 from daemon.web.app import create_app
 from daemon.web.hub import HubServices
 from daemon.web.server import ServerState, hypercorn_config, serve_app, tcp_listener, unix_listener
-from daemon.web.services import AdminServices, PublicServices
+from daemon.web.services import AdminServices, PublicServices, SearchServices
 from proto.errors import ConfigError
 from proto.records import AuditEvent
-from stores.searcher import Searcher
 
 GRACEFUL_SECONDS = 5.0
 AUDIT_CAPACITY = 10_000
@@ -42,7 +42,8 @@ async def open_listeners(
     *,
     config: Config,
     control: Control,
-    searcher: Searcher,
+    searching: SearchServices,
+    queries: QueryLog,
     stores: Stores,
     metrics: Metrics,
     now: Callable[[], float],
@@ -52,12 +53,22 @@ async def open_listeners(
 ) -> Listening:
     """Raises ConfigError when an address is taken."""
     send, receive = trio.open_memory_channel[AuditEvent](AUDIT_CAPACITY)
-    public = _public_services(config, control, searcher, stores, metrics, now, send, banner)
+    public = _public_services(config, control, searching, stores, metrics, now, send, banner)
     web = hypercorn_config(keep_alive_seconds=config.http.keep_alive_seconds, graceful_seconds=GRACEFUL_SECONDS)
     state = ServerState(max_connections=config.http.max_connections)
 
     async def serve(app: Any, one: socket.socket) -> None:
         await nursery.start(partial(serve_app, app, web, [one], stop, state=state))
+
+    def admin(*, trusted: bool) -> Any:
+        return create_admin(
+            _admin_services(config, control, metrics),
+            trusted=trusted,
+            letters=control.letters,
+            reviewing=control.reviewing,
+            queries=queries,
+            tenancy=searching.tenancy,
+        )
 
     tcp = _open(lambda: tcp_listener(config.http.host, config.http.port), f"{config.http.host}:{config.http.port}")
     await serve(create_app(public), tcp)
@@ -65,20 +76,14 @@ async def open_listeners(
         path = Path(config.http.socket)
         await serve(create_app(public, any_host=True), _open(lambda: unix_listener(path), str(path)))
     await serve(
-        create_admin(
-            _admin_services(config, control, metrics),
-            trusted=True,
-            letters=control.letters,
-            reviewing=control.reviewing,
-        ),
+        admin(trusted=True),
         _open(lambda: unix_listener(admin_socket), str(admin_socket)),
     )
     admin_url = ""
     if config.admin.port >= 0:
-        admin = _open(lambda: tcp_listener("127.0.0.1", config.admin.port), f"127.0.0.1:{config.admin.port}")
-        services = _admin_services(config, control, metrics)
-        await serve(create_admin(services, trusted=False, letters=control.letters, reviewing=control.reviewing), admin)
-        admin_url = f"http://127.0.0.1:{admin.getsockname()[1]}"
+        port = _open(lambda: tcp_listener("127.0.0.1", config.admin.port), f"127.0.0.1:{config.admin.port}")
+        await serve(admin(trusted=False), port)
+        admin_url = f"http://127.0.0.1:{port.getsockname()[1]}"
     host = f"[{config.http.host}]" if ":" in config.http.host else config.http.host
     return Listening(
         url=f"http://{host}:{tcp.getsockname()[1]}",
@@ -91,7 +96,7 @@ async def open_listeners(
 def _public_services(
     config: Config,
     control: Control,
-    searcher: Searcher,
+    searching: SearchServices,
     stores: Stores,
     metrics: Metrics,
     now: Callable[[], float],
@@ -105,7 +110,7 @@ def _public_services(
             metrics.audit_lost.inc()  # no search waits for its audit row; what is lost is counted
 
     return PublicServices(
-        search=searcher.search,
+        searching=searching,
         creators=stores.catalog.creators_with_accounts,
         recent_content=stores.catalog.recent_content,
         embeddings=stores.catalog.embeddings,
@@ -117,7 +122,6 @@ def _public_services(
         ready=control.ready,
         audit=note,
         now=now,
-        observe_search=metrics.searches.observe,
         allowed_hosts=lambda: control.config.http.allowed_hosts,
         max_body_bytes=config.http.max_body_bytes,
         request_timeout_seconds=config.http.request_timeout_seconds,

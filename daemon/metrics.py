@@ -73,6 +73,9 @@ class Metrics:
         )
         self.events = Counter("pokedexd_events", "Events by kind.", ["kind", "severity"], registry=self.registry)
         self.pushes = Counter("pokedexd_pushes", "Pushes of the hub by outcome.", ["outcome"], registry=self.registry)
+        self.queries_lost = Counter(
+            "pokedexd_queries_lost", "Searches not logged for want of room.", registry=self.registry
+        )
         self.audit_lost = Counter("pokedexd_audit_lost", "Searches not noted for want of room.", registry=self.registry)
         self.searches = Histogram(
             "pokedexd_search_seconds", "Time of a search.", buckets=LATENCY_BUCKETS, registry=self.registry

@@ -46,6 +46,25 @@ def find_key(txn: Txn, text: str, held: Callable[[AccountKey], bool]) -> Account
     return found[0] if found else None
 
 
+def find_creator(txn: Txn, text: str) -> CreatorId | None:
+    """By a creator's id, which leads through merges, or by an account of it. Raises Malformed for what names nobody, and
+    for a handle that accounts of several creators have."""
+    text = text.strip()
+    if text.isascii() and text.isdecimal() and len(text) <= MAX_ID_DIGITS:
+        return present_id(txn, CreatorId(int(text)))
+    if text.partition(":")[0] in set(Platform) and len(text) <= MAX_KEY_CHARS:
+        account = get_account(txn, AccountKey(text))
+        if account is not None:
+            return account.creator_id
+    keys = [key for name in names_in(text) if (key := _key_of(txn, name)) is not None]
+    accounts = [account for key in keys if (account := get_account(txn, key)) is not None]
+    creators = dict.fromkeys(account.creator_id for account in accounts if account.creator_id is not None)
+    if len(creators) > 1:
+        held = " and ".join(account.key for account in accounts)
+        raise Malformed(f"{text}: accounts of several creators have this handle: {held}; say which")
+    return next(iter(creators), None)
+
+
 def names_in(text: str) -> Sequence[Name]:
     """One, or for a handle without its platform one for each platform. Raises Malformed for what is no reference."""
     text = text.strip()

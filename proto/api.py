@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 
@@ -214,13 +216,46 @@ class Contribution(Body):
     contribution: float
 
 
+class Highlight(Body):
+    """A text of the creator that holds words of the query."""
+
+    field: str
+    """``name``, ``handle``, ``bio``, ``niche`` or ``summary``."""
+    text: str
+    """As it is stored; of a long one what surrounds the first words met."""
+    marks: list[tuple[int, int]]
+    """Where words stand in ``text``: begin and end in code points."""
+    account: str | None = None
+    """Platform and id there, of a text that is an account's."""
+
+
+class ContentMatch(Body):
+    """Of a field of content, the item whose title holds most words of the query, the newest of several."""
+
+    field: str
+    """``yt_content`` or ``ig_captions``."""
+    content_id: str
+    title: str
+    marks: list[tuple[int, int]]
+    permalink: str
+    published_at: str | None
+
+
 class Explanation(Body):
     """The contributions add up to the score within 1e-6."""
 
     contributions: list[Contribution]
     matched_words: list[str]
+    """Words of the query that the creator holds, as they were folded."""
     exact: bool
     """True when the query equals a name or handle."""
+    highlights: list[Highlight]
+    content: list[ContentMatch]
+    """Only where ``explain`` is ``full``."""
+    filters: list[str]
+    """Conditions that the creator meets, in the grammar of filters, those read out of words among them."""
+    interpreted: list[str]
+    """Words of the query that became conditions or preferences."""
 
 
 class Hit(Body):
@@ -229,16 +264,229 @@ class Hit(Body):
     explanation: Explanation | None
 
 
+class Interpreted(Body):
+    """What words of the query were read as."""
+
+    id: str
+    """For ``drop``."""
+    kind: str
+    """``filter``: demanded. ``boost``: preferred; its words are looked for as well."""
+    field: str
+    """A column of filters."""
+    value: str
+    """For people."""
+    words: str
+    """Of the query, as they stand there."""
+    begin: int
+    """In code points of ``q``."""
+    end: int
+    confidence: float
+    filter: str
+    """In the grammar of filters."""
+    applied: bool
+    """Not where it was dropped, only suggested, or overridden by a filter on the same column."""
+
+
+class RelaxationView(Body):
+    """A condition which, left out alone, leaves something to be found."""
+
+    filter: str
+    total: int
+    """How many would be found without it."""
+    interpreted: list[str]
+    """Ids of what words of the query became it: to be named in ``drop``."""
+
+
 class SearchAnswer(Body):
     hits: list[Hit]
     total: int
     cursor: str | None
     facets: dict[str, dict[str, int]] | None
-    interpreted: list[dict[str, str]]
+    interpreted: list[Interpreted]
     rest: str
+    """What was looked for by words and meaning."""
     took_ms: float
     warnings: list[str]
     """Plain words on what was left out, e.g. that no vector field answered because the model is absent."""
+    relaxations: list[RelaxationView] = []
+    """When nothing is found."""
+
+
+class SearchRequest(Body, forbid_unknown_fields=True):
+    """What is asked of search; the same as its query parameters."""
+
+    q: str = ""
+    filter: str | dict[str, Any] | None = None
+    """In the grammar of filters, or as a tree of nodes."""
+    limit: int = 20
+    cursor: str = ""
+    sort: str = "relevance"
+    facets: list[str] = []
+    explain: bool | str = "brief"
+    """``none`` (false), ``brief`` or ``full`` (true)."""
+    interpret: str = "apply"
+    drop: list[str] = []
+    fields: list[str] = []
+    fusion: str = "weighted"
+    diversity: float = 0.0
+    weights: dict[str, float] = {}
+    fresh_within: str | float | None = None
+
+
+class SimilarRequest(Body, forbid_unknown_fields=True):
+    """Creators that hits are to be like, and unlike: ids, handles, account keys or URLs."""
+
+    positive: list[str]
+    negative: list[str] = []
+    filter: str | dict[str, Any] | None = None
+    limit: int = 20
+    cursor: str = ""
+    facets: list[str] = []
+    explain: bool | str = "brief"
+    """``none`` (false), ``brief`` or ``full`` (true)."""
+    fields: list[str] = []
+    diversity: float = 0.0
+    weights: dict[str, float] = {}
+    fresh_within: str | float | None = None
+
+
+class FailedCondition(Body):
+    filter: str
+    interpreted: list[str]
+    """Ids of what words of the query became it."""
+
+
+class ExplainAnswer(Body):
+    """Where one creator stands in a search, or what keeps it out."""
+
+    creator_id: str
+    found: bool
+    rank: int | None
+    """From 1."""
+    total: int
+    score: float | None
+    explanation: Explanation | None
+    failed: list[FailedCondition]
+    """Conditions that it does not meet."""
+    hidden: bool
+    """Whether it is left out because it was hidden."""
+    keyword_match: bool
+    missing_words: list[str]
+    vector_ranks: dict[str, int]
+    """By vector field that it has: its place among those that pass the filters."""
+    candidates: int
+    """So many of each vector field are taken."""
+    why: list[str]
+    """The same in plain words."""
+    interpreted: list[Interpreted]
+    rest: str
+
+
+class SuggestionView(Body):
+    kind: str
+    """``name``, ``handle`` or ``niche``."""
+    text: str
+    creator_id: str | None
+    """Null for a niche."""
+
+
+class Suggestions(Body):
+    suggestions: list[SuggestionView]
+
+
+class ListView(Body):
+    list_id: str
+    name: str
+    version: int
+    """Raised by every change."""
+    creators: int
+    created_at: str | None
+    changed_at: str | None
+
+
+class Lists(Body):
+    lists: list[ListView]
+
+
+class ListPage(Body):
+    """A list with its creators, in the order in which they were put in."""
+
+    of: ListView = msgspec.field(name="list")
+    creators: list[CreatorView]
+    cursor: str | None
+
+
+class ListCreate(Body, forbid_unknown_fields=True):
+    name: str
+    creators: list[str] = []
+    """Ids."""
+
+
+class ListChange(Body, forbid_unknown_fields=True):
+    """What is given is changed."""
+
+    version: int | None = None
+    """Of the list as it was read: where it has changed since, nothing is changed and 409 says so."""
+    name: str | None = None
+    add: list[str] = []
+    remove: list[str] = []
+
+
+class HiddenPage(Body):
+    """Creators that no search finds, but one that asks about ``hidden``."""
+
+    creators: list[CreatorView]
+    total: int
+    cursor: str | None
+
+
+class HiddenState(Body):
+    creator_id: str
+    hidden: bool
+    changed: bool
+
+
+class WeightsView(Body):
+    """How a score is put together: ``keyword·k + vector·Σ wᵢ·simᵢ + quality·q``."""
+
+    tenant_id: str
+    keyword: float
+    vector: float
+    quality: float
+    fields: dict[str, float]
+    source: str
+    """``tenant``, or ``settings`` where the tenant set none."""
+
+
+class MovedCreator(Body):
+    creator_id: str
+    before: int | None
+    """Rank under the weights in force; null behind the first ten."""
+    after: int | None
+
+
+class WhatIfQuery(Body):
+    """A logged query under both weights."""
+
+    number: int
+    text: str
+    filter: str
+    overlap: float
+    """Share of the first ten that are the same."""
+    moved: list[MovedCreator]
+    """Of the first ten under either."""
+
+
+class WhatIf(Body):
+    """What other weights would change about logged queries."""
+
+    before: WeightsView
+    after: WeightsView
+    queries: list[WhatIfQuery]
+    overlap: float
+    """Mean over the queries; 1 where there are none."""
+    changed: int
+    """Queries whose first ten differ, in their order too."""
 
 
 class Counts(Body):
@@ -446,3 +694,8 @@ class Problem(Body, omit_defaults=True):
     detail: str = ""
     request_id: str = ""
     pointer: str = ""
+    """The parameter, or within a body a JSON pointer."""
+    column: str = ""
+    """Of a filter that is wrong."""
+    position: int | None = None
+    """Of the character in a filter's text, from 1."""

@@ -15,6 +15,10 @@ class Malformed(PokedexError):
     """A payload, file or request that does not have the shape it must have. The text names the place."""
 
 
+class Conflict(PokedexError):
+    """What is to be changed is not as whoever asked believes it to be. The text says how it is."""
+
+
 class Unavailable(PokedexError):
     """A passing fault: network, 5xx, timeout. Worth a retry with backoff."""
 

@@ -404,10 +404,21 @@ class AuditEvent(Record):
     request_id: str = ""
 
 
+class SearchWeights(Record):
+    """How a score is put together; see `stores.ports.Weights`."""
+
+    keyword: float
+    vector: float
+    quality: float
+    fields: dict[str, float]
+
+
 class Tenant(Record):
     tenant_id: str
     name: str = ""
     created_at: int = 0
+    search_weights: SearchWeights | None = None
+    """None: those of the settings."""
 
 
 class ApiKey(Record):
@@ -424,7 +435,43 @@ class CreatorList(Record):
     tenant_id: str
     name: str
     creator_ids: list[CreatorId] = []
+    """As they were put in: an id that was merged into another since leads there, and back once that is undone."""
     version: int = 1
+    """Raised by every change."""
+    created_at: int = 0
+    changed_at: int = 0
+
+
+class LoggedQuery(Record):
+    """What was searched for and what ranking knew of the best candidates."""
+
+    number: int
+    at: int
+    tenant_id: str
+    request_id: str
+    text: str
+    """As it was typed."""
+    rest: str
+    """What of it was looked for by words and meaning."""
+    filter: str
+    """All conditions, in the grammar of filters."""
+    niches: list[str]
+    """Preferred, not demanded."""
+    sort: str
+    ascending: bool
+    fusion: str
+    diversity: float
+    weights: SearchWeights
+    """By which these were ranked."""
+    total: int
+    took_ms: float
+    creator_ids: bytes = b""
+    """Of the candidates, best first: 8 bytes each, big-endian."""
+    fields: list[str] = []
+    """Vector fields that have a column in ``features``."""
+    features: bytes = b""
+    """A row a candidate, float32 little-endian: keyword, exact, quality, score, then one similarity a field; NaN for a
+    field that the candidate lacks."""
 
 
 class Note(Record):

@@ -29,6 +29,10 @@ ITEMS_READ = 100
 """No creator is computed of more items of an account."""
 
 
+MOVES = "creator_moves"
+"""Kept counter: how often an id came to lead to another creator than before, or to none."""
+
+
 class Founder(Record):
     """The account that a creator id is made of, and when it first came in."""
 
@@ -167,6 +171,7 @@ def _put_in(txn: Txn, membership: Membership, now: int, *, moved: bool) -> None:
         account = get_account(txn, link.account_key)
         assert account is not None, "a member that is no account"
         if account.creator_id != creator_id:
+            txn.add(MOVES, 0 if account.creator_id is None else 1)
             write_account(txn, msgspec.structs.replace(account, creator_id=creator_id))
     if moved and _restore_former(txn, membership):
         return
@@ -199,7 +204,8 @@ def _new_creator(txn: Txn, creator_id: CreatorId, now: int) -> Creator:
 def _enter(txn: Txn, creator: Creator) -> None:
     txn.add(CREATORS)
     txn.put("rows", creator.row.to_bytes(4, "big"), pack_id(creator.creator_id))
-    txn.delete("retired_creators", pack_id(creator.creator_id))
+    if txn.delete("retired_creators", pack_id(creator.creator_id)):
+        txn.add(MOVES)
 
 
 def _retire(txn: Txn, creator_id: CreatorId) -> Row | None:
@@ -212,6 +218,7 @@ def _retire(txn: Txn, creator_id: CreatorId) -> Row | None:
     txn.delete("rows", creator.row.to_bytes(4, "big"))
     delete_creator(txn, creator_id)
     drop_labelling(txn, creator_id)
+    txn.add(MOVES)
     if founder_of(txn, creator_id) is not None:  # of one whose founding account was erased nothing is kept
         txn.put("retired_creators", packed, pack_id(creator.row))
     return creator.row

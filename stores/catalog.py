@@ -18,7 +18,16 @@ from proto.records import (
     VitalSigns,
 )
 from stores.codec import decode, encode, pack_id, unpack_id
-from stores.content import ITEMS, items_since, put_counts, put_items, recent_items, remove_items
+from stores.content import (
+    ITEMS,
+    Title,
+    items_since,
+    put_counts,
+    put_items,
+    recent_items,
+    recent_titles,
+    remove_items,
+)
 from stores.env import Environment, Txn
 from stores.history import SECONDS_PER_DAY, TRACKED_DAYS, tracked
 from stores.identity import note_handle
@@ -50,6 +59,15 @@ class CreatorBundle(msgspec.Struct, kw_only=True):
     creator: Creator
     accounts: list[AccountBundle]
     embeddings: dict[str, EmbeddingRecord]
+
+
+class ShownCreator(msgspec.Struct, kw_only=True, frozen=True):
+    """A creator as hits show it."""
+
+    creator: Creator
+    accounts: list[CreatorAccount]
+    titles: list[list[Title]]
+    """Along ``accounts``, newest first; empty where they were not asked for."""
 
 
 class CatalogCounts(msgspec.Struct, kw_only=True, frozen=True):
@@ -130,6 +148,14 @@ class Catalog:
 
         return await self._env.read(look)
 
+    async def shown(self, ids: Sequence[CreatorId], titles: int) -> list[ShownCreator | None]:
+        """What a page of hits shows, in one look: creators, accounts and, of each account, its newest titles."""
+
+        def look(txn: Txn) -> list[ShownCreator | None]:
+            return [_shown(txn, creator_id, titles) for creator_id in ids]
+
+        return await self._env.read(look)
+
     async def recent_content(self, creator_id: CreatorId, limit: int) -> list[ContentItem]:
         """Newest first, over all the creator's accounts."""
 
@@ -175,6 +201,15 @@ class Catalog:
 
     async def put_meta(self, name: str, value: str) -> None:
         await self._env.write(lambda txn: txn.put("meta", name.encode(), value.encode()))
+
+
+def _shown(txn: Txn, creator_id: CreatorId, titles: int) -> ShownCreator | None:
+    creator = get_creator(txn, creator_id)
+    if creator is None:
+        return None
+    accounts = accounts_of(txn, creator_id)
+    newest = [recent_titles(txn, account.key, titles) for account in accounts] if titles else []
+    return ShownCreator(creator=creator, accounts=accounts, titles=newest)
 
 
 def get_account(txn: Txn, key: AccountKey) -> CreatorAccount | None:

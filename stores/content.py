@@ -23,6 +23,30 @@ class Block(Record):
     items: list[ContentItem]
 
 
+class Title(Record):
+    """The beginning of a stored `ContentItem`, of which only what is shown of it is read."""
+
+    content_id: str
+    account_key: AccountKey
+    content_type: msgspec.Raw
+    title_or_caption: str
+    description: msgspec.Raw
+    published_at: int
+    views: msgspec.Raw
+    likes: msgspec.Raw
+    comments: msgspec.Raw
+    duration_seconds: msgspec.Raw
+    tags: msgspec.Raw
+    platform_category: msgspec.Raw
+    permalink: str
+
+
+class TitleBlock(Record):
+    """A `Block`, read so."""
+
+    items: list[Title]
+
+
 class Months(Record):
     """The months that hold blocks of an account, ascending."""
 
@@ -109,6 +133,17 @@ def recent_items(txn: Txn, account: AccountKey, limit: int) -> list[ContentItem]
             break
         found.extend(_block(txn, account, month))
     return [msgspec.structs.replace(item, account_key=account) for item in found[:limit]]
+
+
+def recent_titles(txn: Txn, account: AccountKey, limit: int) -> list[Title]:
+    """Of the newest items, newest first; ``account_key`` is left empty."""
+    found: list[Title] = []
+    for month in reversed(months_of(txn, account)):
+        if len(found) >= limit:
+            break
+        stored = txn.get("content", _key(account, month))
+        found += decode(TitleBlock, stored).items if stored else []
+    return found[:limit]
 
 
 def items_since(txn: Txn, account: AccountKey, since: int) -> list[ContentItem]:

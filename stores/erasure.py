@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from proto.records import (
     IdentityLink,
     Job,
     JobKind,
+    LoggedQuery,
     Priority,
 )
 from stores.avatars import drop_avatar, get_avatar
@@ -57,6 +58,8 @@ from stores.identity import (
     pairs_of,
 )
 from stores.labels import drop_labelling
+from stores.lists import replace_creators
+from stores.query_log import without_candidates
 from stores.raw import drop_raw
 from stores.schedule import find_job, jobs_of, plan_job, put_job, settle_job
 from stores.subscriptions import forget_subscription
@@ -98,6 +101,9 @@ HANDLED = frozenset(
         "avatars_due",
         "labellings",
         "labellings_due",
+        "lists",
+        "hidden",
+        "query_log",
         "index_log",
         "index_sequence",
         "audit",
@@ -114,8 +120,8 @@ PIECES = 500
 """Jobs, months of content, raw pages and snapshots taken out in one transaction at most."""
 COPIED = 10_000
 """Rows copied in one transaction when the store is written anew."""
-MENTIONED_IN = ("dead_letters", "events", "audit")
-"""Databases whose texts may name an account; the latter two keep their rows, with a keyed hash in place of the name."""
+MENTIONED_IN = ("dead_letters", "events", "audit", "query_log")
+"""Databases whose texts may name an account; all but the first keep their rows, with a keyed hash in place of the name."""
 
 _MARK = b"erasure:"
 _STAGES = list(Stage)
@@ -130,6 +136,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     alias: str
     former: tuple[str, ...] = ()
     """Handles that it had before, and nobody else has now; they are hidden as well."""
+    creator_ids: tuple[CreatorId, ...] = ()
+    """Under which logged queries may have it as a candidate."""
 
     @property
     def key(self) -> AccountKey:
@@ -227,6 +235,7 @@ def erase_account(txn: Txn, key: AccountKey, *, handle: str = "", now: float = 0
     account = get_account(txn, key)
     if account is not None:
         _remove_account(txn, account, erased, now)
+    _remove_noted(txn, key, account, erased)
     _remove_lookups(txn, key, handle or (account.handle if account else ""), erased)
     for stage in (Stage.EMBEDDER, Stage.IDENTITY):
         _remove_work(txn, stage, key, erased)
@@ -331,13 +340,13 @@ def _expired(txn: Txn, account: CreatorAccount, items: Sequence[ContentItem], li
 
 def mentions(txn: Txn, database: str, subject: Subject, after: bytes, limit: int) -> tuple[list[bytes], bytes | None]:
     """Keys in one of `MENTIONED_IN` that name the subject, of ``limit`` rows behind ``after``, and where to go on."""
-    names = _names(subject)
+    names, ids = _names(subject), _ids(database, subject)
     found: list[bytes] = []
     last: bytes | None = None
     pairs = zip(txn.scan(database, start=after + b"\0" if after else None), range(limit), strict=False)
     for (key, value), number in pairs:
         last = key if number == limit - 1 else None
-        if names is not None and names.search(_text(value)):
+        if any(one in value for one in ids) or (names is not None and names.search(_text(value))):
             found.append(key)
     return found, last
 
@@ -348,13 +357,13 @@ def scrub(txn: Txn, database: str, subject: Subject, keys: Iterable[bytes]) -> i
     count = 0
     for key in keys:
         value = txn.get(database, key)
-        if value is None or names is None:
+        if value is None:
             continue
         count += 1
         if database == "dead_letters":
             txn.delete(database, key)
         else:
-            txn.put(database, key, encode(_scrubbed(database, value, lambda text: _hide(text, names, subject))))
+            txn.put(database, key, encode(_scrubbed(database, value, subject, names)))
     return count
 
 
@@ -445,6 +454,17 @@ def _remove_creator(txn: Txn, creator: Creator, erased: Erased) -> None:
     delete_creator(txn, creator.creator_id)
     erased.note("creators")
     erased.creator_gone = True
+
+
+def _remove_noted(txn: Txn, key: AccountKey, account: CreatorAccount | None, erased: Erased) -> None:
+    """What tenants noted of the creator that the account founded; of one that goes on, it is said of who is left."""
+    gone = [creator_id_of(key)]
+    left: list[AccountKey] = []
+    if account is not None and account.creator_id is not None:
+        left = [AccountKey(name[8:].decode()) for name in _keys(txn, "account_by_creator", pack_id(account.creator_id))]
+        gone += [] if left else [account.creator_id]
+    for database, rows in replace_creators(txn, gone, [creator_id_of(one) for one in left]).items():
+        erased.note(database, rows)
 
 
 def _remove_identity(txn: Txn, key: AccountKey, erased: Erased, now: float) -> None:
@@ -741,13 +761,22 @@ def _payload_strings(payload: bytes) -> Iterator[str]:
         yield payload.decode(errors="replace")
 
 
-def _scrubbed(database: str, value: bytes, hide: Callable[[str], str]) -> Event | AuditEvent:
+def _scrubbed(
+    database: str, value: bytes, subject: Subject, names: re.Pattern[str] | None
+) -> Event | AuditEvent | LoggedQuery:
+    def hide(text: str) -> str:
+        return text if names is None else names.sub(f"erased-{subject.alias}", text)
+
     if database == "events":
         event = decode(Event, value)
         return msgspec.structs.replace(event, subject=hide(event.subject), detail=hide(event.detail))
+    if database == "query_log":
+        query = without_candidates(decode(LoggedQuery, value), subject.creator_ids)
+        return msgspec.structs.replace(query, text=hide(query.text), rest=hide(query.rest), filter=hide(query.filter))
     entry = decode(AuditEvent, value)
     return msgspec.structs.replace(entry, detail=hide(entry.detail), actor=hide(entry.actor))
 
 
-def _hide(text: str, names: re.Pattern[str], subject: Subject) -> str:
-    return names.sub(f"erased-{subject.alias}", text)
+def _ids(database: str, subject: Subject) -> list[bytes]:
+    """How the subject's creators stand in a row of the database."""
+    return [pack_id(one) for one in subject.creator_ids] if database == "query_log" else []

@@ -28,7 +28,7 @@ class Journal:
 
         def change(txn: Txn) -> None:
             for entry in entries:
-                txn.put("audit", pack_id(txn.add(AUDIT_NUMBER)), encode(entry))
+                append_audit(txn, entry)
 
         await self._env.write(change, synced=synced)
 
@@ -61,6 +61,10 @@ class Journal:
                 txn.put("tenants", key, encode(Tenant(tenant_id=DEFAULT_TENANT, name="default", created_at=now)))
 
         self._env.write_now(change)
+
+
+def append_audit(txn: Txn, entry: AuditEvent) -> None:
+    txn.put("audit", pack_id(txn.add(AUDIT_NUMBER)), encode(entry))
 
 
 def append_event(txn: Txn, event: Event) -> None:

@@ -13,11 +13,13 @@ from quart_trio import QuartTrio
 
 from daemon.dead_letters import DeadLetters
 from daemon.importing import IMPORT_ID, Piece
+from daemon.query_log import QueryLog
 from daemon.reviewing import Reviewing
-from daemon.web import guard, problems
+from daemon.tenancy import Tenancy
+from daemon.web import admin_search, guard, problems
 from daemon.web.params import only_known
 from daemon.web.problems import problem
-from daemon.web.search import json_response
+from daemon.web.replies import json_response
 from daemon.web.services import AdminServices
 from proto.errors import Malformed
 
@@ -60,7 +62,13 @@ def json_response_of(found: object) -> Response:
 
 
 def create_admin(
-    services: AdminServices, *, trusted: bool, letters: DeadLetters | None = None, reviewing: Reviewing | None = None
+    services: AdminServices,
+    *,
+    trusted: bool,
+    letters: DeadLetters | None = None,
+    reviewing: Reviewing | None = None,
+    queries: QueryLog | None = None,
+    tenancy: Tenancy | None = None,
 ) -> QuartTrio:
     """``trusted``: the unix socket. On TCP a key is asked for; without one configured only reading is allowed."""
     app = QuartTrio("daemon.web.admin", static_folder=None)
@@ -148,6 +156,8 @@ def create_admin(
         _add_dead_letters(app, letters)
     if reviewing is not None:
         _add_reviewing(app, reviewing)
+    if queries is not None and tenancy is not None:
+        admin_search.register(app, queries, tenancy)
     return app
 
 

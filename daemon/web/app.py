@@ -10,7 +10,7 @@ import trio
 from quart import Response
 from quart_trio import QuartTrio
 
-from daemon.web import guard, hub, openapi, pages, problems, search
+from daemon.web import creators, guard, hub, lists, openapi, pages, problems, search
 from daemon.web.services import PublicServices
 
 
@@ -36,6 +36,8 @@ def create_app(services: PublicServices, *, any_host: bool = False) -> QuartTrio
     guard.register(app, services.allowed_hosts, any_host=any_host)
     problems.register(app)
     search.register(app, services)
+    creators.register(app, services)
+    lists.register(app, services.searching)
     if services.hub is not None:
         hub.register(app, services.hub)
     pages.register(app, services)

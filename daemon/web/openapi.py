@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the types that are sent and a table of routes."""
+"""The OpenAPI 3.1 document, made from the types that are sent and the table of routes."""
 
 from __future__ import annotations
 
@@ -6,107 +6,96 @@ from typing import Any
 
 import msgspec
 
-from proto.api import CreatorDetail, CreatorIdentity, CreatorSchedule, Problem, ReadyAnswer, ReviewPage, SearchAnswer
+from daemon.web.routes import ROUTES, SEARCH, Route
+from proto.api import Problem
+from stores.filter_ast import Node
 
-QUERY = {"type": "string", "maxLength": 512}
-MOVED = "An id of a creator that was merged into another leads there."
-ROUTES: dict[str, dict[str, Any]] = {
-    "/v1/search": {
-        "summary": "Find creators: keywords and meaning, ranked and explained.",
-        "type": SearchAnswer,
-        "query": {
-            "q": (QUERY, "Words to look for; empty lists everyone by quality."),
-            "limit": ({"type": "integer", "minimum": 1, "maximum": 100, "default": 20}, "Hits on this page."),
-            "cursor": ({"type": "string"}, "The `cursor` of the page before, with the same `q`."),
-            "explain": ({"type": "boolean", "default": True}, "Whether hits say how their score comes about."),
-        },
-        "problems": (400,),
-    },
-    "/v1/creators/{creator_id}": {
-        "summary": "One creator with accounts, labels, vital signs and recent content.",
-        "type": CreatorDetail,
-        "path": {"creator_id": ({"type": "string", "pattern": "^[0-9]{1,19}$"}, "The creator's id.")},
-        "moves": MOVED,
-        "problems": (400, 404),
-    },
-    "/v1/creators/{creator_id}/schedule": {
-        "summary": "When the creator's accounts are looked at next, why, and what that costs.",
-        "type": CreatorSchedule,
-        "path": {"creator_id": ({"type": "string", "pattern": "^[0-9]{1,19}$"}, "The creator's id.")},
-        "moves": MOVED,
-        "problems": (400, 404),
-    },
-    "/v1/creators/{creator_id}/identity": {
-        "summary": "Why each account belongs to the creator, and which others may.",
-        "type": CreatorIdentity,
-        "path": {"creator_id": ({"type": "string", "pattern": "^[0-9]{1,19}$"}, "The creator's id.")},
-        "moves": MOVED,
-        "problems": (400, 404),
-    },
-    "/v1/reviews": {
-        "summary": "Pairs of accounts that may be one person's and wait for an operator's word.",
-        "type": ReviewPage,
-        "query": {
-            "cursor": ({"type": "string"}, "The `cursor` of the page before."),
-            "limit": ({"type": "integer", "minimum": 1, "maximum": 100, "default": 50}, "Pairs at most."),
-        },
-        "problems": (400,),
-    },
-    "/healthz": {"summary": "Alive.", "type": dict[str, str]},
-    "/readyz": {
-        "summary": "What is loaded, how much is stored and what is pending; 503 until keyword search serves.",
-        "type": ReadyAnswer,
-        "also": (503,),
-    },
-    "/openapi.json": {"summary": "This document.", "type": dict[str, Any]},
-}
 ALWAYS = (403, 405, 421, 500, 503)
 """What any route may answer."""
 TITLES = {
-    400: "Bad request",
+    400: "A parameter, a body or a filter that is wrong: `pointer` names the place",
     403: "Foreign origin",
     404: "Not found",
-    405: "Another method than GET",
+    405: "Another method than the path has",
+    409: "What is to be changed is not as the request has it",
+    413: "The body is too large",
+    415: "The body is no JSON",
     421: "Foreign host",
     500: "A fault of the daemon; its log has the request id",
     503: "Loading, or out of time",
 }
+LIMITS = ("enum", "minimum", "maximum", "maxLength", "items")
+REF = "#/components/schemas/{name}"
+TREE = "FilterTree"
 
 
 def document(version: str) -> bytes:
     """JSON."""
-    types = [route["type"] for route in ROUTES.values()]
-    schemas, components = msgspec.json.schema_components([*types, Problem], ref_template="#/components/schemas/{name}")
+    types = [one for route in ROUTES for one in (route.answer, route.body) if one is not None]
+    schemas, components = msgspec.json.schema_components([*types, Node, Problem], ref_template=REF)
+    by_type = dict(zip([repr(one) for one in types], schemas, strict=False))
     problem = {"content": {"application/problem+json": {"schema": schemas[-1]}}}
-    paths = {
-        path: {"get": _operation(route, schema, problem)}
-        for (path, route), schema in zip(ROUTES.items(), schemas, strict=False)
-    }
+    paths: dict[str, dict[str, Any]] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method] = _operation(route, by_type, problem)
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
             "info": {"title": "pokedexd", "version": version, "license": {"name": "Apache-2.0"}},
             "paths": paths,
-            "components": {"schemas": components},
+            "components": {"schemas": _refined(components) | {TREE: schemas[-2]}},
         }
     )
 
 
-def _operation(route: dict[str, Any], schema: Any, problem: dict[str, Any]) -> dict[str, Any]:
-    ok = {"description": "OK", "content": {"application/json": {"schema": schema}}}
-    responses: dict[str, Any] = {"200": ok}
-    for status in route.get("also", ()):
-        responses[str(status)] = ok | {"description": TITLES[status]}
-    if "moves" in route:
-        responses["307"] = {"description": route["moves"], "headers": {"Location": {"schema": {"type": "string"}}}}
-    for status in (*route.get("problems", ()), *ALWAYS):
+def _operation(route: Route, by_type: dict[str, Any], problem: dict[str, Any]) -> dict[str, Any]:
+    responses: dict[str, Any] = {str(route.status): _ok(route, by_type)}
+    for status in route.also:
+        responses[str(status)] = _ok(route, by_type) | {"description": TITLES[status]}
+    if route.moves:
+        responses["307"] = {"description": route.moves, "headers": {"Location": {"schema": {"type": "string"}}}}
+    for status in sorted({*route.problems, *ALWAYS}):
         responses.setdefault(str(status), {"description": TITLES[status]} | problem)
-    return {
-        "summary": route["summary"],
-        "parameters": [
-            {"name": name, "in": place, "required": place == "path", "schema": of, "description": text}
-            for place in ("path", "query")
-            for name, (of, text) in route.get(place, {}).items()
-        ],
+    operation: dict[str, Any] = {
+        "summary": route.summary,
+        "parameters": [*_parameters(route, "path"), *_parameters(route, "query")],
         "responses": responses,
     }
+    if route.body is not None:
+        schema = by_type[repr(route.body)]
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return operation
+
+
+def _ok(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
+    if route.answer is None:
+        return {"description": "Done"}
+    schema = by_type[repr(route.answer)]
+    return {"description": "OK", "content": {media.partition(";")[0]: {"schema": schema} for media in route.media}}
+
+
+def _parameters(route: Route, place: str) -> list[dict[str, Any]]:
+    """Lists are written with commas."""
+    given = route.places if place == "path" else route.query
+    return [
+        {"name": name, "in": place, "required": place == "path" or name in route.required, "schema": schema}
+        | {"description": about}
+        | ({"explode": False} if schema.get("type") == "array" else {})
+        for name, (schema, about) in given.items()
+    ]
+
+
+def _refined(components: dict[str, Any]) -> dict[str, Any]:
+    """What the types do not say: trees of filters by their own schema, and that `fields` leaves creators' others out."""
+    tree = {"$ref": REF.format(name=TREE)}
+    for name in ("SearchRequest", "SimilarRequest"):
+        fields = components[name]["properties"]
+        fields["filter"]["anyOf"] = [tree if one.get("type") == "object" else one for one in fields["filter"]["anyOf"]]
+        for field in fields.keys() & SEARCH.keys():
+            schema, about = SEARCH[field]
+            if field != "explain":  # a body may also say it by a boolean
+                fields[field] |= {limit: schema[limit] for limit in LIMITS if limit in schema}
+            fields[field]["description"] = about
+    components["CreatorView"]["required"] = ["creator_id"]
+    components["CreatorView"]["description"] = "With `fields`, only those; else all of them."
+    return components

@@ -9,10 +9,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from daemon.web.params import decode_cursor, whole_number
-from daemon.web.search import answer, detail, moved_to, see
+from daemon.web.answering import answer
+from daemon.web.asking import ask
+from daemon.web.creators import detail, moved_to
+from daemon.web.params import whole_number
+from daemon.web.replies import see
 from daemon.web.services import PublicServices
-from proto.api import SignView
+from daemon.web.tenant import tenant_id
+from proto.api import SearchRequest, SignView
 from proto.errors import Unavailable
 
 PAGE_SIZE = 20
@@ -30,10 +34,14 @@ def register(app: QuartTrio, services: PublicServices) -> None:
         text = request.args.get("q", "")[:512]
         limit = whole_number(request.args.to_dict(), "limit", PAGE_SIZE, 1, 100)
         cursor = request.args.get("cursor", "")
-        offset = decode_cursor(cursor, text) if cursor else 0
         ready = await services.ready()
+        offset = 0
         try:
-            found = await answer(services, text, limit, offset, explain=True)
+            asked = await ask(
+                services.searching, SearchRequest(q=text, limit=limit, cursor=cursor, explain=True), tenant_id()
+            )
+            offset = asked.query.offset
+            found = await answer(services.searching, asked, services.audit, services.now())
         except Unavailable:
             found = None
         following = urlencode({"q": text, "cursor": found.cursor}) if found and found.cursor else ""

@@ -15,6 +15,8 @@ from werkzeug.exceptions import HTTPException
 from proto.api import Problem
 from proto.errors import (
     ConfigError,
+    Conflict,
+    FilterError,
     IndexBroken,
     Malformed,
     ModelMissing,
@@ -29,6 +31,7 @@ log = structlog.get_logger("web")
 
 ANSWERS: tuple[tuple[type[PokedexError], int, str], ...] = (
     (NotFound, 404, "not_found"),
+    (Conflict, 409, "conflict"),
     (Malformed, 400, "malformed"),
     (ConfigError, 409, "settings_refused"),
     (Throttled, 429, "throttled"),
@@ -47,6 +50,7 @@ TITLES = {
     408: "Request timeout",
     409: "Conflict",
     413: "Content too large",
+    415: "Unsupported media type",
     421: "Misdirected request",
     429: "Too many requests",
     500: "Internal error",
@@ -62,7 +66,13 @@ class BadParameter(PokedexError):
         self.pointer, self.code = pointer, code
 
 
-def problem(status: int, code: str, detail: str = "", pointer: str = "") -> Response:
+class WrongMedia(PokedexError):
+    """A body of another type than the one that is read here."""
+
+
+def problem(
+    status: int, code: str, detail: str = "", pointer: str = "", column: str = "", position: int | None = None
+) -> Response:
     body = Problem(
         type=f"urn:pokedexd:problem:{code}",
         title=TITLES.get(status, "Error"),
@@ -71,6 +81,8 @@ def problem(status: int, code: str, detail: str = "", pointer: str = "") -> Resp
         detail=detail,
         request_id=g.get("request_id", ""),
         pointer=pointer,
+        column=column,
+        position=position,
     )
     return Response(msgspec.json.encode(body), status, content_type="application/problem+json")
 
@@ -79,6 +91,10 @@ def register(app: QuartTrio) -> None:
     """Every failure of a handler becomes a problem; unexpected ones are logged and say nothing of themselves."""
     handlers: dict[type[Exception], Callable[[Any], Response]] = {
         BadParameter: lambda error: problem(400, error.code, str(error), error.pointer),
+        FilterError: lambda error: problem(
+            400, "bad_filter", str(error), error.pointer or "", error.column, error.position
+        ),
+        WrongMedia: lambda error: problem(415, "unsupported_media_type", str(error)),
         PokedexError: _expected,
         HTTPException: _http,
         trio.TooSlowError: _too_slow,

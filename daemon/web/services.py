@@ -9,19 +9,69 @@ from prometheus_client import CollectorRegistry
 
 from actors.peers import Peers
 from daemon.importing import Piece
+from daemon.tenancy import Tenancy
 from daemon.web.hub import HubServices
 from proto.api import AdminStatus, CreatorIdentity, CreatorSchedule, ReadyAnswer, ReviewPage
-from proto.ids import CreatorId
+from proto.ids import CreatorId, Row
 from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount, EmbeddingRecord
-from stores.ports import SearchPage, SearchQuery
+from stores.briefs import Brief
+from stores.catalog import ShownCreator
+from stores.filter_columns import Vocabulary
+from stores.ports import SearchPage, SearchQuery, Standing, Suggestion
 
 CreatorWithAccounts = tuple[Creator, list[CreatorAccount]]
+
+
+class Seed(msgspec.Struct, kw_only=True, frozen=True):
+    """A creator that hits are to be like, or unlike."""
+
+    creator_id: CreatorId
+    row: Row
+
+
+class QueryNote(msgspec.Struct, kw_only=True, frozen=True):
+    """A search that has been answered, for the log of queries."""
+
+    at: int
+    request_id: str
+    text: str
+    query: SearchQuery
+    page: SearchPage
+    took_ms: float
+
+
+class SearchServices(msgspec.Struct, kw_only=True, frozen=True):
+    """What a search needs."""
+
+    search: Callable[[SearchQuery], Awaitable[SearchPage]]
+    standing: Callable[[SearchQuery, Row], Awaitable[Standing]]
+    is_known: Callable[[str], Awaitable[bool]]
+    """Whether a text equals a creator's name, handle or platform id."""
+    read_brief: Callable[[str], Brief]
+    words: Callable[[str], Sequence[str]]
+    """Of a query, as keyword search folds them."""
+    suggest: Callable[[str, int], Awaitable[Sequence[Suggestion]]]
+    creator_of_row: Callable[[Row], CreatorId | None]
+    vocabulary: Vocabulary
+    """Niches and styles that filters may name."""
+    niches: Mapping[str, str]
+    """Names of the niches, by their ids."""
+    seeds: Callable[[Sequence[str]], Awaitable[list[Seed]]]
+    """Raises NotFound for a reference to nobody, Malformed for what is none."""
+    shown: Callable[[Sequence[CreatorId], int], Awaitable[list[ShownCreator | None]]]
+    tenancy: Tenancy
+    features: Callable[[], int]
+    """Of how many hits the log of queries keeps what ranking knew; 0 while it is off."""
+    note_query: Callable[[QueryNote], None]
+    observe: Callable[[float], None]
+    ids_only: Callable[[], bool]
+    """Whether an export may hold no more than ids and what the tenant noted itself."""
 
 
 class PublicServices(msgspec.Struct, kw_only=True, frozen=True):
     """Of the public listener."""
 
-    search: Callable[[SearchQuery], Awaitable[SearchPage]]
+    searching: SearchServices
     creators: Callable[[Sequence[CreatorId]], Awaitable[list[CreatorWithAccounts | None]]]
     recent_content: Callable[[CreatorId, int], Awaitable[list[ContentItem]]]
     embeddings: Callable[[CreatorId], Awaitable[Mapping[str, EmbeddingRecord]]]
@@ -35,7 +85,6 @@ class PublicServices(msgspec.Struct, kw_only=True, frozen=True):
     ready: Callable[[], Awaitable[ReadyAnswer]]
     audit: Callable[[AuditEvent], None]
     now: Callable[[], float]
-    observe_search: Callable[[float], None]
     allowed_hosts: Callable[[], list[str]]
     max_body_bytes: int
     request_timeout_seconds: float

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import quote
 
 from actors.peers import Peers, Rank
 from proto.api import (
     AccountView,
     ContentView,
-    Contribution,
     CreatorView,
     EmbeddingView,
     EnrichmentView,
-    Explanation,
-    Hit,
     Provenance,
     RankView,
     SignGroupView,
@@ -34,27 +33,45 @@ from proto.records import (
     VitalSign,
 )
 from stores.catalog import vital_signs_of
-from stores.ports import RankedHit
+
+PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")
+"""What stands in a URL as it is."""
+INSTANTS_KEPT = 10_000
+MINUTES = tuple(f"{minute // 60:02}:{minute % 60:02}:" for minute in range(24 * 60))
+SECONDS = tuple(f"{second:02}Z" for second in range(60))
+"""An instant is put together of what was formatted once: a page of hits has a hundred of them."""
 
 
+@lru_cache(INSTANTS_KEPT)
 def api(fetched_at: int | None) -> Provenance:
-    """As the platform said it then."""
+    """As the platform said it then. Shared by all that were read at that instant: not to be changed."""
     return Provenance(source="api", fetched_at=instant(fetched_at or None))
 
 
+@lru_cache(INSTANTS_KEPT)
 def derived(fetched_at: int | None) -> Provenance:
-    """Computed here from what was said then."""
+    """Computed here from what was said then. Shared likewise."""
     return Provenance(source="derived", fetched_at=instant(fetched_at or None))
 
 
 def instant(seconds: float | None) -> str | None:
     """RFC 3339 in UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+    if seconds is None:
+        return None
+    if isinstance(seconds, int):
+        day, second = divmod(seconds, 86_400)
+        return f"{_day(day)}T{MINUTES[second // 60]}{SECONDS[second % 60]}"
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+@lru_cache(INSTANTS_KEPT)
+def _day(number: int) -> str:
+    return datetime.fromtimestamp(number * 86_400, UTC).date().isoformat()
 
 
 def account_url(account: CreatorAccount) -> str:
     """The account's page at its platform; empty where only a handle leads there and none is known."""
-    handle, user_id = quote(account.handle, safe=""), quote(account.platform_user_id, safe="")
+    handle, user_id = _quoted(account.handle), _quoted(account.platform_user_id)
     match account.platform:
         case Platform.YOUTUBE:
             return f"https://www.youtube.com/{f'@{handle}' if handle else f'channel/{user_id}'}"
@@ -64,6 +81,10 @@ def account_url(account: CreatorAccount) -> str:
             return f"https://www.tiktok.com/@{handle}" if handle else ""
         case Platform.X:
             return f"https://x.com/{handle}" if handle else f"https://x.com/i/user/{user_id}"
+
+
+def _quoted(text: str) -> str:
+    return text if PLAIN.fullmatch(text) else quote(text, safe="")
 
 
 def account_view(account: CreatorAccount) -> AccountView:
@@ -87,12 +108,13 @@ def account_view(account: CreatorAccount) -> AccountView:
         status=account.status.value,
         fetched_at=instant(account.fetched_at),
         next_due_at=instant(account.next_due_at),
-        provenance={
-            "profile": api(account.fetched_at),
-            "statistics": api(account.fetched_at),
-            "extracted": derived(account.fetched_at),
-        },
+        provenance=_account_provenance(account.fetched_at),
     )
+
+
+def _account_provenance(fetched_at: int) -> dict[str, Provenance]:
+    read = api(fetched_at)
+    return {"profile": read, "statistics": read, "extracted": derived(fetched_at)}
 
 
 def creator_view(creator: Creator, accounts: Sequence[CreatorAccount]) -> CreatorView:
@@ -209,17 +231,3 @@ def content_view(item: ContentItem) -> ContentView:
         permalink=item.permalink,
         provenance={"details": api(item.fetched_at), "counts": api(max(item.counted_at, item.fetched_at))},
     )
-
-
-def hit_view(
-    hit: RankedHit, creator: Creator, accounts: Sequence[CreatorAccount], words: Sequence[str], *, explain: bool
-) -> Hit:
-    explanation = Explanation(
-        contributions=[
-            Contribution(name=part.name, value=part.value, weight=part.weight, contribution=part.contribution)
-            for part in hit.addends
-        ],
-        matched_words=list(words) if any(part.name == "keyword" and part.value > 0 for part in hit.addends) else [],
-        exact=hit.exact,
-    )
-    return Hit(creator=creator_view(creator, accounts), score=hit.score, explanation=explanation if explain else None)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
+import numpy as np
 from prometheus_client import CollectorRegistry, Gauge
 
 from actors.peers import Peers
+from daemon.config import even_weights
 from daemon.forgetting import Report
 from daemon.importance import Weighed
 from daemon.importing import Piece, Verdict
-from daemon.web.services import AdminServices, CreatorWithAccounts, PublicServices
+from daemon.tenancy import Tenancy, TenantRows
+from daemon.web.services import (
+    AdminServices,
+    CreatorWithAccounts,
+    PublicServices,
+    QueryNote,
+    SearchServices,
+    Seed,
+)
 from proto.api import (
     AdminStatus,
     Counts,
@@ -23,16 +34,34 @@ from proto.api import (
     ReviewPage,
     StageStatus,
 )
-from proto.errors import Malformed
+from proto.errors import Malformed, NotFound
 from proto.ids import AccountKey, CreatorId, Platform, Row
 from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount, EmbeddingRecord, Enrichment
-from stores.ports import Addend, RankedHit, SearchPage, SearchQuery
+from stores.briefs import BriefVocabulary, Term, parse_brief
+from stores.catalog import ShownCreator
+from stores.codec import decode, encode
+from stores.content import Block, Title, TitleBlock
+from stores.ports import (
+    Addend,
+    CandidateFeatures,
+    RankedHit,
+    Relaxation,
+    SearchPage,
+    SearchQuery,
+    Standing,
+    Suggestion,
+    Weights,
+)
 
 NOW = 1_790_000_000.0
 KEY = "a-long-enough-admin-key"
 BIG_ID = CreatorId((1 << 63) - 5)
 """An id that a float would round."""
 HOSTILE = "<script>alert('x')</script>\"><b>"
+
+
+WEIGHTS = Weights(keyword=0.6, vector=0.35, quality=0.05, fields=even_weights())
+WORDS = BriefVocabulary(niches=[Term(label="fitness", name="Fitness", words={"en": ("fitness",)})])
 
 
 def ready_answer(status: str = "ok") -> ReadyAnswer:
@@ -92,6 +121,25 @@ def item(text: str, permalink: str = "https://www.youtube.com/watch?v=abc") -> C
     )
 
 
+class NothingNoted(Tenancy):
+    """A tenant without lists, hidden creators and weights of its own."""
+
+    def __init__(self) -> None:
+        self.found = TenantRows(stamp=(0, 0), looked_at=0.0, hidden=np.zeros(0, np.uint32))
+
+    def weights(self, tenant_id: str) -> Weights:
+        del tenant_id
+        return WEIGHTS
+
+    async def rows(self, tenant_id: str, lists: Collection[str] = ()) -> TenantRows:
+        del tenant_id, lists
+        return self.found
+
+    async def list_names(self, tenant_id: str) -> list[str]:
+        del tenant_id
+        return list(self.found.lists)
+
+
 class World:
     """Creators in ranking order; every query matches all of them, unless an answer is given."""
 
@@ -107,6 +155,15 @@ class World:
         self.embeddings: dict[CreatorId, dict[str, EmbeddingRecord]] = {}
         self.peers = Peers()
         self.before_search: Callable[[], Awaitable[None]] | None = None
+        self.tenancy: Tenancy = NothingNoted()
+        self.notes: list[QueryNote] = []
+        self.features = 0
+        self.known: set[str] = set()
+        self.facets: dict[str, dict[str, int]] | None = None
+        self.relaxations: tuple[Relaxation, ...] = ()
+        self.place: Standing | None = None
+        self.suggestions: list[Suggestion] = []
+        self.ids_only = False
 
     async def search(self, query: SearchQuery) -> SearchPage:
         self.queries.append(query)
@@ -118,7 +175,45 @@ class World:
             total=len(hits),
             words=tuple(query.text.split()),
             warnings=(),
+            facets=self.facets,
+            relaxations=self.relaxations,
+            snapshot="kept" if query.offset + query.limit < len(hits) else "",
+            candidates=tuple(_features(hit) for hit in hits[: query.features]),
         )
+
+    async def standing(self, query: SearchQuery, row: Row) -> Standing:
+        del row
+        self.queries.append(query)
+        assert self.place is not None
+        return self.place
+
+    async def is_known(self, text: str) -> bool:
+        return text in self.known
+
+    async def suggest(self, prefix: str, limit: int) -> list[Suggestion]:
+        return [one for one in self.suggestions if one.text.lower().startswith(prefix.lower())][:limit]
+
+    async def shown(self, ids: Sequence[CreatorId], titles: int) -> list[ShownCreator | None]:
+        return [
+            ShownCreator(creator=pair[0], accounts=pair[1], titles=self._titles(pair[1], titles)) if pair else None
+            for pair in (self.pairs.get(one) for one in ids)
+        ]
+
+    def _titles(self, accounts: Sequence[CreatorAccount], items: int) -> list[list[Title]]:
+        stored = decode(TitleBlock, encode(Block(items=self.content[:items])))
+        return [stored.items for _ in accounts] if items else []
+
+    async def seeds(self, references: Sequence[str]) -> list[Seed]:
+        found = []
+        for one in references:
+            if not one.isdecimal() or CreatorId(int(one)) not in self.pairs:
+                raise NotFound(f"no creator {one!r}")
+            record = self.pairs[CreatorId(int(one))][0]
+            found.append(Seed(creator_id=record.creator_id, row=record.row))
+        return found
+
+    def creator_of_row(self, row: Row) -> CreatorId | None:
+        return next((one.creator_id for one, _ in self.pairs.values() if one.row == row), None)
 
     async def creators(self, ids: Sequence[CreatorId]) -> list[CreatorWithAccounts | None]:
         return [self.pairs.get(one) for one in ids]
@@ -148,7 +243,24 @@ class World:
 
     def services(self, *, request_timeout_seconds: float = 30.0) -> PublicServices:
         return PublicServices(
-            search=self.search,
+            searching=SearchServices(
+                search=self.search,
+                standing=self.standing,
+                is_known=self.is_known,
+                read_brief=partial(parse_brief, vocabulary=WORDS),
+                words=str.split,
+                suggest=self.suggest,
+                creator_of_row=self.creator_of_row,
+                vocabulary={"niche": ("fitness", "gaming"), "style": ("vlog",)},
+                niches={"fitness": "Fitness and health", "gaming": "Gaming"},
+                seeds=self.seeds,
+                shown=self.shown,
+                tenancy=self.tenancy,
+                features=lambda: self.features,
+                note_query=self.notes.append,
+                observe=self.observed.append,
+                ids_only=lambda: self.ids_only,
+            ),
             creators=self.creators,
             recent_content=self.recent_content,
             embeddings=self.embeddings_of,
@@ -160,7 +272,6 @@ class World:
             ready=self.ready,
             audit=self.audited.append,
             now=lambda: NOW,
-            observe_search=self.observed.append,
             allowed_hosts=lambda: self.allowed,
             max_body_bytes=1_000,
             request_timeout_seconds=request_timeout_seconds,
@@ -233,6 +344,12 @@ class Steering:
             key=key,
             max_body_bytes=10_000,
         )
+
+
+def _features(hit: RankedHit) -> CandidateFeatures:
+    return CandidateFeatures(
+        creator_id=hit.creator_id, keyword=1.0, exact=hit.exact, similarities={}, quality=0.5, score=hit.score
+    )
 
 
 def problem(reply: Any) -> dict[str, Any]:

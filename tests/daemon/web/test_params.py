@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from daemon.web.guard import host_name
@@ -12,15 +12,17 @@ from proto.ids import Platform
 from proto.records import CreatorAccount
 
 
-@given(offset=st.integers(0, 1 << 40), query=st.text())
-def test_a_cursor_gives_its_offset_back(offset: int, query: str) -> None:
-    assert decode_cursor(encode_cursor(offset, query), query) == offset
+@given(offset=st.integers(0, 1 << 40), query=st.text(), snapshot=st.text(max_size=20))
+def test_a_cursor_gives_back_what_it_carries(offset: int, query: str, snapshot: str) -> None:
+    assume(snapshot.isprintable())
+    found = decode_cursor(encode_cursor(offset, query, snapshot), query)
+    assert (found.offset, found.snapshot) == (offset, snapshot)
 
 
 @given(text=st.text(), query=st.text(max_size=5))
 def test_any_text_as_cursor_is_an_offset_or_refused(text: str, query: str) -> None:
     try:
-        assert decode_cursor(text, query) >= 0
+        assert decode_cursor(text, query).offset >= 0
     except BadParameter as error:
         assert error.pointer == "cursor"
 

@@ -1,0 +1,225 @@
+"""What a tenant notes of creators: lists of them, and those it wants to see no more. Functions of a transaction.
+
+Ids are kept as they were put in and followed through merges when they are read, so that undoing a merge restores lists
+too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import numpy as np
+
+from proto.errors import Conflict, Malformed, NotFound
+from proto.ids import CreatorId, Row
+from proto.records import CreatorList, Record
+from stores.belonging import MOVES, present_id
+from stores.codec import decode, encode, pack_id, unpack_id
+from stores.env import Txn
+from stores.ports import Rows
+
+MAX_LISTS = 1_000
+"""Of one tenant."""
+MAX_MEMBERS = 50_000
+"""Of one list; it is one value of the store."""
+MAX_HIDDEN = 50_000
+MAX_NAME_CHARS = 100
+CHANGES = "list_changes:"
+"""Beginning of the names of kept counters: changes to what a tenant noted."""
+
+
+class _Head(Record):
+    """The beginning of a stored `Creator`, which is all that is decoded of it."""
+
+    creator_id: CreatorId
+    row: Row
+
+
+def lists_of(txn: Txn, tenant_id: str) -> list[CreatorList]:
+    """By name."""
+    found = [decode(CreatorList, value) for _, value in txn.scan("lists", _prefix(tenant_id))]
+    return sorted(found, key=lambda one: (one.name.casefold(), one.list_id))
+
+
+def get_list(txn: Txn, tenant_id: str, list_id: str) -> CreatorList:
+    """Raises NotFound."""
+    stored = txn.get("lists", _key(tenant_id, list_id))
+    if stored is None:
+        raise NotFound(f"no list {list_id}")
+    return decode(CreatorList, stored)
+
+
+def find_list(txn: Txn, tenant_id: str, name: str) -> CreatorList | None:
+    """By its id, or else by its name in any case."""
+    stored = txn.get("lists", _key(tenant_id, name))
+    if stored is not None:
+        return decode(CreatorList, stored)
+    return next((one for one in lists_of(txn, tenant_id) if one.name.casefold() == name.casefold()), None)
+
+
+def create_list(
+    txn: Txn, tenant_id: str, list_id: str, name: str, creator_ids: Iterable[CreatorId], now: int
+) -> CreatorList:
+    """Raises Conflict for a name that is taken, Malformed for one that is none, NotFound for an unknown creator."""
+    if len(lists_of(txn, tenant_id)) >= MAX_LISTS:
+        raise Conflict(f"there are {MAX_LISTS} lists already; delete one first")
+    fresh = CreatorList(list_id=list_id, tenant_id=tenant_id, name="", created_at=now, changed_at=now)
+    fresh = msgspec.structs.replace(fresh, name=_free_name(txn, fresh, name), creator_ids=_known(txn, creator_ids))
+    _put(txn, fresh)
+    return fresh
+
+
+def change_list(
+    txn: Txn,
+    tenant_id: str,
+    list_id: str,
+    *,
+    version: int | None = None,
+    name: str | None = None,
+    add: Iterable[CreatorId] = (),
+    remove: Iterable[CreatorId] = (),
+    now: int,
+) -> CreatorList:
+    """What is so already changes nothing, the version neither. Raises NotFound, Malformed, and Conflict where ``version``
+    is given and another than the list's."""
+    old = get_list(txn, tenant_id, list_id)
+    _check_version(old, version)
+    out = {present_id(txn, one) or one for one in remove}
+    kept = [one for one in old.creator_ids if not out or (present_id(txn, one) or one) not in out]
+    held = {present_id(txn, one) for one in kept}
+    kept += [one for one in _known(txn, add) if one not in held]
+    if len(kept) > MAX_MEMBERS:
+        raise Malformed(f"a list has {MAX_MEMBERS} creators at most, not {len(kept)}")
+    fresh = msgspec.structs.replace(
+        old, creator_ids=kept, name=old.name if name is None else _free_name(txn, old, name)
+    )
+    if fresh == old:
+        return old
+    fresh = msgspec.structs.replace(fresh, version=old.version + 1, changed_at=now)
+    _put(txn, fresh)
+    return fresh
+
+
+def delete_list(txn: Txn, tenant_id: str, list_id: str, version: int | None = None) -> CreatorList:
+    """The list that is gone. Raises NotFound, and Conflict as `change_list`."""
+    old = get_list(txn, tenant_id, list_id)
+    _check_version(old, version)
+    txn.delete("lists", _key(tenant_id, list_id))
+    txn.add(CHANGES + tenant_id)
+    return old
+
+
+def hidden_of(txn: Txn, tenant_id: str) -> list[CreatorId]:
+    """As they were hidden, in the order of their ids."""
+    prefix = _prefix(tenant_id)
+    return [CreatorId(unpack_id(key[len(prefix) :])) for key, _ in txn.scan("hidden", prefix)]
+
+
+def hide(txn: Txn, tenant_id: str, creator_id: CreatorId, now: int) -> bool:
+    """Returns whether it was shown before. Raises NotFound for an unknown creator, Conflict when too many are hidden."""
+    (present,) = _known(txn, [creator_id])
+    hidden = hidden_of(txn, tenant_id)
+    if present in present_ids(txn, hidden):
+        return False
+    if len(hidden) >= MAX_HIDDEN:
+        raise Conflict(f"{MAX_HIDDEN} creators are hidden already; show one again first")
+    txn.put("hidden", _prefix(tenant_id) + pack_id(present), pack_id(now))
+    txn.add(CHANGES + tenant_id)
+    return True
+
+
+def unhide(txn: Txn, tenant_id: str, creator_id: CreatorId) -> bool:
+    """Returns whether it was hidden, itself or as what was merged into it."""
+    wanted = present_id(txn, creator_id) or creator_id
+    found = [one for one in hidden_of(txn, tenant_id) if (present_id(txn, one) or one) == wanted]
+    for one in found:
+        txn.delete("hidden", _prefix(tenant_id) + pack_id(one))
+    txn.add(CHANGES + tenant_id, 1 if found else 0)
+    return bool(found)
+
+
+def present_ids(txn: Txn, creator_ids: Iterable[CreatorId]) -> list[CreatorId]:
+    """Where these ids lead now, each once, in their order; those that lead nowhere are left out."""
+    found = (present_id(txn, one) for one in creator_ids)
+    return list(dict.fromkeys(one for one in found if one is not None))
+
+
+def rows_of(txn: Txn, creator_ids: Iterable[CreatorId]) -> Rows:
+    """Rows of the creators that these ids lead to, ascending."""
+    stored = (txn.get("creators", pack_id(one)) for one in present_ids(txn, creator_ids))
+    return np.array(sorted(decode(_Head, value).row for value in stored if value is not None), np.uint32)
+
+
+def stamp_of(txn: Txn, tenant_id: str) -> tuple[int, int]:
+    """Another one whenever rows of a tenant's creators may be others than before."""
+    return txn.counter(CHANGES + tenant_id), txn.counter(MOVES)
+
+
+def replace_creators(txn: Txn, gone: Sequence[CreatorId], instead: Sequence[CreatorId]) -> dict[str, int]:
+    """Nothing that any tenant noted names a creator that is ``gone``; who goes on of it stands there in its place.
+
+    Returns how many rows of which database held one of them.
+    """
+    changed = {"lists": _replace_in_lists(txn, set(gone), instead), "hidden": _replace_hidden(txn, set(gone), instead)}
+    return {database: rows for database, rows in changed.items() if rows}
+
+
+def _replace_in_lists(txn: Txn, gone: set[CreatorId], instead: Sequence[CreatorId]) -> int:
+    found = [decode(CreatorList, value) for _, value in txn.scan("lists")]
+    met = [one for one in found if not gone.isdisjoint(one.creator_ids)]
+    for one in met:
+        ids = [other for member in one.creator_ids for other in (instead if member in gone else [member])]
+        _put(txn, msgspec.structs.replace(one, creator_ids=list(dict.fromkeys(ids)), version=one.version + 1))
+    return len(met)
+
+
+def _replace_hidden(txn: Txn, gone: set[CreatorId], instead: Sequence[CreatorId]) -> int:
+    found = [(key, value) for key, value in txn.scan("hidden") if unpack_id(key[-8:]) in gone]
+    for key, value in found:
+        txn.delete("hidden", key)
+        for other in instead:
+            txn.put("hidden", key[:-8] + pack_id(other), value)
+        txn.add(CHANGES + key[:-9].decode())
+    return len(found)
+
+
+def _known(txn: Txn, creator_ids: Iterable[CreatorId]) -> list[CreatorId]:
+    """Where they lead now, each once. Raises NotFound."""
+    found: dict[CreatorId, None] = {}
+    for creator_id in creator_ids:
+        present = present_id(txn, creator_id)
+        if present is None:
+            raise NotFound(f"no creator {creator_id}")
+        found[present] = None
+    return list(found)
+
+
+def _free_name(txn: Txn, mine: CreatorList, name: str) -> str:
+    name = " ".join(name.split())
+    if not name or len(name) > MAX_NAME_CHARS or not name.isprintable():
+        raise Malformed(f"a list's name has 1 to {MAX_NAME_CHARS} printable characters")
+    taken = find_list(txn, mine.tenant_id, name)
+    if taken is not None and taken.list_id != mine.list_id:
+        raise Conflict(f"there is a list {taken.name!r} already: {taken.list_id}")
+    return name
+
+
+def _check_version(found: CreatorList, version: int | None) -> None:
+    if version is not None and version != found.version:
+        raise Conflict(f"the list has version {found.version} by now, not {version}; read it again")
+
+
+def _put(txn: Txn, one: CreatorList) -> None:
+    if len(one.creator_ids) > MAX_MEMBERS:
+        raise Malformed(f"a list has {MAX_MEMBERS} creators at most, not {len(one.creator_ids)}")
+    txn.put("lists", _key(one.tenant_id, one.list_id), encode(one))
+    txn.add(CHANGES + one.tenant_id)
+
+
+def _prefix(tenant_id: str) -> bytes:
+    return tenant_id.encode() + b"\0"
+
+
+def _key(tenant_id: str, list_id: str) -> bytes:
+    return _prefix(tenant_id) + list_id.encode(errors="replace")[:100]
