@@ -6,6 +6,7 @@ The world is made once and kept (see `world_folder`); what was measured is writt
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -40,6 +41,8 @@ NAMES = {"http": "over HTTP", "bare": "bare engines", "sqlite": "SQLite"}
 """The last: sqlite-vec and FTS5."""
 CLIENTS = (1, 4, 16)
 SELECTIVITIES = (1.0, 0.5, 0.1, 0.03, 0.01, 0.001)
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+"""Searches run side by side: a product that is split over threads as well waits for itself, spinning."""
 PLAIN = "&interpret=off&explain=none"
 """What the engines do not do either is left out: briefs are not read, hits not explained."""
 TARGETS = (
@@ -76,7 +79,9 @@ class Peer:
 
     def __init__(self, system: str, place: str, *options: str, served: int | None = None) -> None:
         command = [sys.executable, "-m", "tests.bench.search_load", system, place, *options]
-        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | ONE_THREAD, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         self.pid = served or self._process.pid
         assert self._process.stdout is not None
         if self._process.stdout.readline() != b"ready\n":
