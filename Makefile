@@ -10,7 +10,7 @@ DATA := ../shared/data
 # A module's tests share what is costly to make, so that whole modules go to one of the two cores, the longest first.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: install demo test test-long test-llm check bench wheel clean
+.PHONY: install demo test test-long test-llm check bench bench-search wheel clean
 
 install: $(VENV)/.installed
 
@@ -44,6 +44,11 @@ check: install
 
 bench: install
 	$(BIN)/python -m tests.bench
+
+# 100,000 creators are made once and kept in $POKEDEXD_BENCH_DIR, else ~/.cache/pokedexd-bench (about 6 GB).
+bench-search: install
+	@$(PIP) install -q --no-build-isolation -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m tests.bench.search_at_size $(BENCH)
 
 wheel: install
 	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w dist .

@@ -10,8 +10,11 @@ MAX_QUERY_CHARS = 512
 MAX_QUERY_WORDS = 32
 STEMMED_FROM = 4
 
-_LATIN_MARKS = re.compile("[\u0300-\u036f]")
-"""Combining diacritics of Latin, Greek and Cyrillic; marks of other scripts are letters of their own and stay."""
+_MARKS = re.compile("[\u0300-\u036f\u0640\u064b-\u065f\u0670]")
+"""Combining diacritics of Latin, Greek and Cyrillic; vowel signs, hamza above and below, and the stretched line of Arabic.
+Marks of other scripts are letters of their own and stay."""
+_ALIKE = str.maketrans("ىیکة", "ييكه")
+"""Letters of Arabic and Persian that are written for one another."""
 
 _UNSPACED = (
     "\u0e00-\u0eff"  # Thai, Lao
@@ -26,11 +29,11 @@ _SPACE = re.compile(r"\s+")
 
 
 def fold(text: str) -> str:
-    """Case, width and Latin diacritics folded ("Pokémon" is "POKEMON"); folding twice changes nothing."""
+    """Case, width and diacritics folded ("Pokémon" is "POKEMON"); folding twice changes nothing."""
     if text.isascii():
         return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
-    bare = unicodedata.normalize("NFKC", _LATIN_MARKS.sub("", decomposed)).casefold()
+    bare = unicodedata.normalize("NFKC", _MARKS.sub("", decomposed).translate(_ALIKE)).casefold()
     return unicodedata.normalize("NFKC", bare)
 
 

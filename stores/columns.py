@@ -19,7 +19,7 @@ from stores.filter_columns import FACETS, FALSE, HIDDEN, TRUE, near, shown
 from stores.filter_masks import MaskContext, Reading
 from stores.filters import columns_of
 from stores.ports import Rows
-from stores.ranking import quality_of
+from stores.ranking import audience_of, quality_of
 
 FIRST_CAPACITY = 1_024
 GROWTH = 1.25
@@ -62,7 +62,7 @@ class Columns:
     """
 
     def __init__(self, derives: Collection[Platform] = tuple(Platform)) -> None:
-        """``derives``: the platforms of whose data quality may be computed."""
+        """``derives``: the platforms of whose data quality and tier may be computed."""
         self._derives = derives
         self.creator_id = np.zeros(FIRST_CAPACITY, np.int64)
         self.quality = np.zeros(FIRST_CAPACITY, np.float32)
@@ -188,8 +188,8 @@ class Columns:
         values = zip(*map(_labels_of, creators), strict=True)
         for stored, column in zip(self._labels.values(), values, strict=True):
             stored.put(at, column)
-        tiers = _TIERS[np.searchsorted(_BOUNDS, self._numbers["followers"].values[at], side="right")]
-        self._tiers.put(at, tiers.tolist())
+        audiences = np.array([audience_of(creator, self._derives) for creator in creators], np.float64)
+        self._tiers.put(at, _TIERS[np.searchsorted(_BOUNDS, audiences, side="right")].tolist())
         self._methods.put(at, [one.enrichment.method if one.enrichment else None for one in creators])
         self._platforms.put(at, [_platforms(creator) for creator in creators])
         self._subjects.put(at, [_subjects(creator) for creator in creators])

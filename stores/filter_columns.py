@@ -142,7 +142,9 @@ _ALL = (
         "active: content within 7 days; semi_active: within 30; long_tail: neither, when last computed",
         values=tuple(activity.value for activity in Activity),
     ),
-    _category("tier", "by followers: below 10k, 100k, 500k, 1m, or more", values=TIER_NAMES),
+    _category(
+        "tier", "by the followers of which a figure may be made: below 10k, 100k, 500k, 1m, or more", values=TIER_NAMES
+    ),
     _number(LAST_POSTED, Unit.DAYS, "days since the newest content known", ("last_posted",)),
     _number("posts_per_week", Unit.RATE, "items a week, of all accounts"),
     _number(

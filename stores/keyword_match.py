@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import msgspec
 import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
@@ -23,15 +26,26 @@ HEAD = 500
 """The best keyword matches, whose likeness in meaning is computed; equals of the last of them belong to them too."""
 FIRST_FETCH = HEAD + HEAD // 5
 """Fetched at first where the head will do: with one that is below it, it is known to be whole."""
-ALL_BELOW = 5_000
-"""Of up to so many creators all are fetched even where the head would do."""
-AMONG_ROWS = 2_000
+ALL_BELOW = FIRST_FETCH
+"""Of up to so many creators all are fetched where the head would do: the first fetch holds them."""
+AMONG_ROWS = 10_000
 """Of creators that pass the filters, up to so many may be looked up one by one."""
 DEARER = 14
 """How much more it costs to look up one creator by its row than to fetch one match (3.75 against 0.27 ms a thousand,
 measured with 100,000 creators)."""
 
 Mask = NDArray[np.bool_]
+_NOBODY: tuple[Rows, Scores] = (np.array([], np.uint32), np.array([], np.float32))
+
+
+class _Demand(msgspec.Struct, frozen=True):
+    """What is asked for in the end, and who is to score more than it gives."""
+
+    need: int | None
+    """As in `TextLookup.count`."""
+    strict: tuple[Rows, Scores]
+    """Those that hold every word, with BM25, where ``need`` is less."""
+    near: Rows
 
 
 def match_keywords(lookup: TextLookup, within: Mask | None, *, every: bool) -> TextMatch:
@@ -42,59 +56,86 @@ def match_keywords(lookup: TextLookup, within: Mask | None, *, every: bool) -> T
     """
     exact = lookup.exact()
     exact = exact[_passes(exact, within)]
-    if within is None and not every and _is_broad(lookup):
-        return _head_only(lookup, exact)
-    rows, scores, need = _all_matches(lookup, within, called_so=len(exact) > 0)
-    rows, scores = _raised(rows, scores, exact, np.ones(len(exact), np.float32))
-    return _match(lookup, rows, scores, exact, need=need, total=len(rows), complete=True)
+    demand = _demand(lookup, within, called_so=len(exact) > 0)
+    if within is None and not every and lookup.count(demand.need) > ALL_BELOW:
+        return _head_only(lookup, demand, exact)
+    found, bm25 = _fetched(lookup, within, demand.need)
+    rows, scores = _scored(lookup, demand, exact, found, bm25, float(bm25.max(initial=0.0)))
+    return _match(lookup, rows, scores, exact, need=demand.need, total=len(rows), complete=True)
 
 
-def _is_broad(lookup: TextLookup) -> bool:
-    lookup.best(FIRST_FETCH)  # the count comes along with the head: one search does for a broad query
-    return lookup.count() > ALL_BELOW
+def _demand(lookup: TextLookup, within: Mask | None, *, called_so: bool) -> _Demand:
+    """Loosened until enough creators pass, or there is nothing looser."""
+    need: int | None = None
+    if _passing(lookup, within, None) >= FEW_MATCHES:
+        return _Demand(need=None, strict=_NOBODY, near=_NOBODY[0])
+    near = _NOBODY[0] if called_so else lookup.near()
+    for need in lookup.demands if lookup.widens else lookup.demands[1:]:
+        if _passing(lookup, within, need) >= FEW_MATCHES:
+            break
+    strict = _NOBODY if need is None else _fetched(lookup, within, None)
+    return _Demand(need=need, strict=strict, near=near[_passes(near, within)])
 
 
-def _head_only(lookup: TextLookup, exact: Rows) -> TextMatch:
+def _passing(lookup: TextLookup, within: Mask | None, need: int | None) -> int:
+    if within is not None:
+        return len(_fetched(lookup, within, need)[0])
+    lookup.best(FIRST_FETCH, need)  # the count comes along with the head: one search does for a broad query
+    return lookup.count(need)
+
+
+def _head_only(lookup: TextLookup, demand: _Demand, exact: Rows) -> TextMatch:
     """Fetches until one is met that is below the head, so that equals are all in it or none."""
-    total, limit = lookup.count(), FIRST_FETCH
+    total, limit = lookup.count(demand.need), FIRST_FETCH
     while True:
-        found, bm25 = lookup.best(limit)
-        rows, scores, _ = _ascending(found, _between(bm25, EVERY_WORD, BEST_SCORE), 0)
-        rows, scores = _raised(rows, scores, exact, np.ones(len(exact), np.float32))
+        found, bm25 = lookup.best(limit, demand.need)
+        best = float(bm25.max(initial=0.0))
+        rows, scores = _scored(lookup, demand, exact, found, bm25, best)
         head = _head(scores)
         if not head.all() or limit >= total:
             break
         limit *= 4
-    total += len(exact) - len(lookup.among(exact)[0])
-    match = _match(lookup, rows[head], scores[head], exact, need=lookup.demands[0], total=total, complete=False)
-    return structs.replace(match, best=float(bm25.max(initial=0.0)))
+    others = np.union1d(exact, demand.near)
+    total += len(others) - len(lookup.among(others, demand.need)[0])
+    match = _match(lookup, rows[head], scores[head], exact, need=demand.need, total=total, complete=False)
+    return structs.replace(match, others=partial(_others, lookup, demand, exact, best))
 
 
-def _all_matches(lookup: TextLookup, within: Mask | None, *, called_so: bool) -> tuple[Rows, Scores, int]:
-    """Rows (ascending), their scores, and how many of the words outside of phrases were asked for in the end."""
-    words = need = lookup.demands[0]
-    strict_rows, strict_bm25 = rows, bm25 = _fetched(lookup, within, None)
-    if len(rows) >= FEW_MATCHES:
-        return _ascending(rows, _between(bm25, EVERY_WORD, BEST_SCORE), need)
-    near = np.array([], np.uint32) if called_so else lookup.near()
-    near = near[_passes(near, within)]
-    for need in lookup.demands if lookup.widens else lookup.demands[1:]:
-        rows, bm25 = _fetched(lookup, within, need)
-        if len(rows) >= FEW_MATCHES:
-            break
-    strict_scores = _between(strict_bm25, NEAR_NAME if len(near) else EVERY_WORD, BEST_SCORE)
-    if lookup.long:
-        scores = _between(bm25, 0.0, NEAR_NAME if len(near) else BEST_SCORE)
-    else:
-        scores = _between(bm25, 0.0, EVERY_WORD * need / max(words, 1))
-    rows, scores, _ = _ascending(rows, scores, need)
+def _others(lookup: TextLookup, demand: _Demand, exact: Rows, best: float, rows: Rows) -> tuple[Rows, Scores]:
+    """Those of ``rows`` that match, ascending, wherever they stand, with their scores."""
+    found, scores = _scored(lookup, demand, exact, *lookup.among(rows, demand.need), best)
+    asked = np.isin(found, rows)
+    return found[asked], scores[asked]
+
+
+def _scored(
+    lookup: TextLookup, demand: _Demand, exact: Rows, rows: Rows, bm25: Scores, best: float
+) -> tuple[Rows, Scores]:
+    """Rows ascending, with everybody who is found in another way. ``best``: BM25 of the best that is found so."""
+    near, words = demand.near, lookup.demands[0]
+    low, high = EVERY_WORD, BEST_SCORE
+    if len(near) and demand.need is None:
+        low = NEAR_NAME
+    elif demand.need is not None and lookup.long:
+        low, high = 0.0, NEAR_NAME if len(near) else BEST_SCORE
+    elif demand.need is not None:
+        low, high = 0.0, EVERY_WORD * demand.need / words
+    scores = _between(bm25, best, low, high)
+    order = np.argsort(rows)
+    rows, scores = rows[order], scores[order]
     rows, scores = _raised(rows, scores, near, np.full(len(near), NEAR_NAME, np.float32))
-    rows, scores = _raised(rows, scores, strict_rows, strict_scores)
-    return rows, scores, need
+    strict_rows, strict_bm25 = demand.strict
+    strict_low = NEAR_NAME if len(near) else EVERY_WORD
+    rows, scores = _raised(
+        rows, scores, strict_rows, _between(strict_bm25, float(strict_bm25.max(initial=0.0)), strict_low, BEST_SCORE)
+    )
+    return _raised(rows, scores, exact, np.ones(len(exact), np.float32))
 
 
 def _raised(rows: Rows, scores: Scores, some: Rows, to: Scores) -> tuple[Rows, Scores]:
     """``some`` score at least ``to``, whether they are among the (ascending) ``rows`` or not."""
+    if not len(some):
+        return rows, scores
     extra = np.setdiff1d(some, rows)
     rows = np.concatenate([rows, extra])
     order = np.argsort(rows)
@@ -102,11 +143,6 @@ def _raised(rows: Rows, scores: Scores, some: Rows, to: Scores) -> tuple[Rows, S
     at = np.searchsorted(rows, some)
     scores[at] = np.maximum(scores[at], to)
     return rows, scores
-
-
-def _ascending(rows: Rows, scores: Scores, need: int) -> tuple[Rows, Scores, int]:
-    order = np.argsort(rows)
-    return rows[order], scores[order], need
 
 
 def _fetched(lookup: TextLookup, within: Mask | None, need: int | None) -> tuple[Rows, Scores]:
@@ -129,10 +165,9 @@ def _passes(rows: Rows, within: Mask | None) -> Mask:
     return passes
 
 
-def _between(bm25: Scores, low: float, high: float) -> Scores:
+def _between(bm25: Scores, best: float, low: float, high: float) -> Scores:
     """BM25 relative to the best of the query, laid between ``low`` and ``high``."""
-    best = max(float(bm25.max(initial=0.0)), 1e-9)
-    return (low + bm25 / np.float32(best) * np.float32(high - low)).astype(np.float32)
+    return (low + bm25 / np.float32(max(best, 1e-9)) * np.float32(high - low)).astype(np.float32)
 
 
 def _head(scores: Scores) -> Mask:
@@ -144,8 +179,9 @@ def _head(scores: Scores) -> Mask:
 
 
 def _match(
-    lookup: TextLookup, rows: Rows, scores: Scores, exact: Rows, *, need: int, total: int, complete: bool
+    lookup: TextLookup, rows: Rows, scores: Scores, exact: Rows, *, need: int | None, total: int, complete: bool
 ) -> TextMatch:
+    words = len(lookup.words)
     return TextMatch(
         rows=rows,
         scores=scores,
@@ -154,5 +190,5 @@ def _match(
         total=total,
         complete=complete,
         words=lookup.words,
-        needed=len(lookup.words) - lookup.demands[0] + need,
+        needed=words if need is None else words - lookup.demands[0] + need,
     )

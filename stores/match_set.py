@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from proto.ids import Row
-from stores.keyword_match import BEST_SCORE, EVERY_WORD, match_keywords
+from stores.keyword_match import match_keywords
 from stores.ports import Rows, Scores, TextLookup, TextMatch, Vector, VectorIndex
 from stores.ranking import Mask
 
@@ -66,10 +66,10 @@ def match_set(asked: Asked, within: Mask, passing: int, *, filtered: bool, every
     side([keywords, *(field(name) for name in asked.vectors)])
     seeds = np.array(asked.seeds, np.uint32)
     near = [rows[~np.isin(rows, seeds)][: asked.candidates] for rows in found]
-    return _united(asked, matched[0] if matched else None, near, within, _plan(asked, mask))
+    return _united(matched[0] if matched else None, near, within, _plan(asked, mask))
 
 
-def _united(asked: Asked, text: TextMatch | None, near: list[Rows], within: Mask, plan: str) -> MatchSet:
+def _united(text: TextMatch | None, near: list[Rows], within: Mask, plan: str) -> MatchSet:
     vector_rows = _inside(np.unique(np.concatenate(near)) if near else np.zeros(0, np.uint32), within)
     text_rows = text.rows if text is not None else np.zeros(0, np.uint32)
     rows = _inside(np.union1d(text_rows, vector_rows).astype(np.uint32), within)
@@ -80,8 +80,11 @@ def _united(asked: Asked, text: TextMatch | None, near: list[Rows], within: Mask
         at, there = _places(rows, text.rows)
         keyword[at], exact[at] = text.scores[there], text.exact[there]
         compared[at] |= text.head[there]
-        if not text.complete and asked.lookup is not None:
-            total = text.total + _score_others(asked.lookup, text, rows, keyword)
+        if text.others is not None:
+            others = rows[~np.isin(rows, text.rows)]
+            matching, scores = text.others(others)
+            keyword[np.searchsorted(rows, matching)] = scores
+            total = text.total + len(others) - len(matching)
     floor = float(text.scores[text.head].min(initial=1.0)) if text is not None and not text.complete else 0.0
     return MatchSet(
         rows=rows,
@@ -94,16 +97,6 @@ def _united(asked: Asked, text: TextMatch | None, near: list[Rows], within: Mask
         words=text.words if text is not None else (),
         plan=plan,
     )
-
-
-def _score_others(lookup: TextLookup, text: TextMatch, rows: Rows, keyword: Scores) -> int:
-    """Scores those of ``rows`` that match by keyword behind the head; how many of all do not match at all."""
-    others = rows[~np.isin(rows, text.rows[text.scores > 0])]
-    matching, bm25 = lookup.among(others)
-    at, there = _places(rows, matching)
-    relative = bm25[there] / np.float32(max(text.best, 1e-9))
-    keyword[at] = np.maximum(keyword[at], EVERY_WORD + relative * np.float32(BEST_SCORE - EVERY_WORD))
-    return len(others) - len(matching)
 
 
 def _everyone(within: Mask) -> MatchSet:

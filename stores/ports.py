@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -108,7 +108,9 @@ class TextLookup(Protocol):
         """Whose name, handle or platform user id equals the whole query, ascending."""
         ...
 
-    def count(self, need: int | None = None) -> int: ...
+    def count(self, need: int | None = None) -> int:
+        """Creators that hold all that is asked for, but of the words ``need`` only."""
+        ...
 
     def best(self, limit: int, need: int | None = None) -> tuple[Rows, Scores]:
         """Of those that `count` counts, by BM25, best first."""
@@ -210,8 +212,8 @@ class TextMatch(msgspec.Struct, kw_only=True, frozen=True):
     words: tuple[str, ...]
     needed: int
     """How many of the words were asked for in the end."""
-    best: float = 0.0
-    """BM25 of the best that holds every word, to which scores are relative."""
+    others: Callable[[Rows], tuple[Rows, Scores]] | None = None
+    """Blocking; where ``rows`` is the head alone: which of some rows match, ascending, with their scores."""
 
 
 class Suggestion(msgspec.Struct, kw_only=True, frozen=True):

@@ -68,14 +68,19 @@ def quality_of(creator: Creator, derives: Collection[Platform] = tuple(Platform)
 
     ``derives``: the platforms of whose data a figure may be made; what others say is as if it were unknown.
     """
-    whole = all(key.partition(":")[0] in derives for key in creator.account_keys)
-    allowed = [count for platform, count in creator.followers_by_platform.items() if platform in derives]
-    followers = creator.total_followers if whole else sum(allowed) if allowed else None
-    engagement = creator.engagement_rate
+    followers, engagement = audience_of(creator, derives), creator.engagement_rate
     audience = UNKNOWN if followers is None else min(math.log1p(followers) / math.log1p(FOLLOWERS_FULL), 1.0)
     engaged = UNKNOWN if engagement is None else min(engagement / ENGAGEMENT_FULL, 1.0)
-    lively = ACTIVITY_QUALITY[creator.activity] if whole else UNKNOWN
+    lively = ACTIVITY_QUALITY[creator.activity] if _whole(creator, derives) else UNKNOWN
     return 0.5 * audience + 0.25 * engaged + 0.25 * lively
+
+
+def audience_of(creator: Creator, derives: Collection[Platform]) -> int | None:
+    """Followers of which a figure may be made; None where none are known."""
+    if _whole(creator, derives):
+        return creator.total_followers
+    allowed = [count for platform, count in creator.followers_by_platform.items() if platform in derives]
+    return sum(allowed) if allowed else None
 
 
 def rank(candidates: Candidates, weights: Weights, fusion: str = "weighted") -> Ranked:
@@ -181,3 +186,7 @@ def _bonuses(candidates: Candidates) -> list[Part]:
 
 def _part(name: str, values: NDArray[np.floating] | Mask, weight: float, shown: Mask) -> Part:
     return Part(name=name, values=values.astype(np.float64), weights=np.full(len(values), weight), shown=shown)
+
+
+def _whole(creator: Creator, derives: Collection[Platform]) -> bool:
+    return all(key.partition(":")[0] in derives for key in creator.account_keys)

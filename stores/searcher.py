@@ -113,10 +113,12 @@ class Searcher:
         warnings: list[str] = []
         meaning = self._meaning
         vector = await self._query_vector(meaning, query.text, warnings) if query.text.strip() else None
-        session = _Session(self, index, meaning, query, vector)
+        side = self._side if self._running == 0 else None
         self._running += 1
         try:
-            return await self._threads.call(session.page, tuple(warnings))
+            return await self._threads.call(
+                lambda: _Session(self, index, meaning, query, vector, side).page(tuple(warnings))
+            )
         finally:
             self._running -= 1
 
@@ -125,7 +127,7 @@ class Searcher:
         index = self._ready()
         meaning = self._meaning
         vector = await self._query_vector(meaning, query.text, []) if query.text.strip() else None
-        return await self._threads.call(_Session(self, index, meaning, query, vector).standing, row)
+        return await self._threads.call(lambda: _Session(self, index, meaning, query, vector, None).standing(row))
 
     def _ready(self) -> TextIndex:
         if self._text is None:
@@ -156,10 +158,16 @@ class Searcher:
 
 
 class _Session:
-    """One search in its thread."""
+    """One search in its thread, where it is made too: reading the query asks the engines already."""
 
     def __init__(
-        self, searcher: Searcher, index: TextIndex, meaning: Meaning, query: SearchQuery, vector: Vector | None
+        self,
+        searcher: Searcher,
+        index: TextIndex,
+        meaning: Meaning,
+        query: SearchQuery,
+        vector: Vector | None,
+        side: ThreadPoolExecutor | None,
     ) -> None:
         self._columns, self._kept, self._index, self._query = searcher._columns, searcher._kept, index, query
         self._weights = query.weights or searcher.weights
@@ -177,7 +185,7 @@ class _Session:
             candidates=searcher._candidates,
             seeds=(*query.positive, *query.negative),
         )
-        self._executor = searcher._side if searcher._running == 0 else None
+        self._executor = side
 
     def page(self, warnings: tuple[str, ...]) -> SearchPage:
         query = self._query

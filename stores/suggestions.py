@@ -11,10 +11,9 @@ import tantivy
 from proto.ids import Row
 from stores.analysis import exact_key, tokens
 from stores.ports import Suggestion, TextDocument
+from stores.text_lookup import BEGIN, BEGIN_CHARS
 
-BEGIN, SHOWN, PROMINENCE = "begin", "shown", "prominence"
-BEGIN_CHARS = 3
-"""Beginnings of words up to this length are words of the index themselves: a letter begins too many words to go through."""
+SHOWN, PROMINENCE = "shown", "prominence"
 BEGUN_TERMS = 200
 """Of longer ones the most frequent words that begin so."""
 FETCHED = 4

@@ -25,8 +25,8 @@ from stores.files import write_atomic
 from stores.keyword_match import HEAD, match_keywords
 from stores.ports import Suggestion, TextDocument, TextHits
 from stores.query_text import typed_key
-from stores.suggestions import BEGIN, PROMINENCE, SHOWN, suggest, suggestion_fields
-from stores.text_lookup import BOOSTS, EVERYTHING, HANDLE_MARK, UNSTEMMED, Synonyms, TextLookup, guarded
+from stores.suggestions import PROMINENCE, SHOWN, suggest, suggestion_fields
+from stores.text_lookup import BEGIN, BOOSTS, EVERYTHING, HANDLE_MARK, UNSTEMMED, Synonyms, TextLookup, guarded
 
 log = structlog.get_logger("text_index")
 
@@ -147,6 +147,12 @@ class TantivyTextIndex:
     async def close(self) -> None:
         async with self._turn:
             await self._write.call(self._engine.close)
+
+    def engine_search(self, query: Any, limit: int) -> Any:
+        """Blocking. The bare engine's answer to one of its queries, for those who compare with it: rows and count."""
+        found: Any = self._engine.searcher.search(query, limit=limit)
+        addresses = [address for _, address in found.hits]
+        return self._engine.searcher.fast_field_values("row", addresses), found.count
 
     def _query(self, text: str, limit: int) -> TextHits:
         match = match_keywords(self.lookup(text), None, every=limit > HEAD)

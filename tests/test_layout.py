@@ -85,6 +85,7 @@ def test_every_dependency_is_pinned() -> None:
         *wanted["optional-dependencies"]["model"],
         *wanted["optional-dependencies"]["avatars"],
         *wanted["optional-dependencies"]["dev"],
+        *wanted["optional-dependencies"]["bench"],
     ]
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.partition("==")[0].lower().replace("_", "-") for line in lines if "==" in line}

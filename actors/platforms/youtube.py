@@ -185,7 +185,7 @@ class YouTubeAdapter:
             return Fetched(pages=[], missing=[job], notes=notes)
         assert job.account_key is not None
         page = _page(JobKind.FEED, job.account_key, body, f"GET feed of {job.entity}", int(now))
-        return Fetched(pages=[page], missing=[])
+        return Fetched(pages=[page], missing=[], notes=notes)
 
     async def _feed_body(self, channel_id: str) -> tuple[bytes, str]:
         """The body, or why there is none."""

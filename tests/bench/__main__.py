@@ -14,16 +14,21 @@ from daemon.config import Config, model_folder
 from tests.bench.briefs import bench_briefs
 from tests.bench.embedding import bench_embedding
 from tests.bench.filters import bench_filters
+from tests.bench.freshness import bench_freshness
+from tests.bench.keyword import bench_keyword
 from tests.bench.labelling import bench_labelling
 from tests.bench.normalising import bench_normalising
 from tests.bench.pipeline import bench_pipeline, one_core
 from tests.bench.search import bench_search
 from tests.flow.processes import Daemon, environment, import_world, simulator
 
+FRESH_SAMPLE = 200
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--creators", type=int, default=5_000)
+    parser.add_argument("--keyword-creators", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--texts", type=int, default=600)
     parser.add_argument("--seed", type=int, default=7)
@@ -44,11 +49,24 @@ def main() -> None:
                 daemon.wait_until_done()
                 console.print(bench_search(daemon, model, given.queries, given.seed))
                 assert daemon.terminate() == 0
+        console.print(freshness(Path(folder) / "fresh", given.creators, given.seed))
+        keyword_folder = Path(folder) / "keyword"
+        console.print(trio.run(bench_keyword, keyword_folder, given.keyword_creators, given.queries, given.seed))
         console.print(bench_embedding(data, model, given.texts))
         console.print(trio.run(bench_labelling, data, model, given.texts))
         console.print(trio.run(bench_normalising, data, Path(folder) / "anew"))
         console.print(bench_filters(given.seed))
         console.print(on_one_core(Path(folder) / "one-core", max(given.creators // 5, 1), given.seed))
+
+
+def freshness(data: Path, creators: int, seed: int) -> Table:
+    with simulator("--creators", str(creators), "--seed", str(seed)) as sim:
+        env = environment(sim)
+        channel_ids = import_world(sim, data, env)
+        with Daemon(data, env) as daemon:
+            table = bench_freshness(daemon, channel_ids, min(FRESH_SAMPLE, creators // 4))
+            assert daemon.terminate() == 0
+    return table
 
 
 def on_one_core(data: Path, creators: int, seed: int) -> Table:

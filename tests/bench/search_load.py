@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -151,7 +152,7 @@ def main() -> None:
     parser.add_argument("--model", default="")
     given = parser.parse_args()
     if given.system == "http":
-        _serve(lambda: _over_http(given.place, given.parameters))
+        _serve(lambda _: lambda: _over_http(given.place, given.parameters))
         return
     sys.setswitchinterval(Config().daemon.switch_interval_seconds)
     root, weights = Path(given.place), weights_of(Config())
@@ -161,20 +162,17 @@ def main() -> None:
             search: Ask = lambda query, _: bare.search(query)  # noqa: E731
         else:
             search = Sqlite(root, model, weights).search
-        turns = threading.Semaphore(ENGINE_THREADS)
-
-        def ask(query: Query, whole: bool) -> Sequence[int] | Rows:
-            with turns:
-                return search(query, whole)
-
-        _serve(lambda: ask)
+        with ThreadPoolExecutor(ENGINE_THREADS) as pool:
+            in_turn: Ask = lambda query, whole: pool.submit(search, query, whole).result()  # noqa: E731
+            _serve(lambda order: lambda: search if order.clients <= ENGINE_THREADS else in_turn)
 
 
-def _serve(make_ask: Callable[[], Ask]) -> None:
+def _serve(clients_of: Callable[[Order], Callable[[], Ask]]) -> None:
     """Says that it is ready, then does what it is told until its input ends."""
     print("ready", flush=True)
     for line in sys.stdin.buffer:
-        outcome = run(msgspec.json.decode(line, type=Order), make_ask)
+        order = msgspec.json.decode(line, type=Order)
+        outcome = run(order, clients_of(order))
         sys.stdout.buffer.write(msgspec.json.encode(outcome) + b"\n")
         sys.stdout.buffer.flush()
 

@@ -95,7 +95,7 @@ class Sqlite:
 
     def _found(self, match: str, query: Query, limit: int) -> list[tuple[Any, ...]]:
         """And their number. CROSS JOIN: else the planner asks FTS for every row of the filter, half a second long."""
-        clauses, values = _clauses(query)
+        clauses, values = _clauses(query, "c.")
         source = "ft cross join c on c.row = ft.rowid" if clauses else "ft"
         where = f"ft match ?{''.join(f' and {one}' for one in clauses)}"
         self._rows(f"select count(*) from {source} where {where}", (match, *values))
@@ -133,12 +133,12 @@ class Sqlite:
         return rows
 
 
-def _clauses(query: Query) -> tuple[list[str], list[object]]:
+def _clauses(query: Query, table: str = "") -> tuple[list[str], list[object]]:
     found: list[tuple[str, object]] = []
     if query.niche:
-        found += [("niche = ?", query.niche), ("followers < ?", query.below)]
+        found += [(f"{table}niche = ?", query.niche), (f"{table}followers < ?", query.below)]
     if query.country:
-        found.append(("country = ?", query.country))
+        found.append((f"{table}country = ?", query.country))
     return [clause for clause, _ in found], [value for _, value in found]
 
 

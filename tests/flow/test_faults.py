@@ -113,6 +113,7 @@ async def test_a_third_of_the_feeds_fails_for_a_day(tmp_path: Path, autojump_clo
         assert all(inside(account, play.now()) for account in accounts)
         assert (await play.books())["calls_over_limit"] == {}
         assert (await play.told())["feeds_failing"] >= 1
+        assert (await play.told())["feeds_well"] == (await play.told())["feeds_failing"]
 
 
 async def test_a_storm_of_503_is_waited_out(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:

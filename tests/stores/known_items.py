@@ -102,4 +102,8 @@ def rank_of(index: TantivyTextIndex, text: str, wanted: int, quality: NDArray[np
 
 
 def qualities(items: Sequence[Item]) -> NDArray[np.float64]:
-    return np.array([math.log1p(item.followers) for item in items])
+    """By row."""
+    found = np.zeros(max(item.document.row for item in items) + 1)
+    for item in items:
+        found[item.document.row] = math.log1p(item.followers)
+    return found

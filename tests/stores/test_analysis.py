@@ -13,6 +13,8 @@ from stores.analysis import (
     fold,
     index_text,
     query_words,
+    stem,
+    stemmed,
     tokens,
 )
 
@@ -52,6 +54,9 @@ def test_ways_to_write_the_same_characters_fold_alike(text: str) -> None:
         ("𝓕𝓪𝓷𝓬𝔂", "fancy"),
         ("हिन्दी", "हिन्दी"),
         ("ｶﾞｲﾄﾞ", "ガイド"),
+        ("مُحَمَّد", "محمد"),
+        ("أحـــمد", "احمد"),
+        ("قناة", "قناه"),
     ],
 )
 def test_case_width_and_latin_marks_are_folded_and_letters_stay(text: str, folded: str) -> None:
@@ -124,6 +129,24 @@ def test_the_exact_key_is_short_and_folded(text: str) -> None:
     key = exact_key(text)
     assert len(key) <= 200
     assert fold(key) == key
+
+
+@pytest.mark.parametrize(
+    ("word", "stemmed_word"),
+    [
+        ("games", "game"),
+        ("recipes", "recipe"),
+        ("stories", "story"),
+        ("juegos", "juego"),
+        ("bus", "bus"),
+        ("fitness", "fitness"),
+        ("gas", "gas"),
+        ("игры", "игры"),
+    ],
+)
+def test_a_plural_is_its_singular(word: str, stemmed_word: str) -> None:
+    assert stem(word) == stemmed_word
+    assert stemmed(f"a {word} b") == f"a {stemmed_word} b"
 
 
 def test_a_name_of_signs_is_its_own_exact_key() -> None:

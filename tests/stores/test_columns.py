@@ -393,6 +393,19 @@ def test_a_reader_beside_the_writer_sees_whole_rows_of_what_does_not_change() ->
     assert columns.count() >= FIRST_CAPACITY * 3
 
 
+def test_nobody_is_put_into_a_tier_by_followers_of_which_nothing_may_be_made() -> None:
+    columns = Columns(derives=(Platform.INSTAGRAM,))
+    keys = [account_key(Platform.YOUTUBE, "1"), account_key(Platform.INSTAGRAM, "2")]
+    counts = {"youtube": 2_000_000, "instagram": 20_000}
+    columns.upsert(Row(0), creator(0, account_keys=keys, followers_by_platform=counts, total_followers=2_020_000))
+    columns.upsert(
+        Row(1),
+        creator(1, account_keys=keys[:1], followers_by_platform={"youtube": 5}, total_followers=5),
+    )
+    assert columns.facet("tier", columns.rows()) == {"micro": 1}
+    assert columns.mask(parse_filter("tier NOT EXISTS"), CONTEXT)[:2].tolist() == [False, True]
+
+
 def test_a_creator_costs_little_memory() -> None:
     assert world().columns.bytes_a_row() <= 150
 

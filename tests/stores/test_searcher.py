@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -434,6 +435,23 @@ async def test_known_names_and_handles_are_told(world: World) -> None:
     await world.add(0, "BBC News Japan")
     assert await world.searcher.is_known("bbc news japan")
     assert not await world.searcher.is_known("bbc news")
+
+
+async def test_no_query_is_read_in_the_thread_of_the_event_loop(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.add(0, "Cooking", text="cooking", bio=EAST)
+    world.with_model()
+    asked: list[int] = []
+    read, vectors = world.text.lookup, world.fields["bio"].vectors_of
+    monkeypatch.setattr(world.text, "lookup", lambda text: [asked.append(threading.get_ident()), read(text)][1])
+    monkeypatch.setattr(
+        world.fields["bio"], "vectors_of", lambda rows: [asked.append(threading.get_ident()), vectors(rows)][1]
+    )
+    await world.search("cooking")
+    await world.search("", positive=(Row(0),))
+    await world.searcher.standing(SearchQuery(text="cooking"), Row(0))
+    await world.searcher.is_known("cooking")
+    assert len(asked) >= 4
+    assert threading.get_ident() not in asked
 
 
 async def test_two_threads_find_what_one_finds(world: World) -> None:

@@ -434,3 +434,18 @@ def _entity(kind: JobKind, item: dict[str, Any]) -> str:
 def test_the_account_key_of_a_page_is_kept() -> None:
     said = adapter().normalise(page(JobKind.UPLOADS, {"items": []}))
     assert said.account_key == AccountKey(f"youtube:{UCA}")
+
+
+async def test_that_feeds_fail_and_that_they_are_well_again_is_told_by_whatever_feed_tips_the_scale() -> None:
+    """Also by one that answers: feeds are well again after a row of such, and a first window may end with one."""
+    good = b'<feed xmlns="http://www.w3.org/2005/Atom"><title>t</title></feed>'
+    statuses = [404] * 8 + [200] * 50
+
+    async def handler(_request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(statuses.pop(0), content=good)
+
+    one = adapter(handler)
+    told = list[str]()
+    while statuses:
+        told += [kind for kind, _ in (await one.perform([job(JobKind.FEED, UCA)], "")).notes]
+    assert told == ["feeds_failing", "feeds_well"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from proto.ids import CreatorId, Row
-from stores.ports import TextDocument, TextHits, TextIndex
+from stores.ports import Suggestion, TextDocument, TextHits, TextIndex
 
 ODD_TEXTS = (
     "",
@@ -134,6 +134,113 @@ class TextIndexConformance:
         await taken_in(text_index, [document(0, "Kitchen Stories"), document(1, "Kit Other", handles=("storm",))])
         assert (await rows_of(text_index, "kitchen sto"))[0] == 0
         assert set(await rows_of(text_index, "sto")) == {0, 1}
+
+    async def test_a_phrase_is_words_in_a_row(self, text_index: TextIndex) -> None:
+        documents = [
+            document(0, bio="street food in Lima"),
+            document(1, bio="food of the street"),
+            document(2, bio="food\nstreet"),
+        ]
+        await taken_in(text_index, documents)
+        assert await rows_of(text_index, '"street food"') == [0]
+        assert set(await rows_of(text_index, "street food")) == {0, 1, 2}
+
+    async def test_what_is_excluded_is_not_found(self, text_index: TextIndex) -> None:
+        documents = [
+            document(0, bio="vegan cooking"),
+            document(1, bio="cooking"),
+            document(2, bio="street food cooking"),
+        ]
+        await taken_in(text_index, documents)
+        assert set(await rows_of(text_index, "cooking -vegan")) == {1, 2}
+        assert set(await rows_of(text_index, 'cooking -"street food"')) == {0, 1}
+        assert set(await rows_of(text_index, "-vegan")) == {1, 2}
+        assert (await text_index.query("cooking -vegan -street", 10)).total == 1
+
+    async def test_a_name_with_a_minus_is_found_by_itself(self, text_index: TextIndex) -> None:
+        await taken_in(text_index, [document(0, "Ann -Coach"), document(1, "Ann Coach"), document(2, "Ann Other")])
+        hits = await text_index.query("ann  -coach", 10)
+        assert hits.rows[hits.exact].tolist() == [0]
+        assert set(hits.rows.tolist()) == {0, 2}
+
+    @pytest.mark.parametrize(
+        ("stored", "typed"),
+        [
+            ("Gordon Ramsay", "gordn ramsay"),
+            ("Gordon Ramsay", "ogrdon ramsay"),
+            ("Gordon Ramsay", "gordonramsay"),
+            ("PewDiePie", "pewdeipie"),
+            ("Егор Крид", "егор криг"),
+            ("ヒカキンゲームズ", "ヒカキソゲームズ"),
+            ("백종원의 요리비책", "백종완의 요리비책"),
+            ("हिन्दी कॉमेडी", "हिनदी कॉमेडी"),
+            ("قناة الجزيرة", "قناة الجزيره"),
+        ],
+    )
+    async def test_a_typo_is_forgiven(self, text_index: TextIndex, stored: str, typed: str) -> None:
+        await taken_in(text_index, [document(0, stored), document(1, "Somebody Else")])
+        assert (await rows_of(text_index, typed))[:1] == [0]
+
+    async def test_who_is_meant_by_a_typo_stands_behind_who_wrote_so(self, text_index: TextIndex) -> None:
+        documents = [
+            document(0, "Minecraft"),
+            document(1, bio="a mincraft once, said in many long words about something else"),
+        ]
+        await taken_in(text_index, documents)
+        assert await rows_of(text_index, "mincraft") == [1, 0]
+
+    async def test_a_short_word_is_what_it_is(self, text_index: TextIndex) -> None:
+        await taken_in(text_index, [document(0, "Lame"), document(1, "Gaming")])
+        assert await rows_of(text_index, "game") == []
+
+    async def test_a_plural_is_its_singular(self, text_index: TextIndex) -> None:
+        await taken_in(text_index, [document(0, bio="vegan recipes"), document(1, bio="one recipe")])
+        assert set(await rows_of(text_index, "recipe")) == set(await rows_of(text_index, "recipes")) == {0, 1}
+
+    async def test_a_korean_noun_is_found_with_its_particle(self, text_index: TextIndex) -> None:
+        await taken_in(text_index, [document(0, bio="요리를 게임처럼 합니다"), document(1, bio="여행")])
+        assert await rows_of(text_index, "게임 요리") == [0]
+
+    async def test_a_question_ranks_by_how_much_of_it_is_answered(self, text_index: TextIndex) -> None:
+        asked = "which creators explain how heat moves through composite slabs of metal"
+        await taken_in(
+            text_index,
+            [
+                document(0, bio="heat in composite slabs"),
+                document(1, bio="composite art"),
+                document(2, bio="slabs of metal"),
+            ],
+        )
+        assert (await rows_of(text_index, asked))[0] == 0
+
+    async def test_suggestions_begin_as_typed(self, text_index: TextIndex) -> None:
+        await taken_in(
+            text_index,
+            [
+                document(0, "Gordon Ramsay", handles=("gordongram",), prominence=0.9),
+                document(1, "Flash Gordon", prominence=1.0),
+                document(2, "Gordo", prominence=0.1),
+                document(3, "Else", handles=("gordonia.x",), prominence=0.2),
+                document(4, "Żółw Ninja", prominence=0.2),
+                document(5, "日本料理", prominence=0.2),
+            ],
+        )
+
+        def shown(found: Sequence[Suggestion]) -> list[tuple[int, str, str]]:
+            return [(one.row, one.text, one.kind) for one in found]
+
+        assert shown(await text_index.suggest("Gordo", 10)) == [
+            (2, "Gordo", "name"),
+            (0, "Gordon Ramsay", "name"),
+            (3, "gordonia.x", "handle"),
+            (1, "Flash Gordon", "name"),
+        ]
+        assert shown(await text_index.suggest("gordon r", 10)) == [(0, "Gordon Ramsay", "name")]
+        assert shown(await text_index.suggest("g", 1)) == [(0, "Gordon Ramsay", "name")]
+        assert shown(await text_index.suggest("zołw", 10)) == [(4, "Żółw Ninja", "name")]
+        assert shown(await text_index.suggest("日本", 10)) == [(5, "日本料理", "name")]
+        for odd in ODD_TEXTS:
+            assert await text_index.suggest(odd, 10) == [] or odd.strip()
 
     @pytest.mark.parametrize("text", ODD_TEXTS)
     async def test_odd_input_is_answered(self, text_index: TextIndex, text: str) -> None:
