@@ -15,7 +15,7 @@ from daemon import forgetting as forgetting_module
 from daemon.evaluation.virtual_time import VirtualThreads
 from daemon.forgetting import COMPACT_WANTED, Forgetting, OpenIndexes, Report, compact_store
 from proto.errors import Malformed, Unavailable
-from proto.ids import AccountKey, Platform, Row, account_key
+from proto.ids import AccountKey, Platform, Row, account_key, creator_id_of
 from proto.messages import (
     AccountEmbedded,
     AccountUpserted,
@@ -35,8 +35,10 @@ from proto.records import (
     IdentityLink,
     Job,
     JobKind,
+    LoggedQuery,
     Priority,
     RawPage,
+    SearchWeights,
     WorkItem,
 )
 from stores.blocking import Blocking
@@ -76,6 +78,7 @@ from stores.erasure import (
 from stores.identity import note_handle
 from stores.journal import AUDIT_NUMBER, append_event
 from stores.ports import TextDocument
+from stores.query_log import append_queries, ids_of, queries_after
 from stores.raw import put_raw, seal
 from stores.schedule import PENDING, PackRule, Schedule, put_job
 from stores.suppression import Suppression
@@ -553,6 +556,22 @@ async def test_after_forgetting_and_compaction_no_byte_of_the_name_is_left(world
     assert world.files_holding(*NAMES) == []
     assert world.files_holding(BEN.encode()) != []
     assert not (world.data_dir / COMPACT_WANTED).exists()
+
+
+async def test_logged_queries_forget_their_candidates_too(world: World) -> None:
+    ids = [creator_id_of(key) for key in (ANNA_KEY, BEN_KEY)]
+    logged = LoggedQuery(
+        number=0, at=NOW, tenant_id="default", request_id="", text=f"@{ANNA_HANDLE}", rest="", filter="", niches=[],
+        sort="relevance", ascending=False, fusion="weighted", diversity=0.0, total=2, took_ms=1.0,
+        weights=SearchWeights(keyword=1.0, vector=0.0, quality=0.0, fields={}),
+        creator_ids=b"".join(map(pack_id, ids)), features=np.zeros((2, 4), "<f4").tobytes(),
+    )  # fmt: skip
+    await world.env.write(lambda txn: append_queries(txn, [logged]))
+    await world.forgetting.forget([ANNA_KEY])
+    (left,) = await world.env.read(lambda txn: queries_after(txn, "default", 0, 9))
+    assert ids_of(left) == [ids[1]]
+    assert ANNA_HANDLE not in left.text
+    await world.close()
 
 
 async def test_handles_of_before_are_hidden_unless_somebody_else_has_them_now(world: World) -> None:
