@@ -214,7 +214,7 @@ def _judge(
     truth: Mapping[str, Sequence[Sequence[int]]],
     measured: Measured,
 ) -> None:
-    """Share of the true best twenty that each system finds; SQLite, whose BM25 is another, against its own."""
+    """Share of the true best twenty that each system finds, by its own keyword scores: no two agree on those."""
     row_of = {int(creator_id): row for row, creator_id in enumerate(data.creator_id)}
     for kind, queries in judged.items():
         found = {"http": [_hits(daemon, query, row_of) for query in queries]} if "http" in peers else {}

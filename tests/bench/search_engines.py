@@ -36,33 +36,36 @@ class Bare:
         self._matrices = matrices(self._data)
         self._graphs = [_graph(indexes, field, model.dims) for field in FIELD_NAMES]
 
-    def search(self, query: Query) -> Rows:
-        """Rows, best first."""
+    def search(self, query: Query, whole: bool = False) -> Rows:
+        """Rows, best first. ``whole``: every keyword match and every vector compared."""
         vector = self._model.embed([query.text])[0]
         within = self._data.mask(query)
-        passing = None if within is None else np.flatnonzero(within).astype(np.uint32)
-        keyword_rows, keyword = self._keywords(query.text, within, passing)
-        near = [self._nearest(field, vector, passing) for field in range(len(FIELD_NAMES))]
+        everyone = np.arange(len(self._data.quality), dtype=np.uint32)
+        passing = None if within is None else everyone[within]
+        head = len(everyone) if whole else HEAD
+        keyword_rows, keyword = self._keywords(query.text, within, passing, head)
+        compared = everyone if whole and passing is None else passing
+        near = [self._nearest(field, vector, compared, whole) for field in range(len(FIELD_NAMES))]
         rows = np.unique(np.concatenate([keyword_rows, *near]))
         similarities = [matrix[rows] @ vector for matrix in self._matrices]
         return fused_top(self._data, self._weights, rows, keyword_rows, keyword, similarities)
 
-    def _keywords(self, text: str, within: Mask | None, passing: Rows | None) -> tuple[Rows, Scores]:
+    def _keywords(self, text: str, within: Mask | None, passing: Rows | None, limit: int) -> tuple[Rows, Scores]:
         """The best within the filter, counted; with few that hold every word also those that hold one."""
         words = parse_query(text).words
         for need in dict.fromkeys((len(words), 1)):
-            rows, bm25 = self._found(words, need, within, passing)
+            rows, bm25 = self._found(words, need, within, passing, limit)
             if len(rows) >= FEW:
                 break
-        head = np.argsort(-bm25, kind="stable")[:HEAD]
+        head = np.argsort(-bm25, kind="stable")[:limit]
         return rows[head], keyword_scores(bm25[head], every=need == len(words))
 
     def _found(
-        self, words: tuple[str, ...], need: int, within: Mask | None, passing: Rows | None
+        self, words: tuple[str, ...], need: int, within: Mask | None, passing: Rows | None, limit: int
     ) -> tuple[Rows, Scores]:
         query = self._asked(words, need)
         if within is None or passing is None:
-            return self._read(self._searcher.search(query, limit=HEAD, count=True))
+            return self._read(self._searcher.search(query, limit=limit, count=True))
         if len(passing) < TERMS_BELOW:
             ids = tantivy.Query.term_set_query(self._schema, "id", [str(row) for row in passing.tolist()])
             both = [(tantivy.Occur.Must, query), (tantivy.Occur.Must, tantivy.Query.const_score_query(ids, 0.0))]
@@ -95,8 +98,8 @@ class Bare:
         ]
         return tantivy.Query.boolean_query([(tantivy.Occur.Must, asked), *bonuses])
 
-    def _nearest(self, field: int, vector: Any, passing: Rows | None) -> Rows:
-        if passing is None or len(passing) >= GRAPH_FROM:
+    def _nearest(self, field: int, vector: Any, passing: Rows | None, whole: bool) -> Rows:
+        if passing is None or (len(passing) >= GRAPH_FROM and not whole):
             wanted = CANDIDATES if passing is None else CANDIDATES * 3 * len(self._data.quality) // (2 * len(passing))
             labels, _ = self._graphs[field].knn_query(vector[None, :], k=wanted, num_threads=1)
             rows: Rows = labels[0].astype(np.uint32)

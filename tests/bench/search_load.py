@@ -158,8 +158,7 @@ def main() -> None:
     root, weights = Path(given.place), weights_of(Config())
     with _model(given.model) as model:
         if given.system == "bare":
-            bare = Bare(root, root / "data" / "indexes", model, weights)
-            search: Ask = lambda query, _: bare.search(query)  # noqa: E731
+            search: Ask = Bare(root, root / "data" / "indexes", model, weights).search
         else:
             search = Sqlite(root, model, weights).search
         with ThreadPoolExecutor(ENGINE_THREADS) as pool:
