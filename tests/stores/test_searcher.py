@@ -430,6 +430,20 @@ async def test_a_creator_that_is_not_found_learns_why(world: World) -> None:
     assert (big.found, big.failed, big.missing_words) == (False, (SMALL,), ())
 
 
+async def test_a_phrase_and_what_is_excluded_hold_for_who_is_near_in_meaning_too(world: World) -> None:
+    await world.add(0, "Word", text="cooking")
+    await world.add(1, "Vegan", text="vegan dishes", bio=EAST)
+    await world.add(2, "Other", text="street food", bio=EAST)
+    world.with_model()
+    page = await world.search("cooking -vegan -games ")
+    assert ({hit.row for hit in page.hits}, page.total, world.embedder.asked) == ({0, 2}, 2, ["cooking"])
+    assert set(await world.rows('cooking "street food"')) == {2}
+    assert (await world.search("-vegan")).total == 2
+    assert world.embedder.asked == ["cooking", 'cooking "street food"']
+    vegan = await world.searcher.standing(SearchQuery(text='cooking -vegan "street food"'), Row(1))
+    assert (vegan.found, vegan.barring) == (False, ('"street food"', "-vegan"))
+
+
 async def test_known_names_and_handles_are_told(world: World) -> None:
     await world.add(0, "BBC News Japan")
     assert await world.searcher.is_known("bbc news japan")
