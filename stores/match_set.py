@@ -29,7 +29,8 @@ class Asked(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class MatchSet(msgspec.Struct, kw_only=True, frozen=True):
-    """Filters ∧ (keyword match ∪ the nearest of each field); without words and vectors whoever passes the filters."""
+    """Filters ∧ (keyword match ∪ the nearest of each field that hold every phrase and nothing excluded); without words and
+    vectors whoever passes the filters."""
 
     rows: Rows
     """Ascending; of a set that is not complete those that may stand on the first pages."""
@@ -66,11 +67,13 @@ def match_set(asked: Asked, within: Mask, passing: int, *, filtered: bool, every
     side([keywords, *(field(name) for name in asked.vectors)])
     seeds = np.array(asked.seeds, np.uint32)
     near = [rows[~np.isin(rows, seeds)][: asked.candidates] for rows in found]
-    return _united(matched[0] if matched else None, near, within, _plan(asked, mask))
-
-
-def _united(text: TextMatch | None, near: list[Rows], within: Mask, plan: str) -> MatchSet:
     vector_rows = _inside(np.unique(np.concatenate(near)) if near else np.zeros(0, np.uint32), within)
+    if asked.lookup is not None:
+        vector_rows = asked.lookup.admitted(vector_rows)
+    return _united(matched[0] if matched else None, vector_rows, within, _plan(asked, mask))
+
+
+def _united(text: TextMatch | None, vector_rows: Rows, within: Mask, plan: str) -> MatchSet:
     text_rows = text.rows if text is not None else np.zeros(0, np.uint32)
     rows = _inside(np.union1d(text_rows, vector_rows).astype(np.uint32), within)
     keyword, exact, compared = np.zeros(len(rows), np.float32), np.zeros(len(rows), bool), np.zeros(len(rows), bool)

@@ -124,6 +124,14 @@ class TextLookup(Protocol):
         """Those of ``rows`` that `count` counts, with their BM25, in any order."""
         ...
 
+    def admitted(self, rows: Rows) -> Rows:
+        """Those of ``rows`` that hold every phrase and nothing that is excluded, ascending."""
+        ...
+
+    def barring(self, row: Row) -> tuple[str, ...]:
+        """The phrases that a creator lacks, quoted, and what it holds of the excluded, after a minus."""
+        ...
+
 
 class VectorIndex(Protocol):
     """Nearest creators of one field. Losable: rebuilt from the stored embeddings."""
@@ -336,6 +344,8 @@ class Standing(msgspec.Struct, kw_only=True, frozen=True):
     keyword_match: bool
     missing_words: tuple[str, ...]
     """Words of the query that it does not hold."""
+    barring: tuple[str, ...] = ()
+    """As in `TextLookup.barring`."""
     vector_ranks: dict[str, int]
     """By field that it has: its place among those that pass the filters, from 1."""
     candidates: int

@@ -33,6 +33,7 @@ from stores.ports import (
     VectorIndex,
     Weights,
 )
+from stores.query_text import parse_query
 from stores.ranking import NICHE_BONUS, Candidates, Mask, Ranked, addends_of, diversified, rank
 from stores.rankings import KeptRankings, Ranking
 
@@ -112,7 +113,7 @@ class Searcher:
         index = self._ready()
         warnings: list[str] = []
         meaning = self._meaning
-        vector = await self._query_vector(meaning, query.text, warnings) if query.text.strip() else None
+        vector = await self._query_vector(meaning, query.text, warnings)
         side = self._side if self._running == 0 else None
         self._running += 1
         try:
@@ -126,7 +127,7 @@ class Searcher:
         """Where a creator stands in that search, or what keeps it out. Raises as `search` does."""
         index = self._ready()
         meaning = self._meaning
-        vector = await self._query_vector(meaning, query.text, []) if query.text.strip() else None
+        vector = await self._query_vector(meaning, query.text, [])
         return await self._threads.call(lambda: _Session(self, index, meaning, query, vector, None).standing(row))
 
     def _ready(self) -> TextIndex:
@@ -134,7 +135,11 @@ class Searcher:
             raise Unavailable("search is still loading")
         return self._text
 
-    async def _query_vector(self, meaning: Meaning, text: str, warnings: list[str]) -> Vector | None:
+    async def _query_vector(self, meaning: Meaning, typed: str, warnings: list[str]) -> Vector | None:
+        """Of what is wanted; what is excluded would draw the creators near that are not."""
+        text = " ".join(parse_query(typed).wanted.split())
+        if not text:
+            return None
         if meaning.embed is None:
             warnings.append(self._without_model)
             return None
@@ -227,6 +232,7 @@ class _Session:
             failed=tuple(part for part in conditions_of(query.filters) if not _passes(self._mask(part), row)),
             keyword_match=bool(found and ranking.found.keyword[at] > 0),
             missing_words=() if lookup is None else self._missing(lookup.words, row),
+            barring=() if lookup is None else lookup.barring(row),
             vector_ranks=self._vector_ranks(within, row),
             candidates=self._asked.candidates,
         )

@@ -90,10 +90,19 @@ def why(standing: Standing, interpretation: Interpretation, *, hidden: bool, res
         words = [part.words for part in interpretation.shown if part.id in one.interpreted]
         source = f", read from {' and '.join(repr(part) for part in words)}" if words else ""
         told.append(f"it does not meet the filter {one.filter}{source}")
+    told += [_barring_told(part) for part in standing.barring]
     near = any(rank <= standing.candidates for rank in standing.vector_ranks.values())
     if rest.strip() and not standing.keyword_match and not near:
         told += [*_words_told(standing), *_vectors_told(standing)]
     return told or ["it is not found, though it meets every condition: it has changed a moment ago"]
+
+
+def _barring_told(part: str) -> str:
+    return (
+        f"it has {part[1:]!r}, which is excluded"
+        if part.startswith("-")
+        else f"none of its texts has the phrase {part}"
+    )
 
 
 def _words_told(standing: Standing) -> list[str]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -431,6 +431,20 @@ async def test_a_creator_that_is_not_found_learns_why(world: World) -> None:
     assert (big.found, big.failed, big.missing_words) == (False, (SMALL,), ())
 
 
+async def test_a_phrase_and_what_is_excluded_hold_for_who_is_near_in_meaning_too(world: World) -> None:
+    await world.add(0, "Word", text="cooking")
+    await world.add(1, "Vegan", text="vegan dishes", bio=EAST)
+    await world.add(2, "Other", text="street food", bio=EAST)
+    world.with_model()
+    page = await world.search("cooking -vegan -games ")
+    assert ({hit.row for hit in page.hits}, page.total, world.embedder.asked) == ({0, 2}, 2, ["cooking"])
+    assert set(await world.rows('cooking "street food"')) == {2}
+    assert (await world.search("-vegan")).total == 2
+    assert world.embedder.asked == ["cooking", 'cooking "street food"']
+    vegan = await world.searcher.standing(SearchQuery(text='cooking -vegan "street food"'), Row(1))
+    assert (vegan.found, vegan.barring) == (False, ('"street food"', "-vegan"))
+
+
 async def test_known_names_and_handles_are_told(world: World) -> None:
     await world.add(0, "BBC News Japan")
     assert await world.searcher.is_known("bbc news japan")
@@ -441,11 +455,16 @@ async def test_no_query_is_read_in_the_thread_of_the_event_loop(world: World, mo
     await world.add(0, "Cooking", text="cooking", bio=EAST)
     world.with_model()
     asked: list[int] = []
-    read, vectors = world.text.lookup, world.fields["bio"].vectors_of
-    monkeypatch.setattr(world.text, "lookup", lambda text: [asked.append(threading.get_ident()), read(text)][1])
-    monkeypatch.setattr(
-        world.fields["bio"], "vectors_of", lambda rows: [asked.append(threading.get_ident()), vectors(rows)][1]
-    )
+
+    def noted(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def with_note(given: Any) -> Any:
+            asked.append(threading.get_ident())
+            return call(given)
+
+        return with_note
+
+    monkeypatch.setattr(world.text, "lookup", noted(world.text.lookup))
+    monkeypatch.setattr(world.fields["bio"], "vectors_of", noted(world.fields["bio"].vectors_of))
     await world.search("cooking")
     await world.search("", positive=(Row(0),))
     await world.searcher.standing(SearchQuery(text="cooking"), Row(0))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from daemon.tenancy import TenantRows
 from daemon.web.app import create_app
@@ -270,6 +271,11 @@ async def test_why_a_creator_is_not_there(connect: Connect) -> None:
         "none of its texts has 'hips'",
         "in meaning it is at best number 420 (by yt_bio), and the first 200 are taken",
     ]
+    fake.place = structs.replace(fake.place, failed=(), missing_words=(), barring=('"leg day"', "-hips"))
+    for place in (fake.place, structs.replace(fake.place, vector_ranks={"yt_bio": 1})):
+        fake.place = place
+        body = (await http.get("/v1/search/explain", params=asked)).json()
+        assert body["why"][:2] == ['none of its texts has the phrase "leg day"', "it has 'hips', which is excluded"]
     missing = await http.get("/v1/search/explain", params={"creator_id": "77", "q": "x"})
     assert (missing.status_code, problem(missing)["code"]) == (404, "not_found")
     unnamed = await http.get("/v1/search/explain", params={"q": "x"})
