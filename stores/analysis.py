@@ -81,11 +81,6 @@ def stemmed(folded: str) -> str:
     return " ".join([stem(word) if word[-1:] == "s" else word for word in folded.split(" ")])
 
 
-def query_words(text: str) -> tuple[str, ...]:
-    """The distinct words of a query in their order, within the caps."""
-    return tuple(dict.fromkeys(tokens(text[:MAX_QUERY_CHARS])))[:MAX_QUERY_WORDS]
-
-
 def exact_key(text: str) -> str:
     """What two spellings of one name share: folded, one space between words, no leading @, no punctuation around.
 

@@ -28,11 +28,11 @@ FIRST_FETCH = HEAD + HEAD // 5
 """Fetched at first where the head will do: with one that is below it, it is known to be whole."""
 ALL_BELOW = FIRST_FETCH
 """Of up to so many creators all are fetched where the head would do: the first fetch holds them."""
-AMONG_ROWS = 10_000
+AMONG_ROWS = 20_000
 """Of creators that pass the filters, up to so many may be looked up one by one."""
-DEARER = 14
-"""How much more it costs to look up one creator by its row than to fetch one match (3.75 against 0.27 ms a thousand,
-measured with 100,000 creators)."""
+DEARER = 5
+"""How much more it costs to look up one creator by its row than to fetch one match (2 against 0.4 ms a thousand, measured
+with 100,000 creators)."""
 
 Mask = NDArray[np.bool_]
 _NOBODY: tuple[Rows, Scores] = (np.array([], np.uint32), np.array([], np.float32))
@@ -56,32 +56,58 @@ def match_keywords(lookup: TextLookup, within: Mask | None, *, every: bool) -> T
     """
     exact = lookup.exact()
     exact = exact[_passes(exact, within)]
-    demand = _demand(lookup, within, called_so=len(exact) > 0)
+    passing = _Passing(lookup, within)
+    demand = _demand(lookup, passing, called_so=len(exact) > 0)
     if within is None and not every and lookup.count(demand.need) > ALL_BELOW:
         return _head_only(lookup, demand, exact)
-    found, bm25 = _fetched(lookup, within, demand.need)
+    found, bm25 = passing.fetched(demand.need)
     rows, scores = _scored(lookup, demand, exact, found, bm25, float(bm25.max(initial=0.0)))
     return _match(lookup, rows, scores, exact, need=demand.need, total=len(rows), complete=True)
 
 
-def _demand(lookup: TextLookup, within: Mask | None, *, called_so: bool) -> _Demand:
+class _Passing:
+    """Who matches and passes the filters; of each demand it is found out once."""
+
+    def __init__(self, lookup: TextLookup, within: Mask | None) -> None:
+        self._lookup, self.within = lookup, within
+        self._rows = np.flatnonzero(within).astype(np.uint32) if within is not None else _NOBODY[0]
+        self._fetched: dict[int | None, tuple[Rows, Scores]] = {}
+
+    def count(self, need: int | None) -> int:
+        if self.within is not None:
+            return len(self.fetched(need)[0])
+        self._lookup.best(FIRST_FETCH, need)  # the count comes along with the head: one search does for a broad query
+        return self._lookup.count(need)
+
+    def fetched(self, need: int | None) -> tuple[Rows, Scores]:
+        """Those that hold ``need`` of the words (see `TextLookup.count`), with BM25."""
+        if need not in self._fetched:
+            self._fetched[need] = self._fetch(need)
+        return self._fetched[need]
+
+    def _fetch(self, need: int | None) -> tuple[Rows, Scores]:
+        """Out of all matches, or those who pass one by one, whichever is cheaper."""
+        if self.within is None:
+            return self._lookup.every(need)
+        passing = len(self._rows)
+        if passing <= AMONG_ROWS and passing * DEARER < self._lookup.estimate(need):
+            return self._lookup.among(self._rows, need)
+        rows, bm25 = self._lookup.every(need)
+        passes = _passes(rows, self.within)
+        return rows[passes], bm25[passes]
+
+
+def _demand(lookup: TextLookup, passing: _Passing, *, called_so: bool) -> _Demand:
     """Loosened until enough creators pass, or there is nothing looser."""
     need: int | None = None
-    if _passing(lookup, within, None) >= FEW_MATCHES:
+    if passing.count(None) >= FEW_MATCHES:
         return _Demand(need=None, strict=_NOBODY, near=_NOBODY[0])
     near = _NOBODY[0] if called_so else lookup.near()
     for need in lookup.demands if lookup.widens else lookup.demands[1:]:
-        if _passing(lookup, within, need) >= FEW_MATCHES:
+        if passing.count(need) >= FEW_MATCHES:
             break
-    strict = _NOBODY if need is None else _fetched(lookup, within, None)
-    return _Demand(need=need, strict=strict, near=near[_passes(near, within)])
-
-
-def _passing(lookup: TextLookup, within: Mask | None, need: int | None) -> int:
-    if within is not None:
-        return len(_fetched(lookup, within, need)[0])
-    lookup.best(FIRST_FETCH, need)  # the count comes along with the head: one search does for a broad query
-    return lookup.count(need)
+    strict = _NOBODY if need is None else passing.fetched(None)
+    return _Demand(need=need, strict=strict, near=near[_passes(near, passing.within)])
 
 
 def _head_only(lookup: TextLookup, demand: _Demand, exact: Rows) -> TextMatch:
@@ -143,19 +169,6 @@ def _raised(rows: Rows, scores: Scores, some: Rows, to: Scores) -> tuple[Rows, S
     at = np.searchsorted(rows, some)
     scores[at] = np.maximum(scores[at], to)
     return rows, scores
-
-
-def _fetched(lookup: TextLookup, within: Mask | None, need: int | None) -> tuple[Rows, Scores]:
-    """Those that hold ``need`` of the words (see `TextLookup.count`) and pass, with BM25: out of all matches, or those who
-    pass one by one."""
-    if within is None:
-        return lookup.every(need)
-    passing = int(np.count_nonzero(within))
-    if passing <= AMONG_ROWS and passing * DEARER < lookup.count(need):
-        return lookup.among(np.flatnonzero(within).astype(np.uint32), need)
-    rows, bm25 = lookup.every(need)
-    passes = _passes(rows, within)
-    return rows[passes], bm25[passes]
 
 
 def _passes(rows: Rows, within: Mask | None) -> Mask:

@@ -7,12 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stores.analysis import (
-    MAX_QUERY_CHARS,
-    MAX_QUERY_WORDS,
     exact_key,
     fold,
     index_text,
-    query_words,
     stem,
     stemmed,
     tokens,
@@ -99,18 +96,6 @@ def test_scripts_are_told_apart_within_a_word() -> None:
 @pytest.mark.parametrize("text", ["हिन्दी", "தமிழ்", "العربية", "ελληνικά", "русский"])
 def test_a_word_of_a_spaced_script_is_one_word(text: str) -> None:
     assert len(tokens(text)) == 1
-
-
-@given(st.text(max_size=2_000))
-def test_query_words_are_distinct_and_capped(text: str) -> None:
-    words = query_words(text)
-    assert len(words) == len(set(words)) <= MAX_QUERY_WORDS
-    assert set(words) <= set(tokens(text[:MAX_QUERY_CHARS]))
-
-
-def test_query_words_keep_their_order() -> None:
-    assert query_words("b a B c a") == ("b", "a", "c")
-    assert len(query_words(" ".join(map(str, range(100))))) == MAX_QUERY_WORDS
 
 
 @given(WORDS, st.sampled_from(["{}", "@{}", "  {} ", "{}!", "«{}»", "🔥 {} 🔥"]), st.sampled_from([" ", "   ", "\t"]))

@@ -40,6 +40,11 @@ def test_what_is_excluded_is_no_part_of_a_name() -> None:
     assert parse_query('"Weird Al" Yankovic').wanted.split() == ['"Weird', 'Al"', "Yankovic"]
 
 
+def test_words_are_distinct_in_order_and_capped() -> None:
+    assert parse_query("b a B c a").words == ("b", "a", "c")
+    assert len(parse_query(" ".join(map(str, range(100)))).words) == MAX_QUERY_WORDS
+
+
 @given(st.text(st.sampled_from('ab "-“” 日本é'), max_size=60))
 def test_nothing_typed_is_an_error(text: str) -> None:
     parsed: QueryText = parse_query(text)

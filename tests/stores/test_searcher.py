@@ -149,8 +149,8 @@ async def test_without_a_model_keywords_are_searched_and_the_page_says_so(world:
 
 
 async def test_words_and_meaning_are_fused(world: World) -> None:
-    await world.add(0, "Word Only", text="cooking")
-    await world.add(1, "Meaning Only", bio=EAST, content=NORTH_EAST)
+    await world.add(0, "Word", text="cooking")
+    await world.add(1, "Meaning", bio=EAST, content=NORTH_EAST)
     await world.add(2, "Both", text="cooking", bio=EAST, content=EAST)
     await world.add(3, "Opposite", bio=WEST)
     world.with_model()
@@ -275,8 +275,8 @@ async def test_only_the_nearest_candidates_join_by_meaning_alone(world: World) -
 
 
 async def test_new_weights_count_from_the_next_search(world: World) -> None:
-    await world.add(0, "Word Only", text="cooking")
-    await world.add(1, "Meaning Only", bio=EAST)
+    await world.add(0, "Word", text="cooking")
+    await world.add(1, "Meaning", bio=EAST)
     world.with_model()
     world.searcher.weights = Weights(keyword=1, vector=0, quality=0, fields={})
     assert await world.rows("cooking") == [0, 1]
