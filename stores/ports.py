@@ -108,6 +108,10 @@ class TextLookup(Protocol):
         """Whose name, handle or platform user id equals the whole query, ascending."""
         ...
 
+    def estimate(self, need: int | None = None) -> int:
+        """About how many `count` counts, at most, without a search."""
+        ...
+
     def count(self, need: int | None = None) -> int:
         """Creators that hold all that is asked for, but of the words ``need`` only."""
         ...

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.marking import Marker
-from stores.analysis import query_words
+from stores.query_text import parse_query
 
 
 @pytest.mark.parametrize(
@@ -22,14 +22,14 @@ from stores.analysis import query_words
     ],
 )
 def test_words_are_marked_where_they_stand(query: str, text: str, marked: list[str], words: set[str]) -> None:
-    marker = Marker(query_words(query))
+    marker = Marker(parse_query(query).words)
     spans = marker.marks(text)
     assert [text[begin:end] for begin, end in spans] == marked
     assert marker.words_at(text, spans) == words
 
 
 def test_mistyped_words_are_marked_where_that_is_asked_for() -> None:
-    marker = Marker(query_words("kitchn nightmares"))
+    marker = Marker(parse_query("kitchn nightmares").words)
     assert not marker.may_meet("Kitchen stories")
     assert marker.marks("Kitchen stories") == []
     assert marker.mistyped("Kitchen stories") == [(0, 7)]
@@ -38,7 +38,7 @@ def test_mistyped_words_are_marked_where_that_is_asked_for() -> None:
 
 @given(words=st.lists(st.text(min_size=1, max_size=8), max_size=4), text=st.text(max_size=80))
 def test_marks_are_places_of_the_text_in_order(words: list[str], text: str) -> None:
-    marker = Marker(query_words(" ".join(words)))
+    marker = Marker(parse_query(" ".join(words)).words)
     marks = marker.marks(text)
     last = 0
     for begin, end in marks:
