@@ -24,7 +24,8 @@ from stores.briefs_mentions import BESIDE_HEAD, Mention, Scene, beside_head, men
 from stores.briefs_numbers import Measure, measures
 from stores.briefs_text import Part, language_of, looks_like_a_title, parts_of
 from stores.briefs_words import BriefVocabulary, Term
-from stores.filter_ast import And, Exists, In, Node, Not, Range
+from stores.filter_ast import And, In, Node, Not, Range
+from stores.filter_columns import TRUE
 
 __all__ = ["Brief", "BriefVocabulary", "Interpretation", "Term", "parse_brief"]
 
@@ -274,7 +275,7 @@ class _Judge:
         """(column, what must hold, the same for people)."""
         if mention.group == "has":
             (column,) = mention.values[:1]
-            return column, Exists(column=column), "known"
+            return column, In(column=column, values=(TRUE,)), "stated"
         if mention.group in ("growth", "engaged", "cadence"):
             column = {"growth": "growth_30d", "engaged": "engagement_rate"}.get(mention.group, "posts_per_week")
             least = float(mention.values[0])

@@ -30,7 +30,7 @@ class Asked(msgspec.Struct, kw_only=True, frozen=True):
 
 class MatchSet(msgspec.Struct, kw_only=True, frozen=True):
     """Filters ∧ (keyword match ∪ the nearest of each field that hold every phrase and nothing excluded); without words and
-    vectors whoever passes the filters."""
+    vectors whoever passes the filters, but nobody where seeds are named of which no vectors are known."""
 
     rows: Rows
     """Ascending; of a set that is not complete those that may stand on the first pages."""
@@ -50,7 +50,7 @@ def match_set(asked: Asked, within: Mask, passing: int, *, filtered: bool, every
     """``within``: whoever is there and passes the filters, ``passing`` of them; ``filtered``: not everybody passes.
     ``every``: the set must be complete."""
     if asked.lookup is None and not asked.vectors:
-        return _everyone(within)
+        return _all_of(np.zeros_like(within) if asked.seeds else within)
     found: list[Rows] = []
     matched: list[TextMatch] = []
     mask = within if filtered else None
@@ -102,7 +102,7 @@ def _united(text: TextMatch | None, vector_rows: Rows, within: Mask, plan: str) 
     )
 
 
-def _everyone(within: Mask) -> MatchSet:
+def _all_of(within: Mask) -> MatchSet:
     rows = np.flatnonzero(within).astype(np.uint32)
     nothing = np.zeros(len(rows), bool)
     return MatchSet(

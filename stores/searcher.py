@@ -39,6 +39,7 @@ from stores.rankings import KeptRankings, Ranking
 
 Embed = Callable[[str], Awaitable[Vector]]
 
+UNLIKENED = "nobody can be likened to these creators: they have no texts whose meaning is known by now"
 NO_MODEL = "keyword search only: no embedding model (pokedexd model build --from DIR)"
 LOADING_MODEL = "keyword search only: the embedding model is still being loaded"
 DIVERSE = 100
@@ -208,7 +209,7 @@ class _Session:
             hits=tuple(self._hit(ranking, int(at)) for at in places),
             total=ranking.found.total,
             words=ranking.found.words,
-            warnings=warnings,
+            warnings=(*warnings, UNLIKENED) if self._asked.seeds and not self._asked.vectors else warnings,
             facets=ranking.facets,
             relaxations=() if ranking.found.total else self._relaxations(),
             snapshot=name,

@@ -18,7 +18,7 @@ from daemon.brief_words import brief_vocabulary
 from models.taxonomy import Taxonomy
 from stores.analysis import fold
 from stores.briefs import Brief, BriefVocabulary, parse_brief
-from stores.filter_ast import And, Exists, In, Node, Not, Or, Range
+from stores.filter_ast import And, In, Node, Not, Or, Range
 from stores.filters import check_filter, columns_of
 
 FOLDER = Path(__file__).parent
@@ -46,8 +46,6 @@ def said(node: Node) -> list[str]:
         return ["!" + "&".join(said(node.of))]
     if isinstance(node, In):
         return [f"{node.column}={'|'.join(sorted(node.values))}"]
-    if isinstance(node, Exists):
-        return [f"{node.column}?"]
     assert isinstance(node, Range) and not isinstance(node, Or)
     bounds = [(SIGNS[name], getattr(node, name)) for name in SIGNS if getattr(node, name) is not None]
     return [node.column + "".join(f"{sign}{bound:.15g}" for sign, bound in bounds)]

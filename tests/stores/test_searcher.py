@@ -21,7 +21,7 @@ from stores.columns import Columns
 from stores.filter_ast import And, In, Range
 from stores.ports import RankedHit, SearchPage, SearchQuery, Vector, Weights
 from stores.ranking import EXACT_BONUS
-from stores.searcher import LOADING_MODEL, NO_MODEL, Searcher
+from stores.searcher import LOADING_MODEL, NO_MODEL, UNLIKENED, Searcher
 from stores.text_index import TantivyTextIndex
 from stores.text_lookup import TextLookup
 from stores.vectors import HnswVectorIndex
@@ -414,6 +414,14 @@ async def test_creators_like_others_are_found_field_by_field(world: World) -> No
     assert [hit.row for hit in page.hits] == [2, 1, 3]
     page = await world.search("", positive=(Row(0),), negative=(Row(2),))
     assert [hit.row for hit in page.hits] == [1, 3]
+
+
+async def test_nobody_is_like_a_creator_of_which_nothing_is_known(world: World) -> None:
+    await world.add(0, "Seed")
+    await world.add(1, "Anybody", bio=EAST)
+    world.with_model()
+    page = await world.search("", positive=(Row(0),))
+    assert (page.hits, page.total, page.warnings) == ((), 0, (UNLIKENED,))
 
 
 async def test_a_creator_that_is_not_found_learns_why(world: World) -> None:
