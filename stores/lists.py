@@ -66,6 +66,7 @@ def create_list(
         raise Conflict(f"there are {MAX_LISTS} lists already; delete one first")
     fresh = CreatorList(list_id=list_id, tenant_id=tenant_id, name="", created_at=now, changed_at=now)
     fresh = msgspec.structs.replace(fresh, name=_free_name(txn, fresh, name), creator_ids=_known(txn, creator_ids))
+    _check_members(fresh.creator_ids)
     _put(txn, fresh)
     return fresh
 
@@ -89,8 +90,7 @@ def change_list(
     kept = [one for one in old.creator_ids if not out or (present_id(txn, one) or one) not in out]
     held = {present_id(txn, one) for one in kept}
     kept += [one for one in _known(txn, add) if one not in held]
-    if len(kept) > MAX_MEMBERS:
-        raise Malformed(f"a list has {MAX_MEMBERS} creators at most, not {len(kept)}")
+    _check_members(kept)
     fresh = msgspec.structs.replace(
         old, creator_ids=kept, name=old.name if name is None else _free_name(txn, old, name)
     )
@@ -157,7 +157,8 @@ def stamp_of(txn: Txn, tenant_id: str) -> tuple[int, int]:
 
 
 def replace_creators(txn: Txn, gone: Sequence[CreatorId], instead: Sequence[CreatorId]) -> dict[str, int]:
-    """Nothing that any tenant noted names a creator that is ``gone``; who goes on of it stands there in its place.
+    """Nothing that any tenant noted names a creator that is ``gone``; who goes on of it stands there in its place, also
+    where a list is full: nothing may keep somebody from being forgotten.
 
     Returns how many rows of which database held one of them.
     """
@@ -210,9 +211,12 @@ def _check_version(found: CreatorList, version: int | None) -> None:
         raise Conflict(f"the list has version {found.version} by now, not {version}; read it again")
 
 
+def _check_members(creator_ids: Sequence[CreatorId]) -> None:
+    if len(creator_ids) > MAX_MEMBERS:
+        raise Malformed(f"a list has {MAX_MEMBERS} creators at most, not {len(creator_ids)}")
+
+
 def _put(txn: Txn, one: CreatorList) -> None:
-    if len(one.creator_ids) > MAX_MEMBERS:
-        raise Malformed(f"a list has {MAX_MEMBERS} creators at most, not {len(one.creator_ids)}")
     txn.put("lists", _key(one.tenant_id, one.list_id), encode(one))
     txn.add(CHANGES + one.tenant_id)
 

@@ -29,8 +29,8 @@ class Asked(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class MatchSet(msgspec.Struct, kw_only=True, frozen=True):
-    """Filters ∧ (keyword match ∪ the nearest of each field that hold every phrase and nothing excluded); without words and
-    vectors whoever passes the filters, but nobody where seeds are named of which no vectors are known."""
+    """Filters ∧ (keyword match ∪ the nearest of each field that hold every phrase and nothing excluded); whoever passes the
+    filters where neither words nor seeds are given, nobody where seeds are but no vectors of theirs."""
 
     rows: Rows
     """Ascending; of a set that is not complete those that may stand on the first pages."""
@@ -50,7 +50,7 @@ def match_set(asked: Asked, within: Mask, passing: int, *, filtered: bool, every
     """``within``: whoever is there and passes the filters, ``passing`` of them; ``filtered``: not everybody passes.
     ``every``: the set must be complete."""
     if asked.lookup is None and not asked.vectors:
-        return _all_of(np.zeros_like(within) if asked.seeds else within)
+        return _all_of(within if not asked.seeds else np.zeros(0, bool))
     found: list[Rows] = []
     matched: list[TextMatch] = []
     mask = within if filtered else None

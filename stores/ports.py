@@ -267,7 +267,8 @@ class SearchQuery(msgspec.Struct, kw_only=True, frozen=True):
     fusion: str = WEIGHTED
     """``weighted`` or ``rrf``."""
     diversity: float = 0.0
-    """0: by score alone; towards 1 hits are spread over what they are about (MMR) on the first pages."""
+    """0: by score alone; towards 1 hits are spread over what they are about (MMR) on the first pages. Not where they are
+    sorted by a column."""
     positive: tuple[Row, ...] = ()
     """Creators that hits are to be like, field by field; with them ``text`` may be empty."""
     negative: tuple[Row, ...] = ()

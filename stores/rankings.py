@@ -15,6 +15,8 @@ from stores.match_set import MatchSet
 from stores.ports import Rows
 from stores.ranking import Candidates, Ranked
 
+NOBODY: Rows = np.zeros(0, np.uint32)
+
 
 class Ranking(msgspec.Struct, kw_only=True, frozen=True):
     """A match set in its order."""
@@ -24,11 +26,18 @@ class Ranking(msgspec.Struct, kw_only=True, frozen=True):
     ranked: Ranked
     order: NDArray[np.intp]
     """Positions into ``found.rows``, first hit first."""
+    earlier: Rows = NOBODY
+    """Hits before ``order``: they were on earlier pages, of rankings that held only the best."""
     begin: int = 0
-    """How many hits went before ``order``: they were on earlier pages, of a ranking that held only the best."""
+    """How many those were."""
     sure: int
     """How many of the first no creator that is left out can come before."""
     facets: dict[str, dict[str, int]] | None
+
+    @property
+    def total(self) -> int:
+        """Of all pages together, so that the last one is told by it."""
+        return self.begin + len(self.order) if self.found.complete else self.found.total
 
     def rows(self, offset: int, limit: int) -> NDArray[np.intp]:
         """Positions of the hits of a page."""
@@ -41,16 +50,18 @@ class Ranking(msgspec.Struct, kw_only=True, frozen=True):
     def without(self, served: Rows, begin: int) -> Ranking:
         """The rest, where ``served`` were hits already."""
         left = self.order[~np.isin(self.found.rows[self.order], served)]
-        return msgspec.structs.replace(self, order=left, begin=begin)
+        return msgspec.structs.replace(self, order=left, earlier=served, begin=begin)
 
     def served(self, offset: int) -> Rows:
         """Rows of the hits before ``offset``, of those that it knows of."""
-        return self.found.rows[self.order[: max(offset - self.begin, 0)]]
+        own = self.found.rows[self.order[: max(offset - self.begin, 0)]]
+        return np.concatenate([self.earlier, own])[:offset]
 
     @property
     def size_bytes(self) -> int:
-        arrays: list[NDArray[Any]] = [self.found.rows, self.found.keyword, self.order, self.ranked.scores]
-        arrays += [self.candidates.creator_ids]
+        arrays: list[NDArray[Any]] = [self.found.rows, self.found.keyword, self.found.exact, self.found.compared]
+        arrays += [self.order, self.earlier, self.ranked.scores]
+        arrays += [self.candidates.creator_ids, self.candidates.quality, self.candidates.preferred]
         arrays += [array for part in self.ranked.parts for array in (part.values, part.weights, part.shown)]
         arrays += [*self.candidates.similarities.values(), *self.candidates.having.values()]
         return sum(array.nbytes for array in arrays)

@@ -14,8 +14,9 @@ from proto.ids import CreatorId, Row
 from stores.blocking import Blocking
 from stores.columns import Columns
 from stores.filter_ast import In, Node
+from stores.filter_columns import HIDDEN
 from stores.filter_masks import MaskContext
-from stores.filters import conditions_of, relaxable, without_column
+from stores.filters import columns_of, conditions_of, relaxable, without_column
 from stores.match_set import Asked, MatchSet, match_set
 from stores.ports import (
     RELEVANCE,
@@ -39,11 +40,11 @@ from stores.rankings import KeptRankings, Ranking
 
 Embed = Callable[[str], Awaitable[Vector]]
 
-UNLIKENED = "nobody can be likened to these creators: they have no texts whose meaning is known by now"
 NO_MODEL = "keyword search only: no embedding model (pokedexd model build --from DIR)"
 LOADING_MODEL = "keyword search only: the embedding model is still being loaded"
 DIVERSE = 100
 """So many of the first hits are spread over what they are about, where that is asked for."""
+NOT_COMPARED = "nobody is like these creators: none of them has texts whose meaning is searched now"
 UNLIKE = 0.5
 """How much what a hit must not be like counts against what it is to be like (Rocchio's weights, in that order)."""
 
@@ -202,14 +203,16 @@ class _Session:
             ranking = self._ranking(query.offset + query.limit)
             if before is not None:
                 ranking = ranking.without(before.served(query.offset), query.offset)
-            more = ranking.found.total > query.offset + query.limit
+            more = ranking.total > query.offset + query.limit
             name = self._kept.put(asked, ranking) if more else ""
+        if query.positive and not self._asked.vectors:
+            warnings = (*warnings, NOT_COMPARED)
         places = ranking.rows(query.offset, query.limit)
         return SearchPage(
             hits=tuple(self._hit(ranking, int(at)) for at in places),
-            total=ranking.found.total,
+            total=ranking.total,
             words=ranking.found.words,
-            warnings=(*warnings, UNLIKENED) if self._asked.seeds and not self._asked.vectors else warnings,
+            warnings=warnings,
             facets=ranking.facets,
             relaxations=() if ranking.found.total else self._relaxations(),
             snapshot=name,
@@ -230,13 +233,19 @@ class _Session:
             rank=int(np.flatnonzero(ranking.order == at)[0]) + 1 if found else None,
             total=ranking.found.total,
             hit=self._hit(ranking, at) if found else None,
-            failed=tuple(part for part in conditions_of(query.filters) if not _passes(self._mask(part), row)),
+            failed=tuple(part for part in conditions_of(query.filters) if not self._meets(part, row)),
             keyword_match=bool(found and ranking.found.keyword[at] > 0),
             missing_words=() if lookup is None else self._missing(lookup.words, row),
             barring=() if lookup is None else lookup.barring(row),
             vector_ranks=self._vector_ranks(within, row),
             candidates=self._asked.candidates,
         )
+
+    def _meets(self, part: Node, row: Row) -> bool:
+        """Whether the creator is hidden is another matter, unless it is asked about."""
+        hidden = self._context.hidden if HIDDEN in columns_of(part) else np.zeros(0, np.uint32)
+        mask = self._columns.mask(part, msgspec.structs.replace(self._context, hidden=hidden))
+        return row < len(mask) and bool(mask[row])
 
     def _missing(self, words: Sequence[str], row: Row) -> tuple[str, ...]:
         one = np.array([row], np.uint32)
@@ -288,9 +297,12 @@ class _Session:
         query = self._query
         candidates = self._candidates_of(found)
         ranked = rank(candidates, self._weights, query.fusion)
-        order = ranked.order if query.sort == RELEVANCE else self._sorted(found, candidates)
-        if query.diversity > 0:
-            order = self._diverse(found, ranked, order)
+        if query.sort != RELEVANCE:
+            order = self._sorted(found, candidates)
+        elif query.diversity > 0:
+            order = self._diverse(found, ranked)
+        else:
+            order = ranked.order
         return Ranking(
             found=found,
             candidates=candidates,
@@ -335,13 +347,11 @@ class _Session:
         keys = values if self._query.ascending else -values
         return np.lexsort((candidates.creator_ids, keys, np.isnan(values)))
 
-    def _diverse(
-        self, found: MatchSet, ranked: Ranked, order: np.ndarray[tuple[int], np.dtype[np.intp]]
-    ) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-        first = order[:DIVERSE]
+    def _diverse(self, found: MatchSet, ranked: Ranked) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+        first = ranked.order[:DIVERSE]
         likeness = _likeness(self._asked.fields, found.rows[first])
         chosen = diversified(first.tolist(), ranked.scores[first], likeness, self._query.diversity)
-        return np.concatenate([first[chosen], order[DIVERSE:]])
+        return np.concatenate([first[chosen], ranked.order[DIVERSE:]])
 
     def _facets(self, found: MatchSet) -> dict[str, dict[str, int]]:
         """A facet leaves out conditions on its own column, so that other choices show what they would bring."""
@@ -419,9 +429,9 @@ def _likeness(fields: Mapping[str, VectorIndex], rows: Rows) -> Scores:
     """[n, n]: mean cosine over the fields that two creators share, 0 where they share none."""
     total, shared = np.zeros((len(rows), len(rows)), np.float32), np.zeros((len(rows), len(rows)), np.float32)
     for index in fields.values():
-        having = np.array([len(index.vectors_of([Row(int(row))])) for row in rows], bool)
-        vectors = index.vectors_of([Row(int(row)) for row in rows])
-        at = np.flatnonzero(having)
+        held = [index.vectors_of([Row(int(row))]) for row in rows]  # each looked at once: a writer may be at work
+        at = np.flatnonzero([len(one) for one in held])
+        vectors = np.concatenate([np.zeros((0, index.dims), np.float32), *held])
         total[np.ix_(at, at)] += vectors @ vectors.T
         shared[np.ix_(at, at)] += 1.0
     return np.clip(total / np.maximum(shared, 1.0), 0.0, 1.0)
@@ -445,10 +455,6 @@ def _features(ranking: Ranking, at: int) -> CandidateFeatures:
         quality=float(candidates.quality[at]),
         score=float(ranking.ranked.scores[at]),
     )
-
-
-def _passes(mask: Mask, row: Row) -> bool:
-    return row < len(mask) and bool(mask[row])
 
 
 def _one_after_another(calls: Sequence[Callable[[], None]]) -> None:

@@ -24,9 +24,11 @@ from daemon.web.services import SearchServices
 from daemon.weights import reweighted
 from proto.api import CreatorView, SearchRequest, SimilarRequest
 from proto.errors import FilterError, Malformed
-from stores.filter_ast import In, Node
-from stores.filter_columns import FACETS, FRESH, HIDDEN, LIST, Vocabulary
+from stores.filter_ast import In, Node, Range
+from stores.filter_columns import COLUMNS, FACETS, FRESH, HIDDEN, LIST, Place, Vocabulary, number_of
 from stores.filter_limits import walk
+from stores.filter_tokens import Token
+from stores.filter_tokens import number as number_in_text
 from stores.filters import all_of, columns_of, conditions_of, decode_filter, parse_filter
 from stores.ports import RELEVANCE, RRF, WEIGHTED, SearchQuery, Weights
 
@@ -191,7 +193,9 @@ def _fresh(within: str | float | None) -> list[Node]:
     if within is None or within == "":
         return []
     try:
-        return [parse_filter(f"{FRESH} <= {within:g}" if isinstance(within, float) else f"{FRESH} <= {within}")]
+        column, place = COLUMNS[FRESH], Place()
+        days = within if isinstance(within, float) else number_in_text(column, Token("word", within.strip(), 1))
+        return [Range(column=FRESH, lte=number_of(column, days, place))]
     except FilterError as error:
         text = f"fresh_within must be a number of days, or a time such as 12h or 2w, not {str(within)[:40]!r}"
         raise BadParameter(text, pointer="fresh_within") from error

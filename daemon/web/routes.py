@@ -110,7 +110,7 @@ SEARCH: Mapping[str, Parameter] = {
     ),
     "diversity": (
         {"type": "number", "minimum": 0, "maximum": 1, "default": 0},
-        "Towards 1 the first hits are spread over what they are about.",
+        "Towards 1 the first hits are spread over what they are about; not where they are sorted by a column.",
     ),
     "weights": (
         {"type": "string"},

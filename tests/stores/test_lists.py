@@ -184,3 +184,19 @@ async def test_what_is_left_of_an_erased_creator_stays_listed_and_hidden(env: En
         assert txn.counter(MOVES) > 0
 
     await env.write(story)
+
+
+async def test_a_full_list_keeps_nobody_from_being_forgotten(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "MAX_MEMBERS", 1)
+
+    def story(txn: Txn) -> None:
+        ana, ben, eve = found(txn, "ana", "ben", "eve")
+        merge(txn, "ana", "ben", "eve")
+        lists.create_list(txn, ME, "a1", "x", [ana], NOW)
+        erase_account(txn, account("ana"), now=NOW)
+        assert sorted(lists.get_list(txn, ME, "a1").creator_ids) == sorted([ben, eve])
+        (other,) = found(txn, "other")
+        with pytest.raises(Malformed, match="at most"):
+            lists.create_list(txn, ME, "b2", "y", [ben, other], NOW)
+
+    await env.write(story)

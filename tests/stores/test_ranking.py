@@ -216,6 +216,16 @@ def test_a_preferred_niche_decides_between_likes_but_not_against_a_name() -> Non
     assert [addend.name for addend in addends_of(rank(given, WEIGHTS), 1)] == ["keyword", "quality", "niche"]
 
 
+def test_a_preferred_niche_decides_between_likes_by_ranks_too() -> None:
+    """Its bonus is of the size of scores: a boost that outweighed every place would be a filter."""
+    count = 40
+    keyword = [1.0 - at / count for at in range(count)]
+    given = candidates(list(range(count)), keyword=keyword, preferred=[at in (1, count - 1) for at in range(count)])
+    order = rank(given, WEIGHTS, "rrf").order.tolist()
+    assert order[:2] == [1, 0]
+    assert order.index(count - 1) > count // 2
+
+
 def test_reciprocal_ranks_count_places_and_not_scores() -> None:
     given = candidates([1, 2, 3], keyword=[0.9, 0.1, 0.0], bio=[0.2, 0.1, 0.9], quality=[0, 0, 0])
     weights = Weights(keyword=0.5, vector=0.5, quality=0.0, fields={"bio": 1.0})

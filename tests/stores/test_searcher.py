@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from stores.columns import Columns
 from stores.filter_ast import And, In, Range
 from stores.ports import RankedHit, SearchPage, SearchQuery, Vector, Weights
 from stores.ranking import EXACT_BONUS
-from stores.searcher import LOADING_MODEL, NO_MODEL, UNLIKENED, Searcher
+from stores.searcher import LOADING_MODEL, NO_MODEL, NOT_COMPARED, Searcher
 from stores.text_index import TantivyTextIndex
 from stores.text_lookup import TextLookup
 from stores.vectors import HnswVectorIndex
@@ -416,12 +416,62 @@ async def test_creators_like_others_are_found_field_by_field(world: World) -> No
     assert [hit.row for hit in page.hits] == [1, 3]
 
 
-async def test_nobody_is_like_a_creator_of_which_nothing_is_known(world: World) -> None:
+async def test_nobody_is_like_creators_whose_meaning_is_unknown(world: World) -> None:
     await world.add(0, "Seed")
-    await world.add(1, "Anybody", bio=EAST)
+    await world.add(1, "Other", bio=EAST)
+    for _ in range(2):  # without vectors at all, then without any of the seed
+        page = await world.search("", positive=(Row(0),), facets=("niche",))
+        assert ([hit.row for hit in page.hits], page.total, page.warnings) == ([], 0, (NOT_COMPARED,))
+        world.with_model()
+
+
+async def test_a_column_sorts_whatever_diversity_is_asked_for(world: World) -> None:
+    for row in range(6):
+        await world.add(row, f"creator {row}", followers=10**row, bio=EAST if row > 2 else NORTH)
     world.with_model()
-    page = await world.search("", positive=(Row(0),))
-    assert (page.hits, page.total, page.warnings) == ((), 0, (UNLIKENED,))
+    page = await world.search("", sort="followers", diversity=0.9)
+    assert [hit.row for hit in page.hits] == [5, 4, 3, 2, 1, 0]
+
+
+async def test_likeness_is_told_while_vectors_come_and_go(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for row in range(4):
+        await world.add(row, f"creator {row}", followers=10**row, bio=EAST)
+    world.with_model()
+    index = world.fields["bio"]
+    looked = itertools.count()
+    vectors_of = index.vectors_of
+
+    def fleeting(rows: Sequence[Row]) -> Vector:
+        if next(looked) == 2:
+            index._delete([Row(2), Row(3)])
+        return vectors_of(rows)
+
+    monkeypatch.setattr(index, "vectors_of", fleeting)
+    page = await world.search("", diversity=0.5)
+    assert sorted(hit.row for hit in page.hits) == [0, 1, 2, 3]
+
+
+async def test_a_page_that_outgrows_its_ranking_again_repeats_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the best of a broad search are ranked at first; what changes meanwhile moves where they end."""
+    monkeypatch.setattr(keyword_match, "HEAD", 4)
+    monkeypatch.setattr(keyword_match, "ALL_BELOW", 8)
+    for row in range(20):
+        await world.add(row, f"creator {row}", followers=5, text="cooking " * (20 - row))
+    words = Weights(keyword=1.0, vector=0.0, quality=0.0, fields={})
+    met: list[int] = []
+    page: SearchPage | None = None
+    while page is None or (page.hits and len(met) < page.total):
+        snapshot = page.snapshot if page else ""
+        page = await world.search("cooking", limit=3, offset=len(met), snapshot=snapshot, weights=words)
+        met += [hit.row for hit in page.hits]
+        if len(met) == 3:
+            monkeypatch.setattr(keyword_match, "HEAD", 7)  # another ranking that is not whole
+        if len(met) == 6:
+            for row in (0, 19):
+                world.columns.remove(Row(row))  # one that was shown, and one that was not
+    assert sorted(met) == list(range(19))
 
 
 async def test_a_creator_that_is_not_found_learns_why(world: World) -> None:
@@ -437,6 +487,11 @@ async def test_a_creator_that_is_not_found_learns_why(world: World) -> None:
     assert (behind.found, behind.missing_words, behind.vector_ranks) == (False, ("cooking",), {"bio": 2})
     big = await few.searcher.standing(query, Row(2))
     assert (big.found, big.failed, big.missing_words) == (False, (SMALL,), ())
+    hides = SearchQuery(text="cooking", filters=SMALL, hidden=np.array([0], np.uint32))
+    hidden = await few.searcher.standing(hides, Row(0))
+    assert (hidden.found, hidden.failed) == (False, ())
+    asks = SearchQuery(text="", filters=In(column="hidden", values=("true",)), hidden=np.array([0], np.uint32))
+    assert [bool((await few.searcher.standing(asks, Row(row))).failed) for row in (0, 1)] == [False, True]
 
 
 async def test_a_phrase_and_what_is_excluded_hold_for_who_is_near_in_meaning_too(world: World) -> None:

@@ -143,6 +143,7 @@ async def test_an_explanation_shows_where_the_words_are(connect: Connect) -> Non
         ("weights=keyword:0.9,vector:0.9", "bad_parameter", "weights", "add up to 1.85"),
         ("weights=keyword:-1", "bad_parameter", "weights", "from 0 to 1"),
         ("fresh_within=soon", "bad_parameter", "fresh_within", "days"),
+        ("fresh_within=1%20OR%20niche%20=%20fitness", "bad_parameter", "fresh_within", "days"),
         ("q=a&q=b", "bad_parameter", "q", "more than once"),
         ("filter=countri%20=%20BR", "bad_filter", "filter", "did you mean 'country'?"),
         ("filter=niche%20=%20fitnes", "bad_filter", "filter", "did you mean 'fitness'?"),
