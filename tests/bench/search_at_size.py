@@ -137,6 +137,7 @@ def main() -> None:
         _judge(daemon, peers, Data(folder.root), judged, truth, measured)
         for kind in CLASSES:
             for clients in CLIENTS:
+                console.print(f"{kind}, {clients} clients", style="dim")
                 _measure(peers, queries, kind, clients, given, measured)
         if "http" in peers:
             measured.with_defaults = _with_defaults(daemon, queries, given.requests)
