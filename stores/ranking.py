@@ -19,6 +19,8 @@ NICHE_BONUS = 0.05
 """Added to creators of a niche that a brief prefers: as much as quality at most, so that it decides between likes."""
 RRF_CONSTANT = 60
 """Of reciprocal rank fusion: a place p counts 1 / (60 + p) (Cormack, Clarke and Büttcher, SIGIR 2009)."""
+FIRST_PLACE = 1.0 / (RRF_CONSTANT + 1)
+"""What quality and a preferred niche are measured by there, as they are by 1 where scores are weighted."""
 
 FOLLOWERS_FULL = 10_000_000
 """Followers at which the audience part of quality is full; the scale is logarithmic."""
@@ -85,8 +87,9 @@ def audience_of(creator: Creator, derives: Collection[Platform]) -> int | None:
 
 def rank(candidates: Candidates, weights: Weights, fusion: str = "weighted") -> Ranked:
     """All candidates, ties by creator id."""
-    made = _places(candidates, weights) if fusion == RRF else _weighted(candidates, weights)
-    parts = (*made, *_bonuses(candidates))
+    by_places = fusion == RRF
+    made = _places(candidates, weights) if by_places else _weighted(candidates, weights)
+    parts = (*made, *_bonuses(candidates, NICHE_BONUS * FIRST_PLACE if by_places else NICHE_BONUS))
     scores = np.zeros(len(candidates.creator_ids))
     for part in parts:
         scores += part.values * part.weights
@@ -152,10 +155,9 @@ def _weighted(candidates: Candidates, weights: Weights) -> list[Part]:
 def _places(candidates: Candidates, weights: Weights) -> list[Part]:
     """Reciprocal ranks: by keyword, and by each field among those that have it; quality as much as a first place."""
     everyone = np.ones(len(candidates.creator_ids), bool)
-    first = 1.0 / (RRF_CONSTANT + 1)
     parts = [
         _placed("keyword", candidates.keyword, candidates.creator_ids, candidates.keyword > 0, weights.keyword),
-        _part("quality", candidates.quality * first, weights.quality, everyone),
+        _part("quality", candidates.quality * FIRST_PLACE, weights.quality, everyone),
     ]
     shares = sum(weights.fields.get(field, 0.0) for field in candidates.similarities) or 1.0
     for field, similarities in candidates.similarities.items():
@@ -173,11 +175,11 @@ def _placed(name: str, scores: Scores, creator_ids: NDArray[np.int64], shown: Ma
     return _part(name, values, weight, shown)
 
 
-def _bonuses(candidates: Candidates) -> list[Part]:
+def _bonuses(candidates: Candidates, of_niche: float) -> list[Part]:
     return [
         _part(name, which, bonus, which)
         for name, which, bonus in (
-            ("niche", candidates.preferred, NICHE_BONUS),
+            ("niche", candidates.preferred, of_niche),
             ("exact", candidates.exact, EXACT_BONUS),
         )
         if which.any()
