@@ -129,13 +129,13 @@ _ALL = (
         "as the platform states it: ISO 3166-1 alpha-2",
         spelling=Spelling.UPPER,
         form="[A-Z]{2}",
-        form_about="two letters (ISO 3166-1)",
+        form_about="two letters (ISO 3166-1), such as BR",
     ),
     _category(
         "language",
         "stated, or told from the texts: ISO 639-1",
         form="[a-z]{2,3}",
-        form_about="two letters (ISO 639-1)",
+        form_about="two letters (ISO 639-1), such as pt",
     ),
     _category(
         "activity",

@@ -38,6 +38,11 @@ class Parser:
 
     def parse(self) -> Node:
         """Raises FilterError naming the character."""
+        first = self._peek()
+        if first.text == "{" and first.kind != "quoted":
+            raise first.place.error(
+                "this is a filter as JSON, given as a text", hint="it goes as it is into a JSON body"
+            )
         node = self._any()
         if self._peek().kind != "end":
             raise self._peek().place.error(f"unexpected {self._peek()}", hint="join conditions by AND or OR")
@@ -106,7 +111,10 @@ class Parser:
         if column.kind is Kind.FLAG and self._ends_condition(token):
             return In(column=column.name, values=("true",))
         hint = "after a column comes =, !=, IN, NOT IN, EXISTS or NOT EXISTS"
-        raise token.place.error(f"unexpected {token} after {column.name}", column.name, hint)
+        unexpected = (
+            f"nothing follows {column.name}" if token.kind == "end" else f"unexpected {token} after {column.name}"
+        )
+        raise token.place.error(unexpected, column.name, hint)
 
     def _ends_condition(self, token: Token) -> bool:
         return token.kind == "end" or token.keyword in _ENDS or (token.kind == "mark" and token.text == ")")

@@ -20,6 +20,7 @@ NICHE_BONUS = 0.05
 RRF_CONSTANT = 60
 """Of reciprocal rank fusion: a place p counts 1 / (60 + p) (Cormack, Clarke and Büttcher, SIGIR 2009)."""
 FIRST_PLACE = 1.0 / (RRF_CONSTANT + 1)
+"""What quality and a preferred niche are measured by there, as they are by 1 where scores are weighted."""
 
 FOLLOWERS_FULL = 10_000_000
 """Followers at which the audience part of quality is full; the scale is logarithmic."""
@@ -86,8 +87,9 @@ def audience_of(creator: Creator, derives: Collection[Platform]) -> int | None:
 
 def rank(candidates: Candidates, weights: Weights, fusion: str = "weighted") -> Ranked:
     """All candidates, ties by creator id."""
-    made = _places(candidates, weights) if fusion == RRF else _weighted(candidates, weights)
-    parts = (*made, *_bonuses(candidates, NICHE_BONUS * FIRST_PLACE if fusion == RRF else NICHE_BONUS))
+    by_places = fusion == RRF
+    made = _places(candidates, weights) if by_places else _weighted(candidates, weights)
+    parts = (*made, *_bonuses(candidates, NICHE_BONUS * FIRST_PLACE if by_places else NICHE_BONUS))
     scores = np.zeros(len(candidates.creator_ids))
     for part in parts:
         scores += part.values * part.weights
@@ -173,11 +175,11 @@ def _placed(name: str, scores: Scores, creator_ids: NDArray[np.int64], shown: Ma
     return _part(name, values, weight, shown)
 
 
-def _bonuses(candidates: Candidates, niche_bonus: float) -> list[Part]:
+def _bonuses(candidates: Candidates, of_niche: float) -> list[Part]:
     return [
         _part(name, which, bonus, which)
         for name, which, bonus in (
-            ("niche", candidates.preferred, niche_bonus),
+            ("niche", candidates.preferred, of_niche),
             ("exact", candidates.exact, EXACT_BONUS),
         )
         if which.any()

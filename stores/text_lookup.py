@@ -242,14 +242,15 @@ class TextLookup:
         ]
 
     def _beginnings(self, word: str, *, anywhere: bool) -> list[Any]:
-        """The word as the beginning of one of a name or handle, and ``anywhere`` of any text."""
+        """The word as the beginning of one of a name or handle, and ``anywhere`` of any text, or of a name without its spaces
+        and signs ("tseries" for "T-Series Music")."""
         found: list[Any] = []
         if len(word) <= BEGIN_CHARS and self._searcher.doc_freq(BEGIN, word):
             found.append(self._term(BEGIN, word))
         for field in PREFIX_FIELDS if len(word) > BEGIN_CHARS else ():
             found += self._begun(field, word)
         if anywhere:
-            found += self._begun(EVERYTHING, word)
+            found += [*self._begun(EVERYTHING, word), *self._begun("joined", word)]
         return [tantivy.Query.const_score_query(one, PREFIX_BOOST) for one in found]
 
     def _begun(self, field: str, word: str) -> list[Any]:

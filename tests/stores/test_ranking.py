@@ -234,6 +234,14 @@ def test_reciprocal_ranks_count_places_and_not_scores() -> None:
     assert ranked.order.tolist() == [0, 1, 2]
 
 
+def test_a_preferred_niche_decides_between_likes_only_where_places_count_too() -> None:
+    falling = [1 - place / 20 for place in range(20)]
+    given = candidates(list(range(20)), keyword=falling, bio=[*falling], preferred=[place == 19 for place in range(20)])
+    order = rank(given, WEIGHTS, "rrf").order.tolist()
+    assert order[:10] == list(range(10))
+    assert order.index(19) < 19
+
+
 @given(st.lists(st.tuples(ONE, ONE, HELD, HELD), min_size=1, max_size=8))
 def test_reciprocal_ranks_are_explained_as_well(drawn: list[tuple[float, float, float | None, float | None]]) -> None:
     given = candidates(

@@ -135,6 +135,11 @@ class TextIndexConformance:
         assert (await rows_of(text_index, "kitchen sto"))[0] == 0
         assert set(await rows_of(text_index, "sto")) == {0, 1}
 
+    async def test_a_name_begun_without_its_spaces_and_signs_is_found(self, text_index: TextIndex) -> None:
+        await taken_in(text_index, [document(0, "T-Series Bhakti Sagar"), document(1, "Other")])
+        assert await rows_of(text_index, "tseries") == [0]
+        assert await rows_of(text_index, "tseriesbha") == [0]
+
     async def test_a_phrase_is_words_in_a_row(self, text_index: TextIndex) -> None:
         documents = [
             document(0, bio="street food in Lima"),
