@@ -37,6 +37,12 @@ def parse_filter(text: str, vocabulary: Vocabulary = NO_VOCABULARY) -> Node:
     return node
 
 
+def read_shown(text: str) -> Node:
+    """What `show_filter` made, however long: a tree may be larger than what people may write. Raises FilterError for a
+    column that there is no more."""
+    return Parser(text, NO_VOCABULARY).parse()
+
+
 def decode_filter(data: bytes | Mapping[str, Any], vocabulary: Vocabulary = NO_VOCABULARY) -> Node:
     """The JSON form, as bytes or read already. Raises FilterError with a JSON pointer."""
     try:
