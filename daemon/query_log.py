@@ -17,7 +17,7 @@ from proto.api import MovedCreator, WhatIf, WhatIfQuery
 from proto.ids import CreatorId
 from proto.records import LoggedQuery, SearchWeights
 from stores.env import Environment
-from stores.filters import parse_filter, show_filter
+from stores.filters import read_shown, show_filter
 from stores.ports import SearchPage, SearchQuery, Weights
 from stores.query_log import (
     EXPIRED,
@@ -113,7 +113,7 @@ class QueryLog:
         return [hit.creator_id for hit in page.hits]
 
     async def _query(self, one: LoggedQuery) -> SearchQuery:
-        filters = parse_filter(one.filter) if one.filter else None
+        filters = read_shown(one.filter) if one.filter else None
         rows = await self._tenancy.rows(one.tenant_id, list_names_in(filters))
         return SearchQuery(
             text=one.rest,

@@ -37,11 +37,18 @@ def parse_filter(text: str, vocabulary: Vocabulary = NO_VOCABULARY) -> Node:
     return node
 
 
+def read_shown(text: str) -> Node:
+    """What `show_filter` made, however long: a tree may be larger than what people may write. Raises FilterError for a
+    column that there is no more."""
+    return Parser(text, NO_VOCABULARY).parse()
+
+
 def decode_filter(data: bytes | Mapping[str, Any], vocabulary: Vocabulary = NO_VOCABULARY) -> Node:
     """The JSON form, as bytes or read already. Raises FilterError with a JSON pointer."""
-    if isinstance(data, bytes) and len(data) > MAX_BYTES:
-        raise Place().error(f"the filter has {len(data):,} bytes", hint=f"at most {MAX_BYTES:,} are read")
     try:
+        size = len(data if isinstance(data, bytes) else msgspec.json.encode(data))
+        if size > MAX_BYTES:
+            raise Place().error(f"the filter has {size:,} bytes", hint=f"at most {MAX_BYTES:,} are read")
         node: Node = _decoder.decode(data) if isinstance(data, bytes) else msgspec.convert(data, Node)
     except msgspec.DecodeError as error:
         raise _misshapen(str(error)) from error

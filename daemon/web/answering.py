@@ -30,6 +30,9 @@ from stores.ports import RankedHit, SearchPage
 TITLES = 20
 """Of each account, the newest titles are looked through for words of the query."""
 
+DETAIL_CHARS = 2_000
+"""Of a search in the audit trail, which is never cut short itself; the log of queries has it whole."""
+
 Audit = Callable[[AuditEvent], None]
 
 
@@ -78,15 +81,13 @@ async def found(services: SearchServices, asked: Asked) -> tuple[SearchPage, lis
 def note(services: SearchServices, asked: Asked, page: SearchPage, audit: Audit, now: float, took_ms: float) -> None:
     """Neither waits: both are written in batches."""
     query, request_id = asked.query, g.get("request_id", "")
-    detail = asked.text if not asked.similar else "similar"
-    filters = " AND ".join(filters_of(asked))
     audit(
         AuditEvent(
             at=int(now),
             tenant_id=query.tenant_id,
             actor="anonymous",
             action="search",
-            detail=f"{detail} [{filters}]".strip() if filters else detail,
+            detail=detail_of(asked),
             request_id=request_id,
         )
     )
@@ -94,6 +95,14 @@ def note(services: SearchServices, asked: Asked, page: SearchPage, audit: Audit,
         services.note_query(
             QueryNote(at=int(now), request_id=request_id, text=asked.text, query=query, page=page, took_ms=took_ms)
         )
+
+
+def detail_of(asked: Asked) -> str:
+    """What was searched for, for the audit trail."""
+    text = asked.text if not asked.similar else "similar"
+    filters = " AND ".join(filters_of(asked))
+    detail = f"{text} [{filters}]".strip() if filters else text
+    return detail if len(detail) <= DETAIL_CHARS else f"{detail[:DETAIL_CHARS]}…"
 
 
 async def standing(services: SearchServices, asked: Asked, seed: Seed) -> ExplainAnswer:

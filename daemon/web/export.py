@@ -9,9 +9,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 import msgspec
 from quart import Response
 
-from daemon.web.answering import Audit, chosen_fields, found, view_of
+from daemon.web.answering import Audit, chosen_fields, detail_of, found, view_of
 from daemon.web.asking import NONE, Asked
-from daemon.web.explaining import filters_of
 from daemon.web.params import chosen
 from daemon.web.services import SearchServices
 from daemon.web.tenant import actor
@@ -57,11 +56,10 @@ async def export_search(services: SearchServices, asked: Asked, form: str, audit
     query = msgspec.structs.replace(asked.query, limit=PAGE, offset=0, snapshot="", facets=())
     asked = msgspec.structs.replace(asked, query=query, explain=NONE)
     first = await services.search(query)
-    filters = " AND ".join(filters_of(asked))
-    detail = f"{asked.text} [{filters}]: {first.total} as {form}"
+    detail = f"{detail_of(asked)}: {first.total} as {form}"
     audit(AuditEvent(at=int(now), tenant_id=query.tenant_id, actor=actor(), action="export", detail=detail))
     write = _as_csv if form == "csv" else _as_jsonl
-    body = _stream(services, asked, form, write)
+    body = _stream(services, asked, form, write, first.snapshot)
     answer = Response(
         body, content_type=FORMATS[form], headers={"Content-Disposition": f'attachment; filename="creators.{form}"'}
     )
@@ -69,11 +67,13 @@ async def export_search(services: SearchServices, asked: Asked, form: str, audit
     return answer
 
 
-async def _stream(services: SearchServices, asked: Asked, form: str, write: Writer) -> AsyncIterator[bytes]:
+async def _stream(
+    services: SearchServices, asked: Asked, form: str, write: Writer, snapshot: str
+) -> AsyncIterator[bytes]:
     ids_only = services.ids_only()
     if form == "csv":
         yield _line(_columns(asked, ids_only=ids_only))
-    offset, snapshot = 0, ""
+    offset = 0
     while True:
         query = msgspec.structs.replace(asked.query, offset=offset, snapshot=snapshot)
         page, shown = await found(services, msgspec.structs.replace(asked, query=query))

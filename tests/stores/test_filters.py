@@ -359,6 +359,9 @@ def test_hostile_json_is_refused_in_plain_words() -> None:
         decode_filter(nested(20_000))
     with pytest.raises(FilterError, match="at most 65,536 are read"):
         decode_filter(b" " * (MAX_BYTES + 1))
+    countries: dict[str, object] = {"op": "in", "column": "country", "values": ["BR"] * MAX_VALUES}
+    with pytest.raises(FilterError, match="at most 65,536 are read"):
+        decode_filter({"op": "or", "of": [countries] * 20})
     many = {"op": "or", "of": [nested(1)] * MAX_NODES}
     with pytest.raises(FilterError, match=f"more than {MAX_NODES} conditions"):
         decode_filter(many)

@@ -26,7 +26,8 @@ from proto.ids import CreatorId, Row
 from proto.records import DEFAULT_TENANT, Tenant
 from stores.codec import encode
 from stores.env import Environment
-from stores.filter_ast import In
+from stores.filter_ast import And, In, Or
+from stores.filters import show_filter
 from stores.ports import CandidateFeatures, RankedHit, SearchPage, SearchQuery, Weights
 from stores.query_log import append_queries, queries_after
 from tests.daemon.web.conftest import Connect
@@ -130,6 +131,15 @@ async def test_other_weights_are_tried_on_logged_queries(env: Environment, story
     assert (found.changed, found.before.keyword, found.after.keyword) == (1, 0.6, 0.2)
     same = await story.log.what_if(ME, {"keyword": 0.55}, 5)
     assert (same.changed, same.overlap, len(same.queries)) == (0, 1.0, 2)
+
+
+async def test_a_logged_filter_may_be_longer_than_one_that_is_written(env: Environment, story: Story) -> None:
+    many = Or(of=tuple(In(column="country", values=("BR", "US") * 20) for _ in range(255)))
+    both = And(of=(many, BRAZIL, BRAZIL))
+    logged_so = msgspec.structs.replace(logged(note("a")), filter=show_filter(both))
+    await env.write(partial(append_queries, queries=[logged_so]))
+    await story.log.what_if(ME, {"keyword": 0.2}, 1)
+    assert story.engine.queries[0].filters == both
 
 
 async def test_the_operator_s_routes(env: Environment, story: Story, http: httpx2.AsyncClient) -> None:
