@@ -52,7 +52,7 @@ from daemon.labelling import label_rules, labeller_maker, relabel_all
 from daemon.listeners import open_listeners
 from daemon.metrics import Metrics
 from daemon.model_change import ModelChange
-from daemon.notify import ping_watchdog, sd_notify
+from daemon.notify import sd_notify, tell_systemd
 from daemon.outside import Outside, open_outside
 from daemon.pipeline import Indexes, Learned, Pipeline, Stores, identity_rules, niche_words, taxonomy_of
 from daemon.readiness import LLM, MODEL, Readiness
@@ -166,7 +166,6 @@ async def run_daemon(
                 task_status.started(Running(url=listening.url, admin_url=listening.admin_url, control=control))
                 sd_notify("READY=1", f"STATUS=serving {listening.url}")
                 await _work_until(stop, parts, control)
-                await parts.keeper.save()
                 web_stop.set()
                 listening.close_audit()
             await parts.keeper.close()
@@ -174,15 +173,24 @@ async def run_daemon(
 
 
 async def _work_until(stop: trio.Event, parts: Parts, control: Control) -> None:
-    """The flow and what looks after it; once ``stop`` is set it runs dry, under a deadline."""
+    """The flow and what looks after it; once ``stop`` is set it runs dry, under a deadline, and the graphs are saved."""
+
+    def trouble() -> str:
+        return "" if stop.is_set() else parts.pipeline.trouble()
+
+    def status() -> str:
+        what = "draining" if stop.is_set() else parts.readiness.status
+        return f"{what}; {parts.searcher.searchable():,} creators searchable"
+
     async with trio.open_nursery() as beside:
-        beside.start_soon(ping_watchdog, parts.pipeline.alive)
+        beside.start_soon(tell_systemd, trouble, status)
         async with trio.open_nursery() as flow:
             flow.start_soon(bring_up, parts, control, flow, stop)
             await stop.wait()
             sd_notify("STOPPING=1", "STATUS=draining")
             log.info("draining", seconds=parts.config.daemon.drain_seconds)
             flow.cancel_scope.deadline = trio.current_time() + parts.config.daemon.drain_seconds
+        await parts.keeper.save()
         beside.cancel_scope.cancel("shutdown")
 
 

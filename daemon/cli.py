@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import faulthandler
 import hashlib
 import os
 import signal
@@ -133,6 +134,7 @@ def serve(
 
     loaded = settings()
     configure(loaded.config.log.level, loaded.config.log.format)
+    faulthandler.enable()  # systemd ends what gives no sign of life by SIGABRT: the log then shows where it stood
     trio.run(_serve, loaded, settings)
 
 

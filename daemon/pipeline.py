@@ -261,9 +261,10 @@ class Pipeline:
             with contextlib.suppress(trio.WouldBlock):
                 self._words.sender.send_nowait(message)
 
-    def alive(self) -> bool:
-        """Whether every stage that was started still runs; a stage being restarted counts as alive."""
-        return all(entry.state != "stopped" for entry in self.board.values())
+    def trouble(self) -> str:
+        """What is wrong with the first stage that has ended or hangs; empty while all live."""
+        hang_seconds = self._config.daemon.hang_seconds
+        return next((found for entry in self.board.values() if (found := entry.trouble(hang_seconds))), "")
 
     def start(self, nursery: trio.Nursery, learned: Learned, indexes: Indexes, stop: trio.Event) -> None:
         """Starts every stage. They end by themselves once ``stop`` is set and the channels have run dry."""
