@@ -50,12 +50,23 @@ from daemon.housekeeping import (
 from daemon.indexing import IndexKeeper, index_folder
 from daemon.labelling import label_rules, labeller_maker, relabel_all
 from daemon.listeners import open_listeners
+from daemon.metered import MeteredAdapter
 from daemon.metrics import Metrics
 from daemon.model_change import ModelChange
 from daemon.notify import sd_notify, tell_systemd
 from daemon.outside import Outside, open_outside
-from daemon.pipeline import Indexes, Learned, Pipeline, Stores, identity_rules, niche_words, taxonomy_of
+from daemon.pipeline import (
+    Indexes,
+    Learned,
+    Pipeline,
+    Stores,
+    identity_rules,
+    niche_words,
+    taxonomy_of,
+    touch_kinds,
+)
 from daemon.readiness import LLM, MODEL, Readiness
+from daemon.stock import take_stock_again
 from daemon.synonyms import niche_synonyms
 from models.embedding_port import EmbeddingPort
 from models.local_classifier import LocalClassifier
@@ -135,8 +146,9 @@ async def run_daemon(
         stores.journal.ensure_default_tenant(int(now()))
         await stores.env.write(partial(plan_looks, config=config, now=int(now())))
         async with open_client() as client, open_pictures() as pictures:
-            adapters = make_adapters(config, client, now, readiness)
-            parts = make_parts(config, stores, adapters, client, pictures, data_dir, readiness, now, run_sync)
+            made = make_adapters(config, client, now, readiness)
+            adapters = {one: MeteredAdapter(adapter, metrics.platform_called) for one, adapter in made.items()}
+            parts = make_parts(config, stores, adapters, client, pictures, data_dir, readiness, metrics, now, run_sync)
             control = Control(
                 loaded,
                 reload=reload,
@@ -246,6 +258,15 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
     )
     nursery.start_soon(survey_creators, parts.stores.env, parts.stores.work, control.take_peers, parts.now, stop)
     nursery.start_soon(
+        take_stock_again,
+        parts.stores.env,
+        touch_kinds(parts.config, parts.pipeline.adapters),
+        parts.keeper.coverage,
+        control.take_stock,
+        parts.now,
+        stop,
+    )
+    nursery.start_soon(
         save_now_and_then,
         parts.keeper,
         parts.stores.work,
@@ -341,6 +362,7 @@ def make_parts(
     pictures: Pictures,
     data_dir: Path,
     readiness: Readiness,
+    metrics: Metrics,
     now: Callable[[], float],
     run_sync: RunSync,
 ) -> Parts:
@@ -349,6 +371,9 @@ def make_parts(
 
     taxonomy = taxonomy_of(config)
     readiness.set(LLM, "ok" if config.llm.base_url else "off", detail=config.llm.model)
+    for model in (config.llm.model, config.llm.second.model):
+        if model:
+            metrics.expect_llm(model)
     keeper = IndexKeeper(
         data_dir,
         env=stores.env,
@@ -371,6 +396,7 @@ def make_parts(
         threads=blocking("search", SEARCH_THREADS),
         now=now,
         side=ThreadPoolExecutor(1, thread_name_prefix="search-side"),
+        observe=metrics.looked_up,
     )
     youtube, instagram = config.platforms.youtube, config.platforms.instagram
     paces = {
@@ -398,6 +424,7 @@ def make_parts(
             recent_items=youtube.recent_items,
             now=now,
             answering=lambda answering: readiness.set_answering(LLM, answering=answering),
+            observe=metrics.llm_asked,
         ),
         label_rules=label_rules(config.llm, taxonomy),
         make_avatar_reader=avatar_reader_maker(config, stores, pictures, blocking("avatars", 1), now),

@@ -118,6 +118,7 @@ def _public_services(
         audit=note,
         now=now,
         observe_search=metrics.searches.observe,
+        observe_request=metrics.count_request,
         allowed_hosts=lambda: control.config.http.allowed_hosts,
         max_body_bytes=config.http.max_body_bytes,
         request_timeout_seconds=config.http.request_timeout_seconds,

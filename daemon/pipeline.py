@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -134,6 +134,12 @@ def visit_policies(config: Config) -> dict[Platform, VisitPolicy]:
         Platform.YOUTUBE: VisitPolicy(cadence=cadence, feeds=youtube.feeds_enabled),
         Platform.INSTAGRAM: VisitPolicy(cadence=cadence),
     }
+
+
+def touch_kinds(config: Config, platforms: Iterable[Platform]) -> dict[Platform, JobKind]:
+    """By which kind of job it is seen whether an account of each platform has anything new."""
+    rules = visit_policies(config)
+    return {platform: JobKind.FEED if rules[platform].feeds else JobKind.PROFILE for platform in platforms}
 
 
 def discovery_budgets(config: Config) -> DiscoveryBudgets:

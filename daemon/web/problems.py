@@ -63,6 +63,7 @@ class BadParameter(PokedexError):
 
 
 def problem(status: int, code: str, detail: str = "", pointer: str = "") -> Response:
+    g.problem = code
     body = Problem(
         type=f"urn:pokedexd:problem:{code}",
         title=TITLES.get(status, "Error"),

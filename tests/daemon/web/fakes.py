@@ -101,6 +101,7 @@ class World:
         self.queries: list[SearchQuery] = []
         self.audited: list[AuditEvent] = []
         self.observed: list[float] = []
+        self.requests: list[tuple[str, str]] = []
         self.ready_status = "ok"
         self.allowed: list[str] = []
         self.moved: dict[CreatorId, CreatorId] = {}
@@ -161,6 +162,7 @@ class World:
             audit=self.audited.append,
             now=lambda: NOW,
             observe_search=self.observed.append,
+            observe_request=lambda route, answer: self.requests.append((route, answer)),
             allowed_hosts=lambda: self.allowed,
             max_body_bytes=1_000,
             request_timeout_seconds=request_timeout_seconds,
