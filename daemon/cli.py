@@ -42,6 +42,7 @@ from daemon.config import (
     switched_off,
 )
 from daemon.demo import DemoWorld, run_demo
+from daemon.deploy.commands import deploy_app
 from daemon.embedding import open_model
 from daemon.evaluation.judged_sets import Part, read_judged_sets
 from daemon.forgetting import Report, forget_offline
@@ -76,6 +77,7 @@ eval_app = typer.Typer(help="Measure the product; no daemon needed.", no_args_is
 app.add_typer(ctl_app, name="ctl")
 app.add_typer(eval_app, name="eval")
 app.add_typer(raw_app, name="raw")
+app.add_typer(deploy_app, name="deploy")
 WIDE = 160
 """Columns of what goes to a file or a pipe, where nothing has to fit."""
 out, err = Console(width=None if sys.stdout.isatty() else WIDE), Console(stderr=True)
