@@ -22,14 +22,39 @@ class Meter:
         self.handled = 0
         self.busy_seconds = 0.0
         self.blocked_seconds = 0.0
+        self._under_way, self._handing_on = 0, 0
+        self._moved_at = 0.0
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        started = trio.current_time()
+        started = self._moved_at = trio.current_time()
+        self._under_way += 1
         try:
             yield
         finally:
-            self.busy_seconds += trio.current_time() - started
+            self._under_way -= 1
+            self._moved_at = trio.current_time()
+            self.busy_seconds += self._moved_at - started
+
+    @contextmanager
+    def handing_on(self) -> Iterator[None]:
+        """Waiting for room in the next inbox: what does not move then is a stage further on."""
+        started = trio.current_time()
+        self._handing_on += 1
+        try:
+            yield
+        finally:
+            self._handing_on -= 1
+            self._moved_at = trio.current_time()
+            self.blocked_seconds += self._moved_at - started
+
+    def moved(self) -> None:
+        """A step within a piece of work that may take many."""
+        self._moved_at = trio.current_time()
+
+    def still_seconds(self, now: float) -> float:
+        """For how long there has been work under way of which nothing was begun, got on or ended; ``now``: Trio's time."""
+        return now - self._moved_at if self._under_way and not self._handing_on else 0.0
 
 
 class Outbox(Generic[T]):
@@ -42,11 +67,8 @@ class Outbox(Generic[T]):
         try:
             self._channel.send_nowait(message)
         except trio.WouldBlock:
-            started = trio.current_time()
-            try:
+            with self._meter.handing_on():
                 await self._channel.send(message)
-            finally:
-                self._meter.blocked_seconds += trio.current_time() - started
 
 
 class Batches(Generic[T]):

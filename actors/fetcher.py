@@ -196,6 +196,8 @@ class Fetcher:
         except (Throttled, AuthFailed, Rejected):
             await self._note_answer(jobs)
             raise
+        finally:
+            self._meter.moved()
         await self._note_answer(jobs)
         for kind, detail in fetched.notes:
             await self._event(kind, _SEVERITIES.get(kind, "warning"), self._adapter.platform.value, detail)

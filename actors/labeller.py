@@ -351,6 +351,8 @@ class Labeller:
         except PokedexError:
             await settled((0, 0))
             raise
+        finally:
+            self._meter.moved()
         await settled((reply.prompt_tokens, reply.completion_tokens))
         return reply
 

@@ -50,14 +50,25 @@ from daemon.housekeeping import (
 from daemon.indexing import IndexKeeper, index_folder
 from daemon.labelling import label_rules, labeller_maker, relabel_all
 from daemon.listeners import open_listeners
+from daemon.metered import MeteredAdapter
 from daemon.metrics import Metrics
 from daemon.model_change import ModelChange
-from daemon.notify import ping_watchdog, sd_notify
+from daemon.notify import sd_notify, tell_systemd
 from daemon.outside import Outside, open_outside
-from daemon.pipeline import Indexes, Learned, Pipeline, Stores, identity_rules, niche_words, taxonomy_of
+from daemon.pipeline import (
+    Indexes,
+    Learned,
+    Pipeline,
+    Stores,
+    identity_rules,
+    niche_words,
+    taxonomy_of,
+    touch_kinds,
+)
 from daemon.query_log import QueryLog, expire_now_and_then, write_queries
 from daemon.readiness import LLM, MODEL, Readiness
 from daemon.searching import search_services
+from daemon.stock import take_stock_again
 from daemon.synonyms import niche_synonyms
 from daemon.tenancy import Tenancy
 from daemon.web.services import QueryNote, SearchServices
@@ -141,8 +152,9 @@ async def run_daemon(
         stores.journal.ensure_default_tenant(int(now()))
         await stores.env.write(partial(plan_looks, config=config, now=int(now())))
         async with open_client() as client, open_pictures() as pictures:
-            adapters = make_adapters(config, client, now, readiness)
-            parts = make_parts(config, stores, adapters, client, pictures, data_dir, readiness, now, run_sync)
+            made = make_adapters(config, client, now, readiness)
+            adapters = {one: MeteredAdapter(adapter, metrics.platform_called) for one, adapter in made.items()}
+            parts = make_parts(config, stores, adapters, client, pictures, data_dir, readiness, metrics, now, run_sync)
             control = Control(
                 loaded,
                 reload=reload,
@@ -178,7 +190,6 @@ async def run_daemon(
                 task_status.started(Running(url=listening.url, admin_url=listening.admin_url, control=control))
                 sd_notify("READY=1", f"STATUS=serving {listening.url}")
                 await _work_until(stop, parts, control)
-                await parts.keeper.save()
                 web_stop.set()
                 listening.close_audit()
                 notes.close()
@@ -187,15 +198,24 @@ async def run_daemon(
 
 
 async def _work_until(stop: trio.Event, parts: Parts, control: Control) -> None:
-    """The flow and what looks after it; once ``stop`` is set it runs dry, under a deadline."""
+    """The flow and what looks after it; once ``stop`` is set it runs dry, under a deadline, and the graphs are saved."""
+
+    def trouble() -> str:
+        return "" if stop.is_set() else parts.pipeline.trouble()
+
+    def status() -> str:
+        what = "draining" if stop.is_set() else parts.readiness.status
+        return f"{what}; {parts.searcher.searchable():,} creators searchable"
+
     async with trio.open_nursery() as beside:
-        beside.start_soon(ping_watchdog, parts.pipeline.alive)
+        beside.start_soon(tell_systemd, trouble, status)
         async with trio.open_nursery() as flow:
             flow.start_soon(bring_up, parts, control, flow, stop)
             await stop.wait()
             sd_notify("STOPPING=1", "STATUS=draining")
             log.info("draining", seconds=parts.config.daemon.drain_seconds)
             flow.cancel_scope.deadline = trio.current_time() + parts.config.daemon.drain_seconds
+        await parts.keeper.save()
         beside.cancel_scope.cancel("shutdown")
 
 
@@ -258,6 +278,15 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
         stop,
     )
     nursery.start_soon(survey_creators, parts.stores.env, parts.stores.work, control.take_peers, parts.now, stop)
+    nursery.start_soon(
+        take_stock_again,
+        parts.stores.env,
+        touch_kinds(parts.config, parts.pipeline.adapters),
+        parts.keeper.coverage,
+        control.take_stock,
+        parts.now,
+        stop,
+    )
     nursery.start_soon(
         save_now_and_then,
         parts.keeper,
@@ -377,6 +406,7 @@ def make_parts(
     pictures: Pictures,
     data_dir: Path,
     readiness: Readiness,
+    metrics: Metrics,
     now: Callable[[], float],
     run_sync: RunSync,
 ) -> Parts:
@@ -385,6 +415,9 @@ def make_parts(
 
     taxonomy = taxonomy_of(config)
     readiness.set(LLM, "ok" if config.llm.base_url else "off", detail=config.llm.model)
+    for model in (config.llm.model, config.llm.second.model):
+        if model:
+            metrics.expect_llm(model)
     keeper = IndexKeeper(
         data_dir,
         env=stores.env,
@@ -407,6 +440,7 @@ def make_parts(
         threads=blocking("search", SEARCH_THREADS),
         now=now,
         side=ThreadPoolExecutor(1, thread_name_prefix="search-side"),
+        observe=metrics.looked_up,
     )
     youtube, instagram = config.platforms.youtube, config.platforms.instagram
     paces = {
@@ -434,6 +468,7 @@ def make_parts(
             recent_items=youtube.recent_items,
             now=now,
             answering=lambda answering: readiness.set_answering(LLM, answering=answering),
+            observe=metrics.llm_asked,
         ),
         label_rules=label_rules(config.llm, taxonomy),
         make_avatar_reader=avatar_reader_maker(config, stores, pictures, blocking("avatars", 1), now),

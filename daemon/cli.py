@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import faulthandler
 import hashlib
 import os
 import signal
@@ -41,6 +42,7 @@ from daemon.config import (
     switched_off,
 )
 from daemon.demo import DemoWorld, run_demo
+from daemon.deploy.commands import deploy_app
 from daemon.embedding import open_model
 from daemon.evaluation.judged_sets import Part, read_judged_sets
 from daemon.forgetting import Report, forget_offline
@@ -80,6 +82,7 @@ ctl_app.add_typer(weights_app, name="weights")
 ctl_app.add_typer(queries_app, name="queries")
 app.add_typer(eval_app, name="eval")
 app.add_typer(raw_app, name="raw")
+app.add_typer(deploy_app, name="deploy")
 WIDE = 160
 """Columns of what goes to a file or a pipe, where nothing has to fit."""
 out, err = Console(width=None if sys.stdout.isatty() else WIDE), Console(stderr=True)
@@ -139,6 +142,7 @@ def serve(
 
     loaded = settings()
     configure(loaded.config.log.level, loaded.config.log.format)
+    faulthandler.enable()  # systemd ends what gives no sign of life by SIGABRT: the log then shows where it stood
     trio.run(_serve, loaded, settings)
 
 

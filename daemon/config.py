@@ -260,6 +260,8 @@ class DaemonConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     """Who was forgotten and must not come back, as keyed hashes. Empty: beside the data directory, since no backup of
     that may hold it."""
     drain_seconds: Seconds = 20.0
+    hang_seconds: Seconds = 900.0
+    """The longest that one step of a stage takes; rewriting the indexes of a million creators is minutes."""
     switch_interval_seconds: Seconds = 0.0005
     """``sys.setswitchinterval``: a busy thread otherwise costs each engine call 5 ms."""
     clock_at: str = ""
@@ -420,6 +422,11 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             "storage.backend",
             f"{config.storage.backend!r} is not known; expected 'lmdb'",
         ),
+        (
+            config.daemon.hang_seconds <= longest_call_seconds(config),
+            "daemon.hang_seconds",
+            f"expected more than {longest_call_seconds(config):g}, which a single call may take",
+        ),
         (log.level not in LEVELS, "log.level", f"{log.level!r} is not one of {', '.join(LEVELS)}"),
         (log.format not in ("text", "json"), "log.format", f"{log.format!r} is neither 'text' nor 'json'"),
         (
@@ -540,6 +547,18 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
         *_llm_checks(config),
     )
     return [(key, text) for wrong, key, text in checks if wrong]
+
+
+def longest_call_seconds(config: Config) -> float:
+    """Of the calls that stages make."""
+    youtube, llm = config.platforms.youtube, config.llm
+    return max(
+        youtube.call_timeout_seconds,
+        config.platforms.instagram.call_timeout_seconds,
+        youtube.push_timeout_seconds if youtube.push_enabled else 0.0,
+        config.model.timeout_seconds if config.model.kind == "endpoint" else 0.0,
+        llm.timeout_seconds if llm.base_url else 0.0,
+    )
 
 
 def youtube_keys(youtube: YouTubeConfig) -> list[str]:

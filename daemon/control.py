@@ -12,8 +12,9 @@ from pathlib import Path
 import structlog
 
 from actors.peers import Peers
-from daemon.config import Config, Loaded, reloadable
+from daemon.config import Config, Loaded, instagram_tokens, reloadable
 from daemon.dead_letters import DeadLetters
+from daemon.figures import read_figures
 from daemon.forgetting import Forgetting, Report
 from daemon.importance import Weighed, set_importance
 from daemon.importing import Piece, Verdict, end_import, import_accounts, import_rows
@@ -23,6 +24,7 @@ from daemon.metrics import Metrics
 from daemon.pipeline import Pipeline, Stores, visit_policies
 from daemon.readiness import Readiness, ready_answer
 from daemon.reviewing import Reviewing
+from daemon.stock import Stock
 from daemon.visiting import schedule_of
 from daemon.web.views import instant
 from proto.api import AdminStatus, BudgetStatus, CreatorSchedule, ReadyAnswer
@@ -66,6 +68,8 @@ class Control:
         """Likewise."""
         self.peers = Peers()
         """As of the latest survey; without anybody before the first."""
+        self.stock: Stock | None = None
+        """As of the latest survey of accounts and vectors."""
 
     @property
     def config(self) -> Config:
@@ -79,6 +83,9 @@ class Control:
 
     def take_peers(self, peers: Peers) -> None:
         self.peers = peers
+
+    def take_stock(self, stock: Stock) -> None:
+        self.stock = stock
 
     async def ready(self) -> ReadyAnswer:
         stores = self._stores
@@ -108,15 +115,17 @@ class Control:
         )
 
     async def refresh_metrics(self) -> None:
-        stores = self._stores
-        self._metrics.refresh(
+        figures = await read_figures(
+            self._stores,
+            self._pipeline,
             await self.ready(),
-            await stores.ledger.standings(self._now()),
-            await stores.work.dead_letter_count(),
-            stores.env,
-            self._pipeline.backfill_paused(),
-            await stores.env.read(partial(label_status, now=self._now())),
+            self.stock,
+            tokens=instagram_tokens(self._began_with),
+            data_dir=self._data_dir,
+            map_bytes=self._began_with.storage.map_size_gib << 30,
+            now=self._now(),
         )
+        self._metrics.show(figures)
 
     async def reload(self) -> tuple[list[str], list[str]]:
         """Takes over what can be changed while running. Raises ConfigError, and then everything stays as it was."""

@@ -16,6 +16,7 @@ from actors.aggregation import FIELDS
 from actors.documents import text_document
 from daemon.config import SearchConfig
 from daemon.readiness import KEYWORD_SEARCH, Readiness
+from daemon.stock import Coverage
 from proto.errors import IndexBroken
 from proto.ids import CreatorId, Platform, Row
 from proto.records import Creator, EmbeddingRecord
@@ -125,6 +126,20 @@ class IndexKeeper:
         done = sum([await index.count() for index in self.fields.values()])
         left = sum(int((~index.holds(self._awaited[name])).sum()) for name, index in self.fields.items())
         return done, left
+
+    async def coverage(self) -> Coverage:
+        """Of the model in force; one that is being replaced does not count."""
+        return await self._threads.call(self._coverage)
+
+    def _coverage(self) -> Coverage:
+        rows = self.columns.rows()
+        held = {name: index.holds(rows) for name, index in self.fields.items()}
+        embedded = np.logical_or.reduce(list(held.values())) if held else np.zeros(0, bool)
+        return Coverage(
+            searchable=len(rows),
+            embedded=int(embedded.sum()),
+            vectors={name: int(has.sum()) for name, has in held.items()},
+        )
 
     async def save(self) -> None:
         """Snapshots of the graphs that changed; saving holds the interpreter, so it is done seldom."""

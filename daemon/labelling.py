@@ -14,6 +14,7 @@ from actors.labeller import Asking, Labeller, Tier
 from actors.labelling import LabelRules
 from actors.policy import Policy
 from daemon.config import LlmConfig
+from daemon.metered import MeteredModel, Observe
 from models.classification import PROMPT_VERSION
 from models.language_model import LanguageModel
 from models.taxonomy import Taxonomy
@@ -49,8 +50,8 @@ def label_rules(config: LlmConfig, taxonomy: Taxonomy) -> LabelRules | None:
     )
 
 
-def tiers_of(config: LlmConfig, client: httpx2.AsyncClient) -> list[Tier]:
-    """The first model, and the second where one is set."""
+def tiers_of(config: LlmConfig, client: httpx2.AsyncClient, observe: Observe) -> list[Tier]:
+    """The first model, and the second where one is set. ``observe`` is told of each question."""
     first = LanguageModel(
         client,
         base_url=config.base_url,
@@ -60,7 +61,13 @@ def tiers_of(config: LlmConfig, client: httpx2.AsyncClient) -> list[Tier]:
         timeout_seconds=config.timeout_seconds,
     )
     below = config.second.below_confidence if config.second.base_url else 0.0
-    tiers = [Tier(model=first, prices=(config.prompt_price, config.completion_price), promote_below=below)]
+    tiers = [
+        Tier(
+            model=MeteredModel(first, observe),
+            prices=(config.prompt_price, config.completion_price),
+            promote_below=below,
+        )
+    ]
     if config.second.base_url:
         second = LanguageModel(
             client,
@@ -70,7 +77,11 @@ def tiers_of(config: LlmConfig, client: httpx2.AsyncClient) -> list[Tier]:
             name=f"llm/{config.second.model}",
             timeout_seconds=config.timeout_seconds,
         )
-        tiers.append(Tier(model=second, prices=(config.second.prompt_price, config.second.completion_price)))
+        tiers.append(
+            Tier(
+                model=MeteredModel(second, observe), prices=(config.second.prompt_price, config.second.completion_price)
+            )
+        )
     return tiers
 
 
@@ -97,12 +108,13 @@ def labeller_maker(
     recent_items: int,
     now: Callable[[], float],
     answering: Callable[[bool], None],
+    observe: Observe,
 ) -> Callable[[Meter, Outbox[AnyWork], trio.Event], Labeller] | None:
     """None where no language model is set."""
     rules = label_rules(config, taxonomy)
     if rules is None:
         return None
-    tiers, asking = tiers_of(config, client), asking_of(config, rules)
+    tiers, asking = tiers_of(config, client, observe), asking_of(config, rules)
 
     def make(meter: Meter, outbox: Outbox[AnyWork], stop: trio.Event) -> Labeller:
         return Labeller(

@@ -122,6 +122,7 @@ def _public_services(
         ready=control.ready,
         audit=note,
         now=now,
+        observe_request=metrics.count_request,
         allowed_hosts=lambda: control.config.http.allowed_hosts,
         max_body_bytes=config.http.max_body_bytes,
         request_timeout_seconds=config.http.request_timeout_seconds,

@@ -7,7 +7,13 @@ import socket
 import time
 from collections.abc import Callable
 
+import structlog
 import trio
+
+log = structlog.get_logger("systemd")
+
+STATUS_SECONDS = 10.0
+"""Between looks whether the status has changed, where there is no watchdog."""
 
 
 def sd_notify(*lines: str) -> bool:
@@ -40,10 +46,22 @@ def watchdog_seconds() -> float | None:
     return int(micros) / 1_000_000
 
 
-async def ping_watchdog(alive: Callable[[], bool]) -> None:
-    """Twice an interval, and only while the flow is alive; ends with the nursery, or at once without a watchdog."""
+async def tell_systemd(trouble: Callable[[], str], status: Callable[[], str]) -> None:
+    """Twice an interval a sign of life, only while there is no trouble, of which it is told instead; and the status,
+    whenever it is another one. Runs until it is cancelled; where nobody listens it ends at once."""
+    if not os.environ.get("NOTIFY_SOCKET"):
+        return
     interval_seconds = watchdog_seconds()
-    while interval_seconds:
-        if alive():
-            sd_notify("WATCHDOG=1")
-        await trio.sleep(interval_seconds / 2)
+    told = ""
+    while True:
+        wrong = trouble()
+        said = wrong or status()
+        lines = [f"STATUS={said}"] if wrong or said != told else []
+        if interval_seconds and not wrong:
+            lines.append("WATCHDOG=1")
+        if wrong and wrong.partition(":")[0] != told.partition(":")[0]:
+            log.error("no sign of life is given", reason=wrong)
+        if lines:
+            sd_notify(*lines)
+        told = said
+        await trio.sleep(interval_seconds / 2 if interval_seconds else STATUS_SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -136,6 +136,12 @@ def visit_policies(config: Config) -> dict[Platform, VisitPolicy]:
     }
 
 
+def touch_kinds(config: Config, platforms: Iterable[Platform]) -> dict[Platform, JobKind]:
+    """By which kind of job it is seen whether an account of each platform has anything new."""
+    rules = visit_policies(config)
+    return {platform: JobKind.FEED if rules[platform].feeds else JobKind.PROFILE for platform in platforms}
+
+
 def discovery_budgets(config: Config) -> DiscoveryBudgets:
     """How many new accounts a day come from where."""
     ingestion = config.ingestion
@@ -261,9 +267,10 @@ class Pipeline:
             with contextlib.suppress(trio.WouldBlock):
                 self._words.sender.send_nowait(message)
 
-    def alive(self) -> bool:
-        """Whether every stage that was started still runs; a stage being restarted counts as alive."""
-        return all(entry.state != "stopped" for entry in self.board.values())
+    def trouble(self) -> str:
+        """What is wrong with the first stage that has ended or hangs; empty while all live."""
+        hang_seconds = self._config.daemon.hang_seconds
+        return next((found for entry in self.board.values() if (found := entry.trouble(hang_seconds))), "")
 
     def start(self, nursery: trio.Nursery, learned: Learned, indexes: Indexes, stop: trio.Event) -> None:
         """Starts every stage. They end by themselves once ``stop`` is set and the channels have run dry."""

@@ -62,6 +62,17 @@ class StageEntry:
             workers=self.running,
         )
 
+    def still_seconds(self) -> float:
+        """For how long it has had work under way and got nowhere."""
+        return self.meter.still_seconds(trio.current_time())
+
+    def trouble(self, hang_seconds: float) -> str:
+        """Why it cannot be said to live; empty while it can, as while it is being restarted."""
+        if self.state == "stopped":
+            return f"{self.name} has ended"
+        still = self.still_seconds()
+        return f"{self.name} hangs: no step for {still:.0f} s" if still > hang_seconds else ""
+
 
 async def supervise(
     entry: StageEntry,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import msgspec
 import numpy as np
@@ -11,6 +13,12 @@ from proto.ids import Row
 from stores.keyword_match import match_keywords
 from stores.ports import Rows, Scores, TextLookup, TextMatch, Vector, VectorIndex
 from stores.ranking import Mask
+
+Observe = Callable[[str, float, bool], None]
+"""Told of each look-up, from any thread: in which index, its seconds, and whether it failed."""
+
+TEXT = "text"
+"""What looking up words is observed as; the others as their fields are named."""
 
 Side = Callable[[Sequence[Callable[[], None]]], None]
 """Runs calls that do not depend on one another, and returns when all have ended."""
@@ -26,6 +34,7 @@ class Asked(msgspec.Struct, kw_only=True, frozen=True):
     """Taken of each field."""
     seeds: tuple[Row, ...]
     """Creators that are looked for others like; they are no hits themselves."""
+    observe: Observe
 
 
 class MatchSet(msgspec.Struct, kw_only=True, frozen=True):
@@ -57,12 +66,18 @@ def match_set(asked: Asked, within: Mask, passing: int, *, filtered: bool, every
 
     def keywords() -> None:
         if asked.lookup is not None:
-            matched.append(match_keywords(asked.lookup, mask, every=every))
+            with observed(asked.observe, TEXT):
+                matched.append(match_keywords(asked.lookup, mask, every=every))
 
     def field(name: str) -> Callable[[], None]:
         index, vector = asked.fields[name], asked.vectors[name]
         wanted = asked.candidates + len(asked.seeds)
-        return lambda: found.append(index.nearest_now(vector, wanted, mask, passing if filtered else None)[0])
+
+        def nearest() -> None:
+            with observed(asked.observe, name):
+                found.append(index.nearest_now(vector, wanted, mask, passing if filtered else None)[0])
+
+        return nearest
 
     side([keywords, *(field(name) for name in asked.vectors)])
     seeds = np.array(asked.seeds, np.uint32)
@@ -71,6 +86,16 @@ def match_set(asked: Asked, within: Mask, passing: int, *, filtered: bool, every
     if asked.lookup is not None:
         vector_rows = asked.lookup.admitted(vector_rows)
     return _united(matched[0] if matched else None, vector_rows, within, _plan(asked, mask))
+
+
+@contextmanager
+def observed(observe: Observe, index: str) -> Iterator[None]:
+    started, failed = time.perf_counter(), True
+    try:
+        yield
+        failed = False
+    finally:
+        observe(index, time.perf_counter() - started, failed)
 
 
 def _united(text: TextMatch | None, vector_rows: Rows, within: Mask, plan: str) -> MatchSet:

@@ -235,6 +235,13 @@ def jobs_of_kind(txn: Txn, platform: Platform, kind: JobKind) -> list[Job]:
     return [decode(Job, stored) for _, stored in txn.scan("schedule", _state_key(platform, kind, ""))]
 
 
+def jobs_after(txn: Txn, platform: Platform, kind: JobKind, after: str, limit: int) -> list[Job]:
+    """A page of all jobs of a kind, leased ones included, in the order of their entities; from the start for ``""``."""
+    prefix = _state_key(platform, kind, "")
+    start = _state_key(platform, kind, after) + b"\0" if after else prefix
+    return [decode(Job, stored) for _, stored in islice(txn.scan("schedule", prefix, start), limit)]
+
+
 def content_pending(txn: Txn, account: AccountKey) -> bool:
     """Whether a listing or details of this account's content are still to be fetched."""
     return any(

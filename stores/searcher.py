@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import numpy as np
 
-from proto.errors import ModelMissing, Unavailable
+from proto.errors import IndexBroken, ModelMissing, Unavailable
 from proto.ids import CreatorId, Row
 from stores.blocking import Blocking
 from stores.columns import Columns
@@ -17,7 +17,7 @@ from stores.filter_ast import In, Node
 from stores.filter_columns import HIDDEN
 from stores.filter_masks import MaskContext
 from stores.filters import columns_of, conditions_of, relaxable, without_column
-from stores.match_set import Asked, MatchSet, match_set
+from stores.match_set import TEXT, Asked, MatchSet, Observe, match_set, observed
 from stores.ports import (
     RELEVANCE,
     RRF,
@@ -30,6 +30,7 @@ from stores.ports import (
     SearchQuery,
     Standing,
     TextIndex,
+    TextLookup,
     Vector,
     VectorIndex,
     Weights,
@@ -42,6 +43,8 @@ Embed = Callable[[str], Awaitable[Vector]]
 
 NO_MODEL = "keyword search only: no embedding model (pokedexd model build --from DIR)"
 LOADING_MODEL = "keyword search only: the embedding model is still being loaded"
+QUERY_VECTOR = "query_vector"
+"""What making a query's vector is observed as."""
 DIVERSE = 100
 """So many of the first hits are spread over what they are about, where that is asked for."""
 NOT_COMPARED = "nobody is like these creators: none of them has texts whose meaning is searched now"
@@ -77,6 +80,7 @@ class Searcher:
         now: Callable[[], float],
         kept_bytes: int = 64_000_000,
         side: ThreadPoolExecutor | None = None,
+        observe: Observe = lambda *_: None,
     ) -> None:
         self._columns, self.weights, self._candidates = columns, weights, candidates
         self._threads, self._now = threads, now
@@ -86,6 +90,7 @@ class Searcher:
         self._cache_size = query_cache
         self._kept = KeptRankings(kept_bytes)
         self._side, self._running = side, 0
+        self._observe = observe
 
     def set_text(self, text: TextIndex) -> None:
         self._text = text
@@ -152,7 +157,8 @@ class Searcher:
             meaning.cache.move_to_end(text)
             return meaning.cache[text]
         try:
-            vector = await meaning.embed(text)
+            with observed(self._observe, QUERY_VECTOR):
+                vector = await meaning.embed(text)
         except (ModelMissing, Unavailable) as error:
             warnings.append(f"keyword search only: {error}")
             return None
@@ -184,13 +190,14 @@ class _Session:
             lists=query.lists,
             hidden=np.zeros(0, np.uint32) if query.hidden is None else query.hidden,
         )
-        lookup = index.lookup(query.text) if query.text.strip() else None
+        lookup = _parsed(index, query.text, searcher._observe) if query.text.strip() else None
         self._asked = Asked(
             lookup=lookup,
             vectors=_directions(fields, vector, query),
             fields=fields,
             candidates=searcher._candidates,
             seeds=(*query.positive, *query.negative),
+            observe=searcher._observe,
         )
         self._executor = side
 
@@ -455,6 +462,15 @@ def _features(ranking: Ranking, at: int) -> CandidateFeatures:
         quality=float(candidates.quality[at]),
         score=float(ranking.ranked.scores[at]),
     )
+
+
+def _parsed(index: TextIndex, text: str, observe: Observe) -> TextLookup:
+    """Only a failure is observed, since it is the look-up in what is parsed here that takes time."""
+    try:
+        return index.lookup(text)
+    except IndexBroken:
+        observe(TEXT, 0.0, True)
+        raise
 
 
 def _one_after_another(calls: Sequence[Callable[[], None]]) -> None:

@@ -126,14 +126,16 @@ class Subscriptions:
 
     async def counts(self) -> PushCounts:
         """Kept counters; no scan."""
-        return await self._env.read(
-            lambda txn: PushCounts(
-                subscribed=txn.counter(SUBSCRIBED),
-                hits=txn.counter(HITS),
-                misses=txn.counter(MISSES),
-                trusted=is_trusted(txn),
-            )
-        )
+        return await self._env.read(push_counts)
+
+
+def push_counts(txn: Txn) -> PushCounts:
+    return PushCounts(
+        subscribed=txn.counter(SUBSCRIBED),
+        hits=txn.counter(HITS),
+        misses=txn.counter(MISSES),
+        trusted=is_trusted(txn),
+    )
 
 
 def get_subscription(txn: Txn, channel_id: str) -> Subscription | None:

@@ -44,6 +44,9 @@ def test_the_commands_run_from_the_wheel(installed: Path, tmp_path: Path) -> Non
     assert "True" in run(sys.executable, "-c", briefs, cwd=tmp_path, env=env)
     assert "7151" in run(sys.executable, "-m", "daemon", "config", "dump", cwd=tmp_path, env=env)
     run(sys.executable, "-m", "daemon", "config", "check", cwd=tmp_path, env=env)
+    for kind in ("systemd", "prometheus", "grafana"):
+        said = run(sys.executable, "-m", "daemon", "deploy", kind, "--output", "deployed", cwd=tmp_path, env=env)
+        assert all((tmp_path / name).stat().st_size for name in said.split())
 
 
 def test_the_demo_and_its_page_run_from_the_wheel(installed: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import trio
-from quart import Response
+from quart import Response, g, request
 from quart_trio import QuartTrio
 
 from daemon.web import creators, guard, hub, lists, openapi, pages, problems, search
@@ -42,6 +42,12 @@ def create_app(services: PublicServices, *, any_host: bool = False) -> QuartTrio
         hub.register(app, services.hub)
     pages.register(app, services)
     document = openapi.document(version("pokedexd"))
+
+    @app.after_request
+    async def observe(response: Response) -> Response:
+        route = request.url_rule.rule if request.url_rule is not None else ""
+        services.observe_request(route, g.get("problem") or f"{response.status_code // 100}xx")
+        return response
 
     @app.get("/healthz")
     async def healthz() -> Response:

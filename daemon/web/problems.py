@@ -73,6 +73,7 @@ class WrongMedia(PokedexError):
 def problem(
     status: int, code: str, detail: str = "", pointer: str = "", column: str = "", position: int | None = None
 ) -> Response:
+    g.problem = code
     body = Problem(
         type=f"urn:pokedexd:problem:{code}",
         title=TITLES.get(status, "Error"),

@@ -91,6 +91,9 @@ class PublicServices(msgspec.Struct, kw_only=True, frozen=True):
     banner: str = ""
     hub: HubServices | None = None
     """Where a hub pushes."""
+    observe_request: Callable[[str, str], None] = lambda *_: None
+    """Told of each request: the template of its route, empty where there is none, and how it was answered: the code of
+    its problem, else the class of its status such as ``2xx``."""
 
 
 class AdminServices(msgspec.Struct, kw_only=True, frozen=True):

@@ -74,7 +74,7 @@ def writer_busy_seconds(daemon: Daemon) -> float:
     transport = httpx2.HTTPTransport(uds=str(daemon.data_dir / "admin.sock"))
     with httpx2.Client(transport=transport, base_url="http://admin") as client:
         lines = client.get("/metrics").text.splitlines()
-    return float(next(line for line in lines if line.startswith("pokedexd_writer_busy_seconds ")).split()[1])
+    return float(next(line for line in lines if line.startswith("pokedexd_writer_busy_seconds_total ")).split()[1])
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from daemon.notify import ping_watchdog, sd_notify, sd_reloading, watchdog_seconds
+from daemon.notify import sd_notify, sd_reloading, tell_systemd, watchdog_seconds
 
 
 @pytest.fixture
@@ -79,21 +79,50 @@ def test_the_watchdog_is_ours_or_nobodys(monkeypatch: pytest.MonkeyPatch) -> Non
     assert watchdog_seconds() is None
 
 
-async def test_signs_of_life_come_only_while_alive(
-    listener: socket.socket, monkeypatch: pytest.MonkeyPatch, autojump_clock: object
-) -> None:
+@pytest.fixture
+def watched(listener: socket.socket, monkeypatch: pytest.MonkeyPatch, autojump_clock: object) -> socket.socket:
+    """systemd wants a sign of life every 20 seconds."""
     monkeypatch.setenv("WATCHDOG_USEC", "20000000")
     monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
-    with trio.move_on_after(25):
-        await ping_watchdog(lambda: False)
-    assert received(listener) == []
-    alive_until = trio.current_time() + 25
-    with trio.move_on_after(100):
-        await ping_watchdog(lambda: trio.current_time() < alive_until)
-    assert received(listener) == ["WATCHDOG=1"] * 3
+    return listener
 
 
-async def test_without_a_watchdog_it_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_signs_of_life_come_only_while_there_is_no_trouble(watched: socket.socket) -> None:
+    well_until = trio.current_time() + 25
+
+    def trouble() -> str:
+        return "" if trio.current_time() < well_until else "embedder hangs: for long"
+
+    with trio.move_on_after(55):
+        await tell_systemd(trouble, lambda: "fine")
+    assert received(watched) == [
+        "STATUS=fine\nWATCHDOG=1",
+        "WATCHDOG=1",
+        "WATCHDOG=1",
+        "STATUS=embedder hangs: for long",
+        "STATUS=embedder hangs: for long",
+        "STATUS=embedder hangs: for long",
+    ]
+
+
+async def test_what_passes_is_over(watched: socket.socket) -> None:
+    ill_until = trio.current_time() + 15
+    with trio.move_on_after(35):
+        await tell_systemd(lambda: "ill" if trio.current_time() < ill_until else "", lambda: "fine")
+    assert received(watched) == ["STATUS=ill", "STATUS=ill", "STATUS=fine\nWATCHDOG=1", "WATCHDOG=1"]
+
+
+async def test_without_a_watchdog_only_news_of_the_status_is_told(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch, autojump_clock: object
+) -> None:
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
+    begun = trio.current_time()
+    with trio.move_on_after(35):
+        await tell_systemd(lambda: "", lambda: "starting" if trio.current_time() < begun + 15 else "ok")
+    assert received(listener) == ["STATUS=starting", "STATUS=ok"]
+
+
+async def test_where_nobody_listens_it_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     with trio.fail_after(1):
-        await ping_watchdog(lambda: True)
+        await tell_systemd(lambda: "", lambda: "fine")

@@ -93,12 +93,14 @@ def environment(sim: Simulator, **extra: str) -> dict[str, str]:
 class Daemon:
     """`pokedexd serve` on a data dir."""
 
-    def __init__(self, data_dir: Path, env: dict[str, str], *arguments: str) -> None:
+    def __init__(
+        self, data_dir: Path, env: dict[str, str], *arguments: str, command: tuple[str, ...] = COMMAND
+    ) -> None:
         self.data_dir = data_dir
         self._client = httpx2.Client(trust_env=False, timeout=30)
         self._log = (data_dir.parent / f"{data_dir.name}.log").open("ab")
         self.process = subprocess.Popen(
-            [*COMMAND, "serve", "--data-dir", str(data_dir), "--port", "0", *arguments],
+            [*command, "serve", "--data-dir", str(data_dir), "--port", "0", *arguments],
             cwd=ROOT,
             env=env,
             stdout=subprocess.PIPE,

@@ -60,6 +60,7 @@ class World:
     ) -> None:
         self.text, self.fields, self.columns, self.embedder = text, fields, Columns(), Embedder()
         self.threads = threads
+        self.observed: list[tuple[str, bool]] = []
         self.searcher = Searcher(
             columns=self.columns,
             weights=WEIGHTS,
@@ -67,8 +68,13 @@ class World:
             query_cache=2,
             threads=Blocking("search", 2, threads),
             now=lambda: 0.0,
+            observe=self._observe,
         )
         self.searcher.set_text(text)
+
+    def _observe(self, index: str, seconds: float, failed: bool) -> None:
+        assert seconds >= 0
+        self.observed.append((index, failed))
 
     def with_model(self) -> None:
         self.searcher.set_embedder(self.embedder, FIELDS)
@@ -292,6 +298,18 @@ async def test_a_failing_index_is_told_as_it_is(world: World) -> None:
     world.text.__class__ = Broken
     with pytest.raises(IndexBroken, match="cannot answer cooking"):
         await world.search("cooking")
+    assert world.observed == [("text", True)]
+
+
+async def test_each_look_up_of_a_search_is_observed(world: World) -> None:
+    await world.add(0, "Anna", text="cooking", bio=EAST, content=EAST)
+    world.with_model()
+    await world.search("cooking")
+    assert sorted(world.observed) == [("bio", False), ("content", False), ("query_vector", False), ("text", False)]
+    world.observed.clear()
+    world.embedder.fails_with = Unavailable("the endpoint is down")
+    await world.search("games")
+    assert sorted(world.observed) == [("query_vector", True), ("text", False)]
 
 
 SMALL = Range(column="followers", lte=1_000)

@@ -149,6 +149,7 @@ class World:
         self.queries: list[SearchQuery] = []
         self.audited: list[AuditEvent] = []
         self.observed: list[float] = []
+        self.requests: list[tuple[str, str]] = []
         self.ready_status = "ok"
         self.allowed: list[str] = []
         self.moved: dict[CreatorId, CreatorId] = {}
@@ -272,6 +273,7 @@ class World:
             ready=self.ready,
             audit=self.audited.append,
             now=lambda: NOW,
+            observe_request=lambda route, answer: self.requests.append((route, answer)),
             allowed_hosts=lambda: self.allowed,
             max_body_bytes=1_000,
             request_timeout_seconds=request_timeout_seconds,

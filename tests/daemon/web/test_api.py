@@ -272,6 +272,21 @@ async def test_a_search_that_takes_too_long_is_ended(connect: Connect) -> None:
     with trio.fail_after(5):
         reply = await http.get("/v1/search?q=x")
     assert (reply.status_code, problem(reply)["code"]) == (503, "timeout")
+    assert fake.requests == [("/v1/search", "timeout")]
+
+
+async def test_requests_are_counted_by_route_and_answer_and_never_by_what_was_asked(connect: Connect) -> None:
+    fake = world()
+    http = await connect(create_app(fake.services()))
+    for path in ("/v1/search?q=x", "/v1/search?limit=0", "/v1/creators/77", "/v1/secret-of-somebody", "/healthz"):
+        await http.get(path)
+    assert fake.requests == [
+        ("/v1/search", "2xx"),
+        ("/v1/search", "bad_parameter"),
+        ("/v1/creators/<creator_id>", "not_found"),
+        ("", "not_found"),
+        ("/healthz", "2xx"),
+    ]
 
 
 async def test_paths_and_methods_that_are_not_there(connect: Connect) -> None:

@@ -1,0 +1,62 @@
+"""`pokedexd deploy`: writes files for systemd, Prometheus and Grafana."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daemon.deploy.files import (
+    ALERTS,
+    CONFIG,
+    DASHBOARD,
+    SCRAPE,
+    UNIT,
+    hidden_folder,
+    own_command,
+    shipped,
+    unit,
+    write,
+)
+
+deploy_app = typer.Typer(help="Write files for systemd, Prometheus and Grafana.", no_args_is_help=True)
+
+OutputOption = Annotated[
+    Path, typer.Option("--output", "-o", help="The folder that they are written to.", show_default=False)
+]
+
+
+@deploy_app.command("systemd")
+def systemd(
+    output: OutputOption,
+    config: Annotated[Path, typer.Option("--config", "-c", help="Where the settings will be.")] = CONFIG,
+    memory_gib: Annotated[float, typer.Option(min=0.5, help="Memory that the daemon may use.")] = 4.0,
+) -> None:
+    """A hardened unit that runs this installation."""
+    command = own_command()
+    _tell(write(output, {UNIT: unit(command, config.absolute(), memory_gib)}))
+    folder = hidden_folder(command)
+    if folder:
+        sys.stderr.write(
+            f"warning: this installation is under {folder}, which the unit hides from the daemon; "
+            "install it elsewhere, such as under /opt, and write the unit from there\n"
+        )
+
+
+@deploy_app.command("prometheus")
+def prometheus(output: OutputOption) -> None:
+    """Alert rules, and how the daemon is scraped."""
+    _tell(write(output, {name: shipped(name) for name in (ALERTS, SCRAPE)}))
+
+
+@deploy_app.command("grafana")
+def grafana(output: OutputOption) -> None:
+    """A dashboard."""
+    _tell(write(output, {DASHBOARD: shipped(DASHBOARD)}))
+
+
+def _tell(paths: list[Path]) -> None:
+    for path in paths:
+        sys.stdout.write(f"{path}\n")

@@ -1,0 +1,72 @@
+"""What `pokedexd deploy` writes: the files that lie here, the unit with the paths of this installation."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from proto.errors import Unavailable
+
+UNIT = "pokedexd.service"
+ALERTS, SCRAPE = "pokedexd-alerts.yml", "pokedexd-scrape.yml"
+DASHBOARD = "pokedexd-dashboard.json"
+CONFIG = Path("/etc/pokedexd/pokedexd.toml")
+HIGH_SHARE = 0.75
+"""Of the memory limit: from there on the kernel takes pages back before it ends anything."""
+HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 (where not to install to)
+"""What the unit's ProtectHome and PrivateTmp hide from the daemon."""
+
+
+def shipped(name: str) -> str:
+    return (files("daemon.deploy") / name).read_text("utf-8")
+
+
+def unit(command: Sequence[str], config: Path, memory_gib: float) -> str:
+    """The systemd unit. ``command``: how this installation is run; ``memory_gib``: what the daemon may use at most."""
+    limit_mib = int(memory_gib * 1024)
+    start = " ".join(quoted(part) for part in (*command, "serve", "--config", str(config)))
+    values = {
+        "@EXEC_START@": start,
+        "@CONFIG@": str(config),
+        "@MEMORY_HIGH_MIB@": str(int(limit_mib * HIGH_SHARE)),
+        "@MEMORY_MAX_MIB@": str(limit_mib),
+    }
+    text = shipped(UNIT)
+    for mark, value in values.items():
+        text = text.replace(mark, value)
+    return text
+
+
+def own_command() -> list[str]:
+    """The script beside the running interpreter, else the interpreter with this package."""
+    script = Path(sys.executable).with_name("pokedexd")
+    return [str(script)] if os.access(script, os.X_OK) else [sys.executable, "-m", "daemon"]
+
+
+def quoted(word: str) -> str:
+    """As one word of ExecStart=: systemd expands % and $, and splits at spaces (systemd.service(5))."""
+    word = word.replace("%", "%%").replace("$", "$$")
+    if not any(one.isspace() or one in "\"'\\;" for one in word):
+        return word
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def hidden_folder(command: Sequence[str]) -> str:
+    """The folder of which the unit shows the daemon nothing although it is installed there; empty where all is well."""
+    places = [Path(command[0]), Path(command[0]).resolve(), Path(sys.prefix)]
+    return next((folder for folder in HIDDEN if any(one.is_relative_to(folder) for one in places)), "")
+
+
+def write(folder: Path, texts: dict[str, str]) -> list[Path]:
+    """Replaces what is there. Raises Unavailable."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text, "utf-8")
+            (folder / name).chmod(0o644)  # nothing secret is in them, and others than this user read them
+    except OSError as error:
+        raise Unavailable(f"{folder}: cannot be written: {error.strerror}; choose another --output") from error
+    return [folder / name for name in texts]
