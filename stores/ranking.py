@@ -187,7 +187,8 @@ def _bonuses(candidates: Candidates, of_niche: float) -> list[Part]:
 
 
 def _part(name: str, values: NDArray[np.floating] | Mask, weight: float, shown: Mask) -> Part:
-    return Part(name=name, values=values.astype(np.float64), weights=np.full(len(values), weight), shown=shown)
+    same = np.broadcast_to(np.float64(weight), len(values))  # takes no room of its own
+    return Part(name=name, values=values.astype(np.float64), weights=same, shown=shown)
 
 
 def _whole(creator: Creator, derives: Collection[Platform]) -> bool:

@@ -64,7 +64,8 @@ class Ranking(msgspec.Struct, kw_only=True, frozen=True):
         arrays += [self.candidates.creator_ids, self.candidates.quality, self.candidates.preferred]
         arrays += [array for part in self.ranked.parts for array in (part.values, part.weights, part.shown)]
         arrays += [*self.candidates.similarities.values(), *self.candidates.having.values()]
-        return sum(array.nbytes for array in arrays)
+        own = {id(array): array.nbytes for array in arrays if array.strides != (0,)}
+        return sum(own.values())
 
 
 class KeptRankings:

@@ -48,6 +48,8 @@ QUERY_VECTOR = "query_vector"
 DIVERSE = 100
 """So many of the first hits are spread over what they are about, where that is asked for."""
 NOT_COMPARED = "nobody is like these creators: none of them has texts whose meaning is searched now"
+MOST_RELAXED = 24
+"""Conditions of an empty page that are tried to be left out, the first of them: each is a search of its own."""
 UNLIKE = 0.5
 """How much what a hit must not be like counts against what it is to be like (Rocchio's weights, in that order)."""
 
@@ -373,7 +375,8 @@ class _Session:
     def _relaxations(self) -> tuple[Relaxation, ...]:
         if self._query.filters is None:
             return ()
-        tried = [(dropped, self._found(rest, every=False).total) for dropped, rest in relaxable(self._query.filters)]
+        parts = relaxable(self._query.filters)[:MOST_RELAXED]
+        tried = [(dropped, self._found(rest, every=False).total) for dropped, rest in parts]
         helping = [Relaxation(dropped=dropped, total=total) for dropped, total in tried if total]
         return tuple(sorted(helping, key=lambda relaxation: -relaxation.total))
 

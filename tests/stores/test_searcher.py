@@ -21,7 +21,7 @@ from stores.columns import Columns
 from stores.filter_ast import And, In, Range
 from stores.ports import RankedHit, SearchPage, SearchQuery, Vector, Weights
 from stores.ranking import EXACT_BONUS
-from stores.searcher import LOADING_MODEL, NO_MODEL, NOT_COMPARED, Searcher
+from stores.searcher import LOADING_MODEL, MOST_RELAXED, NO_MODEL, NOT_COMPARED, Searcher
 from stores.text_index import TantivyTextIndex
 from stores.text_lookup import TextLookup
 from stores.vectors import HnswVectorIndex
@@ -345,6 +345,18 @@ async def test_an_empty_page_says_which_condition_alone_leaves_something(world: 
     page = await world.search("cooking", filters=And(of=(SMALL, FOOD)))
     assert (page.total, page.hits) == (0, ())
     assert {(relaxation.dropped, relaxation.total) for relaxation in page.relaxations} == {(SMALL, 1), (FOOD, 1)}
+
+
+async def test_no_more_conditions_are_tried_than_a_person_asks_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.add(0, "Big", followers=10_000)
+    masks = itertools.count()
+    mask = world.columns.mask
+    monkeypatch.setattr(world.columns, "mask", lambda *given: (next(masks), mask(*given))[1])
+    small = tuple(Range(column="followers", lt=float(most)) for most in range(1, 251))
+    page = await world.search("", filters=And(of=(In(column="niche", values=("food",)), *small)))
+    assert (page.total, page.relaxations, next(masks)) == (0, (), MOST_RELAXED + 1)
 
 
 async def test_facets_count_the_match_set_and_leave_out_their_own_condition(world: World) -> None:
