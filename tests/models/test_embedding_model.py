@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from daemon.config import built_folder
 from models.embedding_model import EmbeddingModel
 from proto.errors import ModelMissing
 from tests.models.conftest import WORDS, write_lookup_model, write_tiny_tokenizer
@@ -113,3 +117,13 @@ def test_other_encoders_are_taken_as_they_are(tmp_path: Path, output: str) -> No
     assert model.dims == 5
     assert model.model_id.startswith("own-model-")
     model.close()
+
+
+def test_the_engine_writes_nothing_home_and_so_has_nothing_to_send(tmp_path: Path) -> None:
+    """In a process of its own, since it is settled when the engine is loaded."""
+    script = "import sys, models.embedding_model as m; m.onnxruntime.InferenceSession(sys.argv[1])"
+    model = built_folder("model") / "model.onnx"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}
+    done = subprocess.run([sys.executable, "-c", script, str(model)], env=clean | {"HOME": str(tmp_path)}, timeout=120)
+    assert done.returncode == 0
+    assert list(tmp_path.rglob("*")) == []
