@@ -70,6 +70,7 @@ async def open_listeners(
             trusted=True,
             letters=control.letters,
             reviewing=control.reviewing,
+            backups=control.backups,
         ),
         _open(lambda: unix_listener(admin_socket), str(admin_socket)),
     )
@@ -77,7 +78,14 @@ async def open_listeners(
     if config.admin.port >= 0:
         admin = _open(lambda: tcp_listener("127.0.0.1", config.admin.port), f"127.0.0.1:{config.admin.port}")
         services = _admin_services(config, control, metrics)
-        await serve(create_admin(services, trusted=False, letters=control.letters, reviewing=control.reviewing), admin)
+        app = create_admin(
+            services,
+            trusted=False,
+            letters=control.letters,
+            reviewing=control.reviewing,
+            backups=control.backups,
+        )
+        await serve(app, admin)
         admin_url = f"http://127.0.0.1:{admin.getsockname()[1]}"
     host = f"[{config.http.host}]" if ":" in config.http.host else config.http.host
     return Listening(
