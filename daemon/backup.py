@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import calendar
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +34,8 @@ log = structlog.get_logger("backup")
 
 STORE, SETTINGS = "store/data.mdb", "pokedexd.toml"
 """Parts of a backup."""
-PREFIX, SUFFIX, UNFINISHED = "pokedexd-", ".backup", ".unfinished"
+PREFIX, STAMP, SUFFIX, UNFINISHED = "pokedexd-", "%Y%m%dT%H%M%SZ", ".backup", ".unfinished"
+"""Of the names of what is made by the clock."""
 RETRY_SECONDS = 3_600.0
 """After a backup that failed, unless the next one is due before."""
 
@@ -212,7 +214,7 @@ async def back_up_now_and_then(
     folder, every_seconds = folder_of(config), config.every_hours * 3_600.0
     retry_at = 0.0
     while not stop.is_set():
-        newest = max((path.stat().st_mtime for path in own_backups(folder)), default=0.0)
+        newest = max((at for at, _ in own_backups(folder)), default=0.0)
         due_at = max(min(newest, clock()) + every_seconds, retry_at)
         with trio.move_on_after(max(due_at - clock(), 0.0)):
             await stop.wait()
@@ -235,16 +237,22 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def own_backups(folder: Path) -> list[Path]:
-    """Those that this daemon made there, oldest first."""
-    return sorted(folder.glob(f"{PREFIX}*{SUFFIX}"))
+def own_backups(folder: Path) -> list[tuple[float, Path]]:
+    """When each was made that this daemon made there, oldest first; other files are no concern of it."""
+    found: list[tuple[float, Path]] = []
+    for path in folder.glob(f"{PREFIX}*{SUFFIX}"):
+        with suppress(ValueError):
+            stamp = path.name.removeprefix(PREFIX).removesuffix(SUFFIX)
+            found.append((float(calendar.timegm(time.strptime(stamp, STAMP))), path))
+    return sorted(found)
 
 
 def name_at(now: float) -> str:
-    return f"{PREFIX}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}{SUFFIX}"
+    return f"{PREFIX}{time.strftime(STAMP, time.gmtime(now))}{SUFFIX}"
 
 
 def prune(folder: Path, keep: int) -> None:
     """Removes all but the newest, and what a crash left half written."""
-    for path in [*own_backups(folder)[:-keep], *folder.glob(f"{PREFIX}*{SUFFIX}{UNFINISHED}")]:
+    old = [path for _, path in own_backups(folder)[:-keep]]
+    for path in [*old, *folder.glob(f"{PREFIX}*{SUFFIX}{UNFINISHED}")]:
         path.unlink(missing_ok=True)

@@ -163,10 +163,14 @@ def _read(journal: Path) -> bytes:
 def _opened_copy(journal: Path, folder: Path) -> Iterator[Suppression]:
     """A running daemon may have the journal itself. A missing or foreign one must not be taken for an empty one."""
     data = _read(journal)
-    if not data:
-        raise Malformed(f"{journal}: is empty, and no suppression journal")
+    if b"\n" not in data:  # without a whole line the copy would be begun anew, and name nobody
+        raise Malformed(f"{journal}: is no suppression journal")
     write_atomic(folder / JOURNAL, data)
-    with contextlib.closing(Suppression.open(folder / JOURNAL)) as opened:
+    try:
+        opened = Suppression.open(folder / JOURNAL)
+    except Malformed as error:
+        raise Malformed(str(error).replace(str(folder / JOURNAL), str(journal))) from error
+    with contextlib.closing(opened):
         yield opened
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
+import lmdb
 import msgspec
 import zstandard
 
@@ -41,6 +42,28 @@ from stores.work import REVISION, ROWS
 
 Tell = Callable[[str, int, int], None]
 
+UNREADABLE = (
+    PokedexError,
+    msgspec.MsgspecError,
+    zstandard.ZstdError,
+    lmdb.Error,
+    ValueError,
+    LookupError,
+    OverflowError,
+    AssertionError,
+)
+"""What reading a row raises that is not as its reader expects it."""
+UNREADABLE = (
+    PokedexError,
+    msgspec.MsgspecError,
+    zstandard.ZstdError,
+    lmdb.Error,
+    ValueError,
+    LookupError,
+    OverflowError,
+    AssertionError,
+)
+"""What reading a row raises that is not as its reader expects it."""
 TOLD_EVERY = 1_000
 """Rows between two words of progress."""
 
@@ -94,7 +117,7 @@ def _problem(rule: Rule, row: Row) -> str:
     """Empty for a sound row. Whatever cannot be read says so by an error of its own kind."""
     try:
         return next(rule(row), "")
-    except (PokedexError, msgspec.MsgspecError, zstandard.ZstdError, ValueError, LookupError, AssertionError) as error:
+    except UNREADABLE as error:
         return str(error) or type(error).__name__
 
 

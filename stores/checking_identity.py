@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from proto.identity import FormerCreator, IdentityDecision, IdentityFacts, IdentityPair, Standing
-from proto.ids import creator_id_of
+from proto.ids import Platform, creator_id_of
 from proto.records import IdentityLink
 from stores.belonging import Founder, _former_key
 from stores.catalog import get_account
@@ -13,8 +13,9 @@ from stores.checking_links import Row, Rule, has, missing, no_account, owner_of
 from stores.codec import decode, pack_id, unpack_id
 from stores.identity import WORD, HandleHeld, _pair_key, _review_key, get_facts, get_pair
 
-BLOCK_BYTES = 9
-"""Kind and hash: see `proto.identity.BlockKey`."""
+BLOCK_BYTES = (9, 10)
+"""Of a block's key: kind and hash, of names with a platform between; see `proto.identity`."""
+_PLATFORMS = tuple(platform.value.encode() + b":" for platform in Platform)
 
 
 def _links(row: Row) -> Iterator[str]:
@@ -36,10 +37,11 @@ def _facts(row: Row) -> Iterator[str]:
 
 
 def _keys(row: Row) -> Iterator[str]:
-    block, name = row.key[:BLOCK_BYTES], row.key[BLOCK_BYTES:]
-    facts = get_facts(row.txn, owner_of(name))
+    size = next((size for size in BLOCK_BYTES if row.key[size:].startswith(_PLATFORMS)), 0)
+    block, account = row.key[:size], owner_of(row.key[size:])
+    facts = get_facts(row.txn, account)
     if facts is None or block not in facts.keys:
-        yield f"names {name.decode()}, whose facts do not know of it"
+        yield f"names {account}, whose facts do not know of it"
     if block[:1] == WORD and not has(row.txn, "identity_words", block):
         yield "is a word that is not counted"
 
