@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO
@@ -113,7 +112,8 @@ def _nothing_left_of(file: Path, work: Path, unfinished: Path) -> Iterator[None]
         raise Unavailable(f"{file}: the backup cannot be made: {reason}; nothing of it is left") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # such as of a folder that is none
+            unfinished.unlink(missing_ok=True)
 
 
 def _copy(env: Environment, work: Path, map_size_bytes: int, tell: Tell) -> tuple[int, Path, dict[str, int], int]:
@@ -173,7 +173,7 @@ class Backups:
             raise Unavailable("another backup is being made; try again once it is done")
         self.progress = Progress(step="copying")
         try:
-            made = await self._threads.call(partial(self._make, file))
+            made = await self._threads.call(self._make, file, self._settings(), self._clock())
         except PokedexError as error:
             await self._event("backup_failed", "error", file, str(error))
             raise
@@ -183,13 +183,13 @@ class Backups:
         await self._event("backup_made", "info", file, detail)
         return made
 
-    def _make(self, file: Path) -> Made:
+    def _make(self, file: Path, settings: str, created_at: float) -> Made:
         return make_backup(
             self._env,
             self._data_dir,
             file,
-            settings=self._settings(),
-            created_at=self._clock(),
+            settings=settings,
+            created_at=created_at,
             map_size_bytes=self._map_size_bytes,
             tell=self._tell,
         )
@@ -221,7 +221,7 @@ async def back_up_now_and_then(
         if stop.is_set():
             return
         try:
-            make_folder(folder)
+            make_folder(folder)  # where it cannot be made, the backup says so
             await backups.make(folder / name_at(clock()))
             prune(folder, config.keep)
         except (PokedexError, OSError) as error:
@@ -234,7 +234,8 @@ def folder_of(config: BackupConfig) -> Path:
 
 
 def make_folder(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def own_backups(folder: Path) -> list[tuple[float, Path]]:
