@@ -10,6 +10,8 @@ from urllib.parse import quote, urlencode
 import httpx2
 import msgspec
 
+from daemon.backup import Made
+from daemon.backup import Progress as BackupProgress
 from daemon.forgetting import Report
 from daemon.importance import Weighed
 from daemon.importing import Piece, Verdict
@@ -31,6 +33,7 @@ FORGET_SECONDS = 3_600.0
 """An erasure writes the keyword index anew and saves the graphs."""
 WHAT_IF_SECONDS = 600.0
 """Every query is run twice."""
+BACKUP_SECONDS = 86_400.0
 ROWS_PER_REQUEST = 5_000
 """Whole transactions of the import."""
 
@@ -68,6 +71,13 @@ class AdminClient:
     def forget(self, references: Sequence[str]) -> list[Report]:
         body = msgspec.json.encode(references)
         return msgspec.json.decode(self._call("POST", "/v1/forget", body, FORGET_SECONDS), type=list[Report])
+
+    def back_up(self, file: Path) -> Made:
+        body = msgspec.json.encode(str(file))
+        return msgspec.json.decode(self._call("POST", "/v1/backup", body, BACKUP_SECONDS), type=Made)
+
+    def backup_progress(self) -> BackupProgress:
+        return msgspec.json.decode(self._call("GET", "/v1/backup"), type=BackupProgress)
 
     def set_importance(self, references: Sequence[str], importance: float) -> list[Weighed]:
         body = msgspec.json.encode({"accounts": references, "importance": importance})

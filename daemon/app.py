@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
@@ -25,6 +26,7 @@ from actors.platforms.youtube import YouTubeAdapter
 from actors.policy import policies
 from actors.subscriber import HubSettings, Subscriber
 from actors.token_bucket import TokenBucket
+from daemon.backup import Backups, back_up_now_and_then
 from daemon.clock import make_clock
 from daemon.config import (
     DISABLED,
@@ -165,6 +167,7 @@ async def run_daemon(
                 readiness=readiness,
                 metrics=metrics,
                 now=now,
+                backups=partial(make_backups, config, stores, data_dir, parts.blocking("backup", 1), now),
             )
             tenancy = Tenancy(stores.env, settings=lambda: parts.searcher.weights, now=now, clock=trio.current_time)
             await tenancy.load()
@@ -209,6 +212,8 @@ async def _work_until(stop: trio.Event, parts: Parts, control: Control) -> None:
 
     async with trio.open_nursery() as beside:
         beside.start_soon(tell_systemd, trouble, status)
+        if parts.config.backup.every_hours:
+            beside.start_soon(back_up_now_and_then, control.backups, parts.config.backup, time.time, stop)
         async with trio.open_nursery() as flow:
             flow.start_soon(bring_up, parts, control, flow, stop)
             await stop.wait()
@@ -317,6 +322,26 @@ def make_searching(
         suggest=control.suggest,
         note_query=note_query,
         observe=metrics.searches.observe,
+    )
+
+
+def make_backups(
+    config: Config,
+    stores: Stores,
+    data_dir: Path,
+    threads: Blocking,
+    now: Callable[[], float],
+    settings: Callable[[], str],
+) -> Backups:
+    return Backups(
+        stores.env,
+        data_dir,
+        settings=settings,
+        map_size_bytes=config.storage.map_size_gib << 30,
+        journal=stores.journal,
+        threads=threads,
+        now=now,
+        clock=time.time,
     )
 
 

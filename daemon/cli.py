@@ -9,9 +9,11 @@ import hashlib
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -29,6 +31,7 @@ from rich.table import Table
 
 from daemon.admin_client import ROWS_PER_REQUEST, AdminClient
 from daemon.app import Running, run_daemon
+from daemon.backup import Made, make_backup
 from daemon.clock import make_clock
 from daemon.config import (
     Config,
@@ -54,6 +57,7 @@ from daemon.pipeline import identity_rules, taxonomy_of
 from daemon.raw_export import export_raw, find_account
 from daemon.reprocessing import FieldDiff, Reprocessing, open_readers
 from daemon.reprocessing import Report as Reprocessed
+from daemon.restoring import RESTORED_SETTINGS, examine, restore, words_of
 from models.build import Recipe, build, find_source
 from models.minilm import MINILM
 from models.universal import UNIVERSAL
@@ -61,6 +65,7 @@ from proto.api import DecisionView, NamedAccount, WeightsView
 from proto.errors import ConfigError, Malformed, ModelMissing, PokedexError, Unavailable
 from proto.ids import AccountKey, Platform
 from proto.records import DEFAULT_TENANT
+from stores.backup_file import Manifest
 from stores.env import Environment
 from stores.suppression import Suppression
 
@@ -92,6 +97,7 @@ ConfigOption = Annotated[
 ]
 DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept.", show_default=False)]
 TenantOption = Annotated[str, typer.Option(help="Whose.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 PortOption = Annotated[int | None, typer.Option(min=0, max=65_535, help="Port of the API and the page; 0: any free.")]
 AdminPortOption = Annotated[
     int | None,
@@ -99,6 +105,8 @@ AdminPortOption = Annotated[
 ]
 
 SECOND_SIGNAL_CODE = 1
+PROGRESS_SECONDS = 0.3
+"""How often a running daemon is asked how far it is."""
 
 
 class Buildable(StrEnum):
@@ -232,6 +240,150 @@ def forget(
             _line(f"  the same person's other accounts stay: {', '.join(report.others)}")
     if any(report.compact_at_start for report in reports):
         out.print("free pages of the store hold old bytes until the daemon is started again", highlight=False)
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where the backup goes; must not exist.", show_default=False)],
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write everything into one file, while the daemon goes on; secrets and the suppression journal are not in it."""
+    loaded = _load(config, {"daemon.data_dir": _text(data)})
+    client = _admin_client(loaded.config)
+    with _named_progress() as tell:
+        if client.answers():
+            made = _back_up_online(client, file.absolute(), tell)
+        else:
+            with _offline_store(loaded.config) as env:
+                made = make_backup(
+                    env,
+                    data_dir(loaded.config, os.environ),
+                    file.absolute(),
+                    settings=dump(loaded, secrets_masked=False),
+                    created_at=time.time(),
+                    map_size_bytes=loaded.config.storage.map_size_gib << 30,
+                    tell=partial(_tell_bytes, tell),
+                )
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(made).decode() + "\n")
+        return
+    _line(f"{file}: {made.size:,} bytes in {made.seconds:g} s; {_contents(made.manifest)}")
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="A backup.", show_default=False)],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look a backup through with this version: every byte, every record, and what leads from one to another."""
+    map_size_bytes = _load(config, {}).config.storage.map_size_gib << 30
+    with _named_progress() as tell, tempfile.TemporaryDirectory(prefix="pokedexd-verify-") as folder:
+        examined = examine(file, Path(folder), map_size_bytes=map_size_bytes, tell=partial(_tell_bytes, tell))
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(examined).decode() + "\n")
+    else:
+        _line(f"{file}: {_age(examined.manifest)}; {examined.size:,} bytes; {_contents(examined.manifest)}")
+        for fault in examined.faults:
+            _line(f"  {words_of(fault)}")
+        _line("every record can be read, and leads where it should" if not examined.faults else "NOT WHOLE: see above")
+    if examined.faults:
+        raise typer.Exit(1)
+
+
+@app.command("restore")
+def restore_(
+    file: Annotated[Path, typer.Argument(help="A backup.", show_default=False)],
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+    suppression_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--suppression-file",
+            help="The journal of who was forgotten; they are erased again.",
+            show_default="the one that the daemon uses, where there is one",
+        ),
+    ] = None,
+    without_suppression: Annotated[
+        bool, typer.Option("--without-suppression", help="There is no such journal: nobody was ever forgotten.")
+    ] = False,
+    drill: Annotated[bool, typer.Option("--drill", help="Only try it, in a temporary folder.")] = False,
+) -> None:
+    """Make a data directory of a backup, into an empty folder; the next start builds the indexes."""
+    settings = _load(config, {"daemon.data_dir": _text(data)}).config
+    folder = data_dir(settings, os.environ)
+    place = suppression_path(settings, os.environ, folder)
+    journal = _journal_to_obey(suppression_file, place, without=without_suppression)
+    with contextlib.ExitStack() as stack:
+        tell = stack.enter_context(_named_progress())
+        if drill:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pokedexd-drill-"))) / "data"
+        restored = restore(
+            file,
+            folder,
+            journal=journal,
+            journal_place=None if drill else place,
+            map_size_bytes=settings.storage.map_size_gib << 30,
+            daemon=settings.daemon,
+            tell=partial(_tell_bytes, tell),
+            check_again=drill,
+        )
+    _line(f"{file}: {_age(restored.manifest)}; {_contents(restored.manifest)}")
+    if restored.erased_again:
+        _line(f"{restored.erased_again:,} who asked to be forgotten were erased again")
+    if drill:
+        _line("it can be restored; nothing of the drill is left")
+        return
+    _line(f"restored into {folder}; the next start builds the indexes")
+    _line(f"the settings of then, without secrets: {folder / RESTORED_SETTINGS}")
+
+
+def _journal_to_obey(stated: Path | None, place: Path, *, without: bool) -> Path | None:
+    """Raises ConfigError where nobody says who was forgotten, or two say it."""
+    if stated is not None and not stated.is_file():
+        raise ConfigError(f"--suppression-file {stated}: no such file")
+    journal = stated or (place if place.exists() else None)
+    if without and journal is not None:
+        raise ConfigError(f"--without-suppression: there is a suppression journal, {journal}; leave the option out")
+    if not without and journal is None:
+        raise ConfigError(
+            f"{place}: no suppression journal is there; name the one of the daemon that made the backup "
+            "(--suppression-file FILE), so that whoever was forgotten stays so, or say --without-suppression"
+        )
+    return journal
+
+
+def _back_up_online(client: AdminClient, file: Path, tell: Callable[[str, float], None]) -> Made:
+    with ThreadPoolExecutor(1) as thread:
+        making = thread.submit(client.back_up, file)
+        while not making.done():
+            progress = client.backup_progress()
+            if progress.step:
+                _tell_bytes(tell, progress.step, progress.done, progress.total)
+            wait([making], PROGRESS_SECONDS)
+        return making.result()
+
+
+def _tell_bytes(tell: Callable[[str, float], None], step: str, done: int, total: int) -> None:
+    tell(step, done / total if total else 1.0)
+
+
+def _contents(manifest: Manifest) -> str:
+    counts = manifest.counts
+    return (
+        f"{counts['creators']:,} creators, {counts['accounts']:,} accounts, {manifest.content_items:,} content items, "
+        f"{sum(counts.values()):,} rows"
+    )
+
+
+def _age(manifest: Manifest) -> str:
+    hours = (time.time() - manifest.created_at) / 3_600
+    at = datetime.fromtimestamp(manifest.created_at, UTC).isoformat()
+    return (
+        f"backup of {at}, {hours:.1f} h old, by pokedexd {manifest.product_version}, schema {manifest.schema_version}"
+    )
 
 
 @app.command()

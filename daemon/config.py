@@ -248,6 +248,15 @@ class StorageConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     """How often the vector graphs are saved while they change."""
 
 
+class BackupConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    folder: str = ""
+    """Where the daemon puts its own backups."""
+    every_hours: NotNegativeNumber = 0.0
+    """0: it makes none."""
+    keep: Positive = 7
+    """How many of them stay."""
+
+
 class LogConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     level: str = "info"
     format: str = "text"
@@ -282,6 +291,7 @@ class Config(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     llm: LlmConfig = LlmConfig()
     pipeline: PipelineConfig = PipelineConfig()
     storage: StorageConfig = StorageConfig()
+    backup: BackupConfig = BackupConfig()
     log: LogConfig = LogConfig()
 
 
@@ -426,6 +436,11 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             config.daemon.hang_seconds <= longest_call_seconds(config),
             "daemon.hang_seconds",
             f"expected more than {longest_call_seconds(config):g}, which a single call may take",
+        ),
+        (
+            bool(config.backup.every_hours) and not config.backup.folder,
+            "backup.folder",
+            f"is not set; backup.every_hours is {config.backup.every_hours:g}, and the daemon has to know where to",
         ),
         (log.level not in LEVELS, "log.level", f"{log.level!r} is not one of {', '.join(LEVELS)}"),
         (log.format not in ("text", "json"), "log.format", f"{log.format!r} is neither 'text' nor 'json'"),
@@ -682,8 +697,8 @@ def urlsplit_or_none(text: str) -> SplitResult | None:
     return parts if parts.scheme in ("http", "https") else None
 
 
-def dump(loaded: Loaded) -> str:
-    """The effective settings as TOML, each with its origin; secrets masked."""
+def dump(loaded: Loaded, *, secrets_masked: bool = True) -> str:
+    """The effective settings as TOML, each with its origin; secrets masked, or left out so that it loads again."""
     lines: list[str] = []
     section = ""
     for key in known_keys():
@@ -692,6 +707,8 @@ def dump(loaded: Loaded) -> str:
             section = above
             lines += ["", f"[{section}]"]
         value = _value_at(loaded.config, key)
+        if key in SECRETS and not secrets_masked:
+            continue
         shown = "********" if key in SECRETS and value else value
         lines.append(f"{name} = {_toml(shown)}  # {loaded.origin[key]}")
     return "\n".join(lines).lstrip() + "\n"

@@ -12,7 +12,8 @@ from pathlib import Path
 import structlog
 
 from actors.peers import Peers
-from daemon.config import Config, Loaded, instagram_tokens, reloadable
+from daemon.backup import Backups
+from daemon.config import Config, Loaded, dump, instagram_tokens, reloadable
 from daemon.dead_letters import DeadLetters
 from daemon.figures import read_figures
 from daemon.forgetting import Forgetting, Report
@@ -54,7 +55,9 @@ class Control:
         readiness: Readiness,
         metrics: Metrics,
         now: Callable[[], float],
+        backups: Callable[[Callable[[], str]], Backups],
     ) -> None:
+        """``backups``: of the text of the settings."""
         self._loaded, self._reload, self._data_dir = loaded, reload, data_dir
         self._began_with = loaded.config
         self._stores, self._searcher, self._pipeline = stores, searcher, pipeline
@@ -62,6 +65,7 @@ class Control:
         self._started = time.monotonic()
         self.letters = DeadLetters(stores.env, now=now)
         self.reviewing = Reviewing(stores.env, now=now, hand_on=pipeline.hand_on)
+        self.backups = backups(lambda: dump(self._loaded, secrets_masked=False))
         self.forgetting: Forgetting | None = None
         """There once the indexes are open."""
         self.text: TantivyTextIndex | None = None

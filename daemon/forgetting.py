@@ -47,6 +47,7 @@ from stores.identity import handles_of
 from stores.journal import AUDIT_NUMBER
 from stores.ports import TextIndex, VectorIndex
 from stores.suppression import Suppression
+from stores.traces import Trace, mentioned, traces
 from stores.work import enqueue
 
 MENTIONS_PAGE = 2_000
@@ -170,6 +171,19 @@ class Forgetting:
         await self._clean(marks)
         return reports
 
+    async def forget_again(self) -> int:
+        """Erases whomever the journal has and the store has all the same, as after the restore of an older backup.
+
+        The journal stays as it is: a handle that somebody had then may be another's by now. Returns how many there were.
+        """
+        subjects = await self._env.read(partial(_forgotten, suppression=self._suppression))
+        marks = [Mark(subject=subject) for subject in subjects]
+        for mark in marks:
+            await self._erase(mark, Report(alias=mark.subject.alias, known=True, suppressed=False))
+        if marks:
+            await self._clean(marks)
+        return len(marks)
+
     async def resume(self) -> int:
         """Finishes what a crash cut short; returns how many erasures that were. For the start, before the flow."""
         marks = await self._env.read(marked_erasures)
@@ -185,14 +199,8 @@ class Forgetting:
             platform, user_id, handle = account.platform, account.platform_user_id, account.handle
         else:
             platform, user_id, handle = _unknown(text)
-        subject = Subject(
-            platform=platform,
-            user_id=user_id,
-            handle=handle,
-            alias=self._suppression.alias((platform, user_id or "@" + handle)),
-            creator_ids=_creators_of(account_key(platform, user_id), account) if user_id else (),
-        )
-        return msgspec.structs.replace(subject, former=await self._env.read(partial(_former_of, subject=subject)))
+        whom = Trace(platform, user_id, handle)
+        return await self._env.read(partial(_subject_of, whom=whom, suppression=self._suppression))
 
     async def _erase(self, mark: Mark, report: Report) -> None:
         """Out of the store, then out of what answers searches."""
@@ -313,6 +321,34 @@ def _creators_of(key: AccountKey, account: CreatorAccount | None) -> tuple[Creat
     own = creator_id_of(key)
     creator_id = account.creator_id if account is not None else None
     return (own,) if creator_id is None or creator_id == own else (own, creator_id)
+
+
+def _subject_of(txn: Txn, whom: Trace, suppression: Suppression) -> Subject:
+    key = account_key(whom.platform, whom.user_id)
+    subject = Subject(
+        platform=whom.platform,
+        user_id=whom.user_id,
+        handle=whom.handle,
+        alias=suppression.alias((whom.platform, whom.user_id or "@" + whom.handle)),
+        creator_ids=_creators_of(key, get_account(txn, key)) if whom.user_id else (),
+    )
+    return msgspec.structs.replace(subject, former=_former_of(txn, subject))
+
+
+def _forgotten(txn: Txn, suppression: Suppression) -> list[Subject]:
+    """Everybody in the store whom the journal has; who has an account there, with its handle."""
+    found: dict[tuple[Platform, str], Trace] = {}
+    for whom in traces(txn):
+        by_id = bool(whom.user_id) and suppression.covers(account_key(whom.platform, whom.user_id))
+        if by_id or (whom.handle and suppression.contains_handle(whom.platform, whom.handle)):
+            found.setdefault((whom.platform, whom.user_id or "@" + whom.handle), whom)
+    for name in mentioned(txn):
+        for platform in Platform:
+            if suppression.covers(account_key(platform, name)):
+                found.setdefault((platform, name), Trace(platform, name, ""))
+            elif suppression.contains_handle(platform, name):
+                found.setdefault((platform, "@" + name), Trace(platform, "", name))
+    return [_subject_of(txn, whom, suppression) for whom in found.values()]
 
 
 def _former_of(txn: Txn, subject: Subject) -> tuple[str, ...]:

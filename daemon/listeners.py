@@ -68,6 +68,7 @@ async def open_listeners(
             reviewing=control.reviewing,
             queries=queries,
             tenancy=searching.tenancy,
+            backups=control.backups,
         )
 
     tcp = _open(lambda: tcp_listener(config.http.host, config.http.port), f"{config.http.host}:{config.http.port}")

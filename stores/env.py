@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import trio
 
 from proto.errors import StoreBusy, Unavailable
 from stores.blocking import Blocking, RunSync
-from stores.codec import pack_id, unpack_id
+from stores.codec import SCHEMA_VERSION, pack_id, unpack_id
 
 T = TypeVar("T")
 
@@ -72,6 +73,16 @@ DATABASES = (
     "meta",
 )
 """All are opened at start: opening one inside a write transaction would freeze the process."""
+
+SCHEMA = b"schema_version"
+"""Meta entry: of the version that made the store; one without it is of version 1."""
+
+RESTORING = "restoring"
+"""Folder in the data directory where a restore is under way: until it is done nothing may be served from there."""
+
+COPYING = "backup-copy"
+"""Folder in the data directory for the copy that a backup is made of; what a crash leaves of it goes at the next start,
+since it may hold somebody who was forgotten since."""
 
 MAX_FOLDED = 1_000
 """Changes folded into one transaction at most."""
@@ -153,12 +164,15 @@ class Environment:
         run_sync: RunSync = trio.to_thread.run_sync,
         durable: bool = True,
     ) -> None:
-        """Raises StoreBusy when another process holds the directory, Unavailable when it cannot be used.
+        """Raises StoreBusy when another process holds the directory, Unavailable when it cannot be used, be it that a
+        newer version wrote it or that a restore into it was not finished.
 
         ``durable`` False spares the disk, for stores that are thrown away.
         """
-        self._lock_file = _lock(data_dir)
+        self._lock_file = lock_data_dir(data_dir)
         try:
+            _refuse_half_restored(data_dir)
+            shutil.rmtree(data_dir / COPYING, ignore_errors=True)
             path = data_dir / "store"
             path.mkdir(mode=0o700, exist_ok=True)
             self._env = lmdb.open(
@@ -172,9 +186,13 @@ class Environment:
                 mode=0o600,
             )
             self._databases = {name: self._env.open_db(name.encode()) for name in DATABASES}
+            self._take_schema(data_dir)
         except (lmdb.Error, OSError) as error:
             os.close(self._lock_file)
             raise Unavailable(f"{data_dir}: the store cannot be opened: {error}") from error
+        except Unavailable:
+            os.close(self._lock_file)
+            raise
         self._env.reader_check()
         self._writer = Blocking("lmdb-writer", 1, run_sync)
         self._readers = Blocking("lmdb-reader", readers, run_sync)
@@ -269,12 +287,39 @@ class Environment:
         """Bytes of the map that hold data."""
         return int(self._env.info()["last_pgno"] + 1) * int(self._env.stat()["psize"])
 
-    def copy_to(self, target: Path) -> None:
-        """A consistent compacted copy into an empty directory."""
-        self._env.copy(str(target), compact=True)
+    def copy_to(self, target: Path) -> int:
+        """A consistent compacted copy into an empty directory, and the number of the last commit that is in it.
+
+        Blocking, but no writer waits for it; what is committed meanwhile is not in it, and takes new pages. Raises
+        lmdb.Error or OSError when the disk does not have room.
+        """
+        with self._env.begin() as txn:
+            self._env.copy(str(target), compact=True, txn=txn)
+            (target / "data.mdb").chmod(0o600)
+            return int(txn.id())
+
+    def _take_schema(self, data_dir: Path) -> None:
+        """Raises Unavailable for a store that a newer version wrote."""
+        meta = self._databases["meta"]
+        with self._env.begin(db=meta) as txn:
+            stored = txn.get(SCHEMA)
+        if stored is None:
+            with self._env.begin(write=True, db=meta) as txn:
+                txn.put(SCHEMA, pack_id(SCHEMA_VERSION))
+        elif unpack_id(stored) > SCHEMA_VERSION:
+            self._env.close()
+            raise Unavailable(
+                f"{data_dir}: the store has schema version {unpack_id(stored)}, of a newer pokedexd; this one knows "
+                f"versions up to {SCHEMA_VERSION}: install the newer one again, or restore a backup made before"
+            )
 
 
-def _lock(data_dir: Path) -> int:
+def _refuse_half_restored(data_dir: Path) -> None:
+    if (data_dir / RESTORING / "store").exists():
+        raise Unavailable(f"{data_dir}: a restore into it was not finished; run the same pokedexd restore again")
+
+
+def lock_data_dir(data_dir: Path) -> int:
     """Takes the directory for this process; the kernel lets go when the process ends, however it ends."""
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -320,6 +320,19 @@ def count_polled(txn: Txn, channel_id: str, found: list[ContentItem], now: float
     return len(missed)
 
 
+def withhold_subscriptions(txn: Txn) -> int:
+    """Takes them all out, with the secrets that they hold, of a copy that leaves the data directory; returns how many.
+
+    Where they are missing the Subscriber asks for them anew, under other secrets.
+    """
+    count = txn.entries("subscriptions")
+    for database in ("subscriptions", "subscriptions_due", "subscription_by_token"):
+        for key in [key for key, _ in txn.scan(database)]:
+            txn.delete(database, key)
+    txn.add(SUBSCRIBED, -txn.counter(SUBSCRIBED))
+    return count
+
+
 def tallies(txn: Txn) -> list[Tally]:
     """The hours kept, oldest first."""
     return [decode(Tally, value) for _, value in txn.scan("push_tally")]

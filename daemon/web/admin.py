@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -11,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from quart import Response, request
 from quart_trio import QuartTrio
 
+from daemon.backup import Backups
 from daemon.dead_letters import DeadLetters
 from daemon.importing import IMPORT_ID, Piece
 from daemon.query_log import QueryLog
@@ -69,6 +71,7 @@ def create_admin(
     reviewing: Reviewing | None = None,
     queries: QueryLog | None = None,
     tenancy: Tenancy | None = None,
+    backups: Backups | None = None,
 ) -> QuartTrio:
     """``trusted``: the unix socket. On TCP a key is asked for; without one configured only reading is allowed."""
     app = QuartTrio("daemon.web.admin", static_folder=None)
@@ -158,7 +161,24 @@ def create_admin(
         _add_reviewing(app, reviewing)
     if queries is not None and tenancy is not None:
         admin_search.register(app, queries, tenancy)
+    if backups is not None:
+        _add_backups(app, backups)
     return app
+
+
+def _add_backups(app: QuartTrio, backups: Backups) -> None:
+    @app.get("/v1/backup")
+    async def progress() -> Response:
+        """How far the backup under way is."""
+        return json_response_of(backups.progress)
+
+    @app.post("/v1/backup")
+    async def back_up() -> Response:
+        """Body: the file to write, from the root; the daemon writes it. Answer, once it is done: what was made."""
+        file = Path(_body(await request.get_data(), str, '"/path/to/file"'))
+        if not file.is_absolute():
+            raise Malformed(f"{file}: expected a path from the root; the daemon stands in a folder of its own")
+        return json_response_of(await backups.make(file))
 
 
 def _add_reviewing(app: QuartTrio, reviewing: Reviewing) -> None:

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import msgspec
 import pytest
 
+from daemon.backup import Backups
 from daemon.importing import Piece
 from daemon.web.admin import create_admin
 from proto.api import AdminStatus
 from proto.errors import ConfigError
+from stores.blocking import Blocking
+from stores.env import Environment
+from stores.journal import Journal
 from tests.daemon.web.conftest import Connect
 from tests.daemon.web.fakes import KEY, Steering, problem
 
@@ -133,3 +140,25 @@ async def test_a_body_that_names_nobody_to_forget_is_refused(connect: Connect, b
     http = await connect(create_admin(Steering().services(), trusted=True))
     reply = await http.post("/v1/forget", content=body)
     assert (reply.status_code, problem(reply)["code"]) == (400, "malformed")
+
+
+async def test_a_backup_is_written_where_it_was_asked_for(connect: Connect, env: Environment, tmp_path: Path) -> None:
+    backups = Backups(
+        env,
+        tmp_path / "data",
+        settings=lambda: "",
+        map_size_bytes=1 << 30,
+        journal=Journal(env, lambda _: None),
+        threads=Blocking("backup", 1),
+        now=time.time,
+        clock=time.time,
+    )
+    http = await connect(create_admin(Steering().services(), trusted=True, backups=backups))
+    refused = await http.post("/v1/backup", json="one.backup")
+    assert (refused.status_code, "from the root" in problem(refused)["detail"]) == (400, True)
+    reply = await http.post("/v1/backup", json=str(tmp_path / "one.backup"))
+    assert reply.json()["size"] == (tmp_path / "one.backup").stat().st_size
+    assert (await http.get("/v1/backup")).json() == {"step": "", "done": 0, "total": 0}
+    on_tcp = await connect(create_admin(Steering().services(), trusted=False, backups=backups))
+    assert (await on_tcp.post("/v1/backup", json=str(tmp_path / "two.backup"))).status_code in (401, 403)
+    assert not (tmp_path / "two.backup").exists()
