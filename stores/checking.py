@@ -15,7 +15,7 @@ import zstandard
 from proto.errors import PokedexError
 from proto.ids import AccountKey, CreatorId, RawId
 from proto.records import Creator, CreatorAccount, MetricSnapshot, StoredRaw
-from stores import checking_identity, checking_work
+from stores import checking_identity, checking_tenants, checking_work
 from stores.avatars import Avatar
 from stores.belonging import members_of
 from stores.catalog import (
@@ -35,6 +35,7 @@ from stores.content import ITEMS, Block, Months, _key, month_of, months_of
 from stores.env import DATABASES, Txn
 from stores.identity import REVIEWS
 from stores.journal import AUDIT_NUMBER, EVENT_NUMBER
+from stores.query_log import QUERY_NUMBER
 from stores.raw import _by_account, get_raw, raw_id_of
 from stores.schedule import PENDING
 from stores.subscriptions import SUBSCRIBED
@@ -42,17 +43,6 @@ from stores.work import REVISION, ROWS
 
 Tell = Callable[[str, int, int], None]
 
-UNREADABLE = (
-    PokedexError,
-    msgspec.MsgspecError,
-    zstandard.ZstdError,
-    lmdb.Error,
-    ValueError,
-    LookupError,
-    OverflowError,
-    AssertionError,
-)
-"""What reading a row raises that is not as its reader expects it."""
 UNREADABLE = (
     PokedexError,
     msgspec.MsgspecError,
@@ -144,6 +134,7 @@ def _counters(txn: Txn, seen: Seen) -> Iterator[tuple[str, str]]:
         REVISION: seen["revision"],
         AUDIT_NUMBER: seen["audit"],
         EVENT_NUMBER: seen["events"],
+        QUERY_NUMBER: seen["queries"],
     }
     for name, found in exact.items():
         if txn.counter(name) != found:
@@ -288,6 +279,7 @@ RULES: dict[str, Rule] = {
     "index_log": _index_log,
     "index_sequence": _index_sequence,
     **checking_identity.RULES,
+    **checking_tenants.RULES,
     **checking_work.RULES,
 }
 """Database → what is right of each of its rows."""
