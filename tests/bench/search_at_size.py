@@ -33,7 +33,15 @@ from tests.bench.search_fusion import TOP
 from tests.bench.search_load import Order, Outcome
 from tests.bench.search_oracle import Oracle, planner_recall, recall_of
 from tests.bench.search_sqlite import build
-from tests.bench.search_world import MAP_SIZE_BYTES, Folder, Vocabulary, make_world, open_daemon, world_folder
+from tests.bench.search_world import (
+    MAP_SIZE_BYTES,
+    Folder,
+    Vocabulary,
+    adopt_rules,
+    make_world,
+    open_daemon,
+    world_folder,
+)
 from tests.flow.processes import ROOT, Daemon
 
 SYSTEMS = ("http", "bare", "sqlite")
@@ -122,7 +130,8 @@ def main() -> None:
     model = open_model(config, lambda _: None)
     folder = world_folder(given.creators, given.seed, model)
     console.print(f"world: {folder.root}")
-    trio.run(make_world, folder, given.creators, given.seed, model, given.model)
+    trio.run(make_world, folder, given.creators, given.seed, model)
+    adopt_rules(folder, given.model)
     words = Vocabulary(taxonomy_of(config).niches, model)
     queries = Queries(words, given.seed)
     judged = {kind: queries.take(kind, given.judged) for kind in CLASSES}

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import os
 import random
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ import numpy as np
 from actors.aggregation import aggregate
 from daemon.config import Config
 from daemon.evaluation.search_store import open_search
+from daemon.housekeeping import EMBEDDED_WITH, RESOLVED_WITH
+from daemon.labelling import LABELLED_WITH
 from daemon.pipeline import taxonomy_of
 from daemon.simulator.generator import LATIN_NAMES, NOW, SUFFIXES, TONGUES, Tongue, subject_words
 from models.embedding_port import EmbeddingPort
@@ -45,6 +48,7 @@ WORLD_VERSION = 1
 SLICE = 1_000
 """Creators taken in at once; as many are done again after an interruption."""
 TAKEN_IN = "bench_taken_in"
+RULES = (EMBEDDED_WITH, RESOLVED_WITH, LABELLED_WITH)
 MAP_SIZE_BYTES = 64 << 30
 DAY_SECONDS = 86_400
 
@@ -291,15 +295,28 @@ def world_folder(creators: int, seed: int, model: EmbeddingPort) -> Folder:
     return folder
 
 
-async def make_world(folder: Folder, creators: int, seed: int, model: EmbeddingPort, place: str = "") -> None:
-    """Goes on where an earlier run was interrupted. ``place``: the model's folder where it is not the default one."""
+def adopt_rules(folder: Folder, model: str = "") -> None:
+    """Has the store say that it was filled under this version's rules, as an empty one does that the daemon has opened:
+    else the daemon would embed, weigh and label a hundred thousand creators anew. ``model``: a folder, or the default."""
+    with tempfile.TemporaryDirectory(prefix="pokedexd-bench-") as place:
+        empty = Folder(root=Path(place))
+        empty.data.mkdir()
+        with open_daemon(empty, model) as daemon:
+            assert daemon.terminate() == 0
+        opened = Environment(empty.data, map_size_bytes=MAP_SIZE_BYTES)
+        with opened.snapshot() as txn:
+            marks = {name.encode(): txn.get("meta", name.encode()) for name in RULES}
+        opened.close()
+    assert all(marks.values()), "a mark has another name"
+    world = Environment(folder.data, map_size_bytes=MAP_SIZE_BYTES)
+    world.write_now(lambda txn: [txn.put("meta", name, mark) for name, mark in marks.items() if mark is not None])
+    world.close()
+
+
+async def make_world(folder: Folder, creators: int, seed: int, model: EmbeddingPort) -> None:
+    """Goes on where an earlier run was interrupted."""
     if folder.done.exists():
         return
-    if not (folder.data / "store").exists():
-        with open_daemon(
-            folder
-        ) as daemon:  # notes under which model and rules the store is: so nothing is redone later
-            assert daemon.terminate() == 0
     config = Config()
     env = Environment(folder.data, map_size_bytes=MAP_SIZE_BYTES, durable=False)
     catalog = Catalog(env)
