@@ -39,6 +39,10 @@ RETRY_SECONDS = 3_600.0
 """After a backup that failed, unless the next one is due before."""
 
 
+LAST_BACKUP_AT = "last_backup_at"
+"""Meta entry: the daemon's time, in epoch seconds, at which the last complete backup was begun."""
+
+
 class Made(msgspec.Struct, frozen=True, kw_only=True):
     """A backup that was made."""
 
@@ -172,6 +176,7 @@ class Backups:
         if self.progress.step:
             raise Unavailable("another backup is being made; try again once it is done")
         self.progress = Progress(step="copying")
+        began = self._now()
         try:
             made = await self._threads.call(self._make, file, self._settings(), self._clock())
         except PokedexError as error:
@@ -180,6 +185,7 @@ class Backups:
         finally:
             self.progress = Progress()
         detail = f"{made.size:,} bytes in {made.seconds:g} s, {made.manifest.counts['creators']:,} creators"
+        await self._note(began)
         await self._event("backup_made", "info", file, detail)
         return made
 
@@ -198,6 +204,11 @@ class Backups:
         """From the thread; a daemon that is to end does not wait for the backup."""
         trio.from_thread.check_cancelled()
         self.progress = Progress(step=step, done=done, total=total)
+
+    async def _note(self, began: float) -> None:
+        """For the gauge of its age; a store that cannot be written to any more has its backup all the same."""
+        with suppress(Unavailable, lmdb.Error):
+            await self._env.write(lambda txn: txn.put("meta", LAST_BACKUP_AT.encode(), f"{began:.0f}".encode()))
 
     async def _event(self, kind: str, severity: str, file: Path, detail: str) -> None:
         event = Event(at=int(self._now()), kind=kind, severity=severity, subject=file.name, detail=detail)

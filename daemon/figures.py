@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from actors.push_trust import judge
+from daemon.backup import LAST_BACKUP_AT
 from daemon.config import InstagramToken
 from daemon.labelling import label_status
 from daemon.metrics import Figures
@@ -17,9 +18,6 @@ from daemon.stock import Stock
 from proto.api import LabelStatus, ReadyAnswer
 from stores.env import Txn
 from stores.subscriptions import PushCounts, is_trusted, push_counts, tallies
-
-LAST_BACKUP_AT = "last_backup_at"
-"""Meta entry: epoch seconds at which the last complete backup was begun."""
 
 
 async def read_figures(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import trio
+from lmdb.verify import VerifyError, verify
 
 from daemon.backup import SETTINGS, STORE
 from daemon.clock import make_clock
@@ -56,6 +57,10 @@ def examine(file: Path, folder: Path, *, map_size_bytes: int, tell: Tell) -> Exa
         raise Malformed(
             f"{file}: holds {', '.join(part.name for part in manifest.parts)}; expected {STORE}, {SETTINGS}"
         )
+    broken = broken_pages(folder / STORE)
+    if broken:  # LMDB itself must not be handed these
+        faults = [Fault(database="store", key="", problem=broken[0], count=len(broken))]
+        return Examined(manifest=manifest, size=file.stat().st_size, faults=faults)
     env = Environment(folder, map_size_bytes=map_size_bytes, durable=False)
     with contextlib.closing(env), env.snapshot() as txn:
         faults = find_faults(txn, manifest.counts, partial(_as_one, tell))
@@ -105,6 +110,15 @@ def restore(
     finally:
         shutil.rmtree(work, ignore_errors=True)
         os.close(lock)
+
+
+def broken_pages(data: Path) -> list[str]:
+    """Blocking: what is wrong with the trees of an LMDB file, which is read without LMDB."""
+    try:
+        problems: list[str] = verify(str(data), subdir=False)  # type: ignore[no-untyped-call]
+    except VerifyError as error:
+        return [str(error)]
+    return problems
 
 
 def refuse_unless_empty(data_dir: Path) -> None:

@@ -17,6 +17,7 @@ from daemon.backup import Backups, Made, back_up_now_and_then, make_backup, name
 from daemon.config import BackupConfig, DaemonConfig
 from daemon.evaluation.ingestion import MAP_BYTES, UNLIMITED
 from daemon.evaluation.virtual_time import VirtualThreads
+from daemon.figures import last_backup_at
 from daemon.restoring import examine, restore
 from daemon.simulator.faults import Faults
 from proto.errors import Malformed, Unavailable
@@ -235,6 +236,7 @@ async def test_backups_by_the_clock_and_only_the_newest_stay(
     assert [at - EPOCH for at, _ in own_backups(folder)] == [12 * HOUR_SECONDS, 18 * HOUR_SECONDS]
     assert len(list(folder.iterdir())) == 4
     assert [kind for kind, _, _ in await events(env)] == ["backup_made"] * 4
+    assert await env.read(last_backup_at) is not None
     stop.set()
     await trio.testing.wait_all_tasks_blocked()
 

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from prometheus_client import generate_latest
 
-from daemon.figures import LAST_BACKUP_AT, last_backup_at, resident_bytes, seconds_left
+from daemon.backup import LAST_BACKUP_AT
+from daemon.figures import last_backup_at, resident_bytes, seconds_left
 from daemon.metrics import Figures, Metrics
 from daemon.stock import Stock
 from proto.api import Counts, DependencyStatus, LabelStatus, ModelSpend, ReadyAnswer, StageStatus

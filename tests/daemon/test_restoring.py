@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from daemon.cli import _journal_to_obey
 from daemon.config import DaemonConfig
-from daemon.restoring import Restored, refuse_other_journal, restore
+from daemon.restoring import Restored, broken_pages, refuse_other_journal, restore
 from proto.errors import ConfigError, Malformed, StoreBusy
 from proto.ids import Platform
 from proto.messages import RawStored
@@ -160,3 +161,47 @@ def test_another_journal_in_its_place_is_not_written_over(tmp_path: Path) -> Non
     journal_with(place, (Platform.YOUTUBE, BEN))
     with pytest.raises(ConfigError, match="another suppression journal is there"):
         refuse_other_journal(journal, place)
+
+
+def test_a_store_with_broken_pages_is_not_opened(backup: Callable[[Fill], Path], tmp_path: Path) -> None:
+    backup(lambda _: None)
+    whole = tmp_path / "data" / "store" / "data.mdb"
+    assert broken_pages(whole) == []
+    data = bytearray(whole.read_bytes())
+    for page_begin in range(2 * 4_096, len(data), 4_096):
+        data[page_begin + 12 : page_begin + 14] = b"\xff\xff"  # where its free space begins
+    (tmp_path / "broken").write_bytes(data)
+    assert broken_pages(tmp_path / "broken")
+    (tmp_path / "foreign").write_bytes(b"no LMDB file")
+    assert broken_pages(tmp_path / "foreign")
+
+
+def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "something").write_text("")
+    with pytest.raises(ConfigError, match="is not empty"):
+        restored(tmp_path / "any.backup", tmp_path, None)
+
+
+@pytest.mark.parametrize("data", [b"", b"a text", b"a text\nof two lines"])
+def test_what_is_no_journal_is_not_taken_for_one_that_names_nobody(
+    backup: Callable[[Fill], Path], tmp_path: Path, data: bytes
+) -> None:
+    file = backup(lambda _: None)
+    (tmp_path / "foreign").write_bytes(data)
+    with pytest.raises(Malformed, match="foreign: "):
+        restored(file, tmp_path / "new", tmp_path / "foreign")
+    assert not (tmp_path / "new" / "store").exists()
+
+
+def test_who_was_forgotten_must_be_said(tmp_path: Path) -> None:
+    place, stated = tmp_path / "place", tmp_path / "stated"
+    with pytest.raises(ConfigError, match="--suppression-file FILE"):
+        _journal_to_obey(None, place, without=False)
+    assert _journal_to_obey(None, place, without=True) is None
+    with pytest.raises(ConfigError, match="no such file"):
+        _journal_to_obey(stated, place, without=False)
+    journal_with(place)
+    assert _journal_to_obey(None, place, without=False) == place
+    with pytest.raises(ConfigError, match="leave the option out"):
+        _journal_to_obey(None, place, without=True)
+    assert _journal_to_obey(journal_with(stated), place, without=False) == stated

@@ -9,7 +9,8 @@ import pytest
 import trio
 
 from proto.errors import StoreBusy, Unavailable
-from stores.env import Environment, Txn
+from stores.codec import SCHEMA_VERSION, pack_id
+from stores.env import COPYING, RESTORING, SCHEMA, Environment, Txn
 
 
 async def test_waiting_writes_share_a_commit(env: Environment) -> None:
@@ -125,3 +126,24 @@ def test_files_are_private(tmp_path: Path) -> None:
     Environment(tmp_path / "data", map_size_bytes=1 << 24).close()
     for path in (tmp_path / "data").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_store_knows_its_schema_and_a_newer_one_is_refused(tmp_path: Path) -> None:
+    env = Environment(tmp_path, map_size_bytes=1 << 30)
+    with env.snapshot() as txn:
+        assert txn.get("meta", SCHEMA) == pack_id(SCHEMA_VERSION)
+    env.write_now(lambda txn: txn.put("meta", SCHEMA, pack_id(SCHEMA_VERSION + 1)))
+    env.close()
+    for _ in range(2):  # the directory is let go of
+        with pytest.raises(Unavailable, match=f"schema version {SCHEMA_VERSION + 1}"):
+            Environment(tmp_path, map_size_bytes=1 << 30)
+
+
+def test_a_half_restored_directory_is_refused_and_the_copy_of_a_backup_that_died_is_removed(tmp_path: Path) -> None:
+    (tmp_path / COPYING / "store").mkdir(parents=True)
+    Environment(tmp_path, map_size_bytes=1 << 30).close()
+    assert not (tmp_path / COPYING).exists()
+    (tmp_path / RESTORING / "store").mkdir(parents=True)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="was not finished"):
+            Environment(tmp_path, map_size_bytes=1 << 30)
