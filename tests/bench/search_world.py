@@ -8,7 +8,7 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -309,8 +309,13 @@ def adopt_rules(folder: Folder, model: str = "") -> None:
         opened.close()
     assert all(marks.values()), "a mark has another name"
     world = Environment(folder.data, map_size_bytes=MAP_SIZE_BYTES)
-    world.write_now(lambda txn: [txn.put("meta", name, mark) for name, mark in marks.items() if mark is not None])
+    world.write_now(partial(_put_marks, marks=marks))
     world.close()
+
+
+def _put_marks(txn: Txn, marks: Mapping[bytes, bytes | None]) -> None:
+    for name, mark in marks.items():
+        txn.put("meta", name, mark or b"")
 
 
 async def make_world(folder: Folder, creators: int, seed: int, model: EmbeddingPort) -> None:
