@@ -309,14 +309,13 @@ def adopt_rules(folder: Folder, model: str = "") -> None:
         opened.close()
     assert all(marks.values()), "a mark has another name"
     world = Environment(folder.data, map_size_bytes=MAP_SIZE_BYTES)
-    world.write_now(partial(_mark, marks=marks))
+    world.write_now(partial(_put_marks, marks=marks))
     world.close()
 
 
-def _mark(txn: Txn, marks: Mapping[bytes, bytes | None]) -> None:
+def _put_marks(txn: Txn, marks: Mapping[bytes, bytes | None]) -> None:
     for name, mark in marks.items():
-        if mark is not None:
-            txn.put("meta", name, mark)
+        txn.put("meta", name, mark or b"")
 
 
 async def make_world(folder: Folder, creators: int, seed: int, model: EmbeddingPort) -> None:
