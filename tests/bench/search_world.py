@@ -22,6 +22,7 @@ from daemon.evaluation.search_store import open_search
 from daemon.housekeeping import EMBEDDED_WITH, RESOLVED_WITH
 from daemon.labelling import LABELLED_WITH
 from daemon.pipeline import taxonomy_of
+from daemon.readiness import KEYWORD_SEARCH
 from daemon.simulator.generator import LATIN_NAMES, NOW, SUFFIXES, TONGUES, Tongue, subject_words
 from models.embedding_port import EmbeddingPort
 from models.taxonomy import Niche
@@ -279,11 +280,12 @@ def open_daemon(folder: Folder, model: str = "") -> Iterator[Daemon]:
 
 
 def _is_loaded(daemon: Daemon) -> bool:
-    """Keyword search and every vector field serve, and nothing waits to be done."""
+    """Keyword search and every vector field serve, nothing waits to be done, and the text index is not rewritten."""
     ready = daemon.get("/readyz").json()
+    compact = ready["dependencies"][KEYWORD_SEARCH]["detail"] == "compact"
     fields = [part for name, part in ready["dependencies"].items() if name.startswith("vectors/")]
     loading = any(part["state"] == "loading" for part in ready["dependencies"].values())
-    return bool(fields) and not loading and ready["counts"]["work_pending"] == 0
+    return bool(fields) and compact and not loading and ready["counts"]["work_pending"] == 0
 
 
 def world_folder(creators: int, seed: int, model: EmbeddingPort) -> Folder:
