@@ -80,14 +80,16 @@ def test_the_watchdog_is_ours_or_nobodys(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.fixture
-def watched(listener: socket.socket, monkeypatch: pytest.MonkeyPatch, autojump_clock: object) -> socket.socket:
+def watched(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> socket.socket:
     """systemd wants a sign of life every 20 seconds."""
     monkeypatch.setenv("WATCHDOG_USEC", "20000000")
     monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
     return listener
 
 
-async def test_signs_of_life_come_only_while_there_is_no_trouble(watched: socket.socket) -> None:
+async def test_signs_of_life_come_only_while_there_is_no_trouble(
+    watched: socket.socket, autojump_clock: object
+) -> None:
     well_until = trio.current_time() + 25
 
     def trouble() -> str:
@@ -105,7 +107,7 @@ async def test_signs_of_life_come_only_while_there_is_no_trouble(watched: socket
     ]
 
 
-async def test_what_passes_is_over(watched: socket.socket) -> None:
+async def test_what_passes_is_over(watched: socket.socket, autojump_clock: object) -> None:
     ill_until = trio.current_time() + 15
     with trio.move_on_after(35):
         await tell_systemd(lambda: "ill" if trio.current_time() < ill_until else "", lambda: "fine")
