@@ -71,8 +71,8 @@ def test_the_unit_of_a_hidden_installation_is_warned_of(monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "prefix", "/opt/pokedexd")
     assert hidden_folder(["/opt/pokedexd/bin/pokedexd"]) == ""
     assert hidden_folder(["/home/ana/venv/bin/pokedexd"]) == "/home"
-    monkeypatch.setattr(sys, "prefix", "/root/venv")
-    assert hidden_folder(["/usr/local/bin/pokedexd"]) == "/root"
+    monkeypatch.setattr(sys, "prefix", "/var/tmp/venv")
+    assert hidden_folder(["/usr/local/bin/pokedexd"]) == "/var/tmp"
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
