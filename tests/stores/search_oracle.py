@@ -27,6 +27,17 @@ class Known(msgspec.Struct, kw_only=True):
     creator: Creator
     document: TextDocument
     vectors: dict[str, NDArray[np.float32]]
+    words: set[str] = msgspec.field(default_factory=set)
+    """Of all its texts."""
+    beginnings: set[str] = msgspec.field(default_factory=set)
+    """Words of names and handles, which the last word of a query may begin."""
+
+    def __post_init__(self) -> None:
+        document = self.document
+        named = (document.name, *document.names, *document.handles)
+        texts = (*named, document.bio, document.niche, document.summary, document.titles)
+        self.beginnings = {word for text in named for word in text.lower().split()}
+        self.words = {word for text in texts for word in text.lower().split()}
 
     def values(self, column: str) -> list[str]:
         creator = self.creator
@@ -50,15 +61,6 @@ class Known(msgspec.Struct, kw_only=True):
             return self.creator.total_followers
         value: float | None = getattr(self.creator, column)
         return value
-
-    def words(self) -> set[str]:
-        document = self.document
-        texts = (document.name, *document.names, *document.handles, document.bio, document.niche, document.summary)
-        return {word for text in (*texts, document.titles) for word in text.lower().split()}
-
-    def beginnings(self) -> set[str]:
-        document = self.document
-        return {word for text in (document.name, *document.names, *document.handles) for word in text.lower().split()}
 
 
 def holds(node: Node | None, one: Known) -> bool | None:
@@ -108,9 +110,8 @@ def by_words(world: Sequence[Known], words: Sequence[str]) -> set[int]:
 
 
 def _held(one: Known, words: Sequence[str]) -> int:
-    own = one.words()
-    begun = any(word.startswith(words[-1]) for word in one.beginnings())
-    return sum(word in own or (word == words[-1] and begun) for word in words)
+    begun = any(word.startswith(words[-1]) for word in one.beginnings)
+    return sum(word in one.words or (word == words[-1] and begun) for word in words)
 
 
 def nearest(world: Sequence[Known], field: str, vector: NDArray[np.float32], count: int) -> set[int]:
