@@ -29,6 +29,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from daemon import migrating
 from daemon.admin_client import ROWS_PER_REQUEST, AdminClient
 from daemon.app import Running, run_daemon
 from daemon.backup import Made, make_backup
@@ -66,6 +67,7 @@ from proto.errors import ConfigError, Malformed, ModelMissing, PokedexError, Una
 from proto.ids import AccountKey, Platform
 from proto.records import DEFAULT_TENANT
 from stores.backup_file import Manifest
+from stores.codec import SCHEMA_VERSION
 from stores.env import Environment
 from stores.suppression import Suppression
 
@@ -215,6 +217,22 @@ def reindex(config: ConfigOption = None, data: DataDirOption = None) -> None:
     Environment(folder, map_size_bytes=loaded.config.storage.map_size_gib << 30).close()  # refused while a daemon runs
     drop_indexes(folder)
     out.print(f"{folder}: indexes removed; the next start rebuilds them")
+
+
+@app.command()
+def migrate(config: ConfigOption = None, data: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """Bring a store that an older version wrote up to this one, backed up first; the daemon does so when it starts."""
+    loaded = _load(config, {"daemon.data_dir": _text(data)})
+    folder = _existing_data_dir(loaded.config)
+    with err.status("migrating") as status:
+        migrated = migrating.migrate(loaded, folder, tell=status.update)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(migrated).decode() + "\n")
+    elif migrated is None:
+        _line(f"{folder}: nothing to do, the store has schema version {SCHEMA_VERSION}")
+    else:
+        _line(f"{folder}: from schema version {migrated.from_version} to {migrated.to_version}")
+        _line(f"the store as it was: {migrated.backup}; remove it once all is well")
 
 
 @app.command()

@@ -163,11 +163,13 @@ class Environment:
         readers: int = 6,
         run_sync: RunSync = trio.to_thread.run_sync,
         durable: bool = True,
+        schema_version: int = SCHEMA_VERSION,
     ) -> None:
         """Raises StoreBusy when another process holds the directory, Unavailable when it cannot be used, be it that a
-        newer version wrote it or that a restore into it was not finished.
+        newer version wrote it, that an older one did and it was not migrated, or that a restore into it was not finished.
 
-        ``durable`` False spares the disk, for stores that are thrown away.
+        ``durable`` False spares the disk, for stores that are thrown away. ``schema_version``: the one that is expected;
+        another than the present one only while migrating.
         """
         self._lock_file = lock_data_dir(data_dir)
         try:
@@ -186,7 +188,7 @@ class Environment:
                 mode=0o600,
             )
             self._databases = {name: self._env.open_db(name.encode()) for name in DATABASES}
-            self._take_schema(data_dir)
+            self._take_schema(data_dir, schema_version)
         except (lmdb.Error, OSError) as error:
             os.close(self._lock_file)
             raise Unavailable(f"{data_dir}: the store cannot be opened: {error}") from error
@@ -298,20 +300,58 @@ class Environment:
             (target / "data.mdb").chmod(0o600)
             return int(txn.id())
 
-    def _take_schema(self, data_dir: Path) -> None:
-        """Raises Unavailable for a store that a newer version wrote."""
+    def _take_schema(self, data_dir: Path, expected: int) -> None:
+        """Raises Unavailable for a store of another schema."""
         meta = self._databases["meta"]
         with self._env.begin(db=meta) as txn:
-            stored = txn.get(SCHEMA)
+            stored = _schema_in(txn, meta)
         if stored is None:
             with self._env.begin(write=True, db=meta) as txn:
-                txn.put(SCHEMA, pack_id(SCHEMA_VERSION))
-        elif unpack_id(stored) > SCHEMA_VERSION:
+                txn.put(SCHEMA, pack_id(expected))
+        elif stored != expected:
             self._env.close()
-            raise Unavailable(
-                f"{data_dir}: the store has schema version {unpack_id(stored)}, of a newer pokedexd; this one knows "
-                f"versions up to {SCHEMA_VERSION}: install the newer one again, or restore a backup made before"
-            )
+            words = newer_schema if stored > expected else older_schema
+            raise Unavailable(words(data_dir, stored, expected))
+
+
+def _schema_in(txn: Any, meta: Any) -> int | None:
+    """None for a store that was just made."""
+    stored = txn.get(SCHEMA, db=meta)
+    if stored is not None:
+        return unpack_id(stored)
+    return 1 if txn.stat(db=meta)["entries"] else None
+
+
+def stored_schema(data_dir: Path) -> int | None:
+    """Blocking, writes nothing: the schema version of a data directory's store; None where there is no store, or an empty
+    one. Raises Unavailable for what is no store. For a directory that no other process has."""
+    path = data_dir / "store"
+    if not (path / "data.mdb").exists():
+        return None
+    try:
+        with lmdb.open(str(path), readonly=True, lock=False, max_dbs=1) as env:
+            try:
+                meta = env.open_db(b"meta", create=False)
+            except lmdb.NotFoundError:
+                return None
+            with env.begin() as txn:
+                return _schema_in(txn, meta)
+    except (lmdb.Error, OSError) as error:
+        raise Unavailable(f"{data_dir}: the store cannot be opened: {error}") from error
+
+
+def newer_schema(data_dir: Path, stored: int, known: int) -> str:
+    return (
+        f"{data_dir}: the store has schema version {stored}, of a newer pokedexd; this one knows "
+        f"versions up to {known}: install the newer one again, or restore a backup made before"
+    )
+
+
+def older_schema(data_dir: Path, stored: int, known: int) -> str:
+    return (
+        f"{data_dir}: the store has schema version {stored}, this pokedexd needs {known}: "
+        "start the daemon, which migrates it, or run pokedexd migrate"
+    )
 
 
 def _refuse_half_restored(data_dir: Path) -> None:
