@@ -8,11 +8,12 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import lmdb
+import msgspec
 import trio
 
 from proto.errors import StoreBusy, Unavailable
@@ -338,6 +339,37 @@ def stored_schema(data_dir: Path) -> int | None:
                 return _schema_in(txn, meta)
     except (lmdb.Error, OSError) as error:
         raise Unavailable(f"{data_dir}: the store cannot be opened: {error}") from error
+
+
+class Glimpse(msgspec.Struct, frozen=True, kw_only=True):
+    """A store as a look from outside finds it."""
+
+    txn: Txn
+    """Of databases that a store of an older version lacks nothing can be read."""
+    schema_version: int | None
+    used_bytes: int
+    """Of the map."""
+
+
+@contextmanager
+def look_into(data_dir: Path, *, shared: bool) -> Iterator[Glimpse]:
+    """Blocking, writes nothing. ``shared``: while a daemon has the store. Raises Unavailable for what is no whole store."""
+    path = data_dir / "store"
+    try:
+        with lmdb.open(str(path), readonly=True, lock=shared, max_dbs=len(DATABASES), mode=0o600) as env:
+            used = int(env.info()["last_pgno"] + 1) * int(env.stat()["psize"])
+            size = (path / "data.mdb").stat().st_size
+            if size < used:  # to read what is not there would end the process
+                raise Unavailable(f"{path}: the store is cut off: {size:,} bytes of {used:,}")
+            databases: dict[str, Any] = {}
+            for name in DATABASES:
+                with suppress(lmdb.NotFoundError):
+                    databases[name] = env.open_db(name.encode(), create=False)
+            with env.begin() as txn:
+                version = _schema_in(txn, databases["meta"]) if "meta" in databases else None
+                yield Glimpse(txn=Txn(txn, databases), schema_version=version, used_bytes=used)
+    except (lmdb.Error, OSError) as error:
+        raise Unavailable(f"{path}: the store cannot be read: {error}") from error
 
 
 def newer_schema(data_dir: Path, stored: int, known: int) -> str:
