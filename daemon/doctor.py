@@ -67,6 +67,8 @@ def make_patient(loaded: Loaded, environ: Mapping[str, str], *, offline: bool, c
 
 
 def _status(path: Path) -> AdminStatus | None:
+    if not doctor_store.listens(path):
+        return None
     try:
         return AdminClient(path).status()
     except PokedexError:

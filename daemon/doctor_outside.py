@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 import httpx2
+import lmdb
 import msgspec
 import trio
 
@@ -126,7 +127,10 @@ def _job(platform: Platform, kind: JobKind, entity: str, now: float) -> Job:
 async def _tried(probe: Probe, ledger: Ledger | None, now: float) -> list[Finding]:
     if ledger is not None:
         cost = probe.adapter.cost(probe.job.kind)
-        (grant,) = await ledger.reserve(probe.job.platform, [((probe.bucket,), cost.units, False)], now)
+        try:
+            (grant,) = await ledger.reserve(probe.job.platform, [((probe.bucket,), cost.units, False)], now)
+        except (lmdb.Error, PokedexError) as error:
+            return [fault("store", f"a call cannot be booked: {error}", "see what else is said of disk and map")]
         if not grant.granted:
             return [note("keys", f"{probe.name} was not tried: its budget is spent")]
     try:

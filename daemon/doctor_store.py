@@ -222,7 +222,7 @@ def stopped(patient: Patient) -> Iterator[Finding]:
         is_socket = stat.S_ISSOCK(patient.admin_socket.lstat().st_mode)
     except OSError:
         return
-    if is_socket and not patient.holder and not _listens(patient.admin_socket):
+    if is_socket and not patient.holder and not listens(patient.admin_socket):
         yield warning(
             "stale_socket",
             f"{patient.admin_socket} is left of a daemon that ended without being stopped",
@@ -230,7 +230,7 @@ def stopped(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _listens(path: Path) -> bool:
+def listens(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(2)
         try:

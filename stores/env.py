@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 import lmdb
 import msgspec
 import trio
+from lmdb.verify import VerifyError, verify
 
 from proto.errors import StoreBusy, Unavailable
 from stores.blocking import Blocking, RunSync
@@ -188,6 +189,7 @@ class Environment:
                 sync=durable,
                 mode=0o600,
             )
+            self._refuse_cut_off(path)
             self._databases = {name: self._env.open_db(name.encode()) for name in DATABASES}
             self._take_schema(data_dir, schema_version)
         except (lmdb.Error, OSError) as error:
@@ -301,6 +303,12 @@ class Environment:
             (target / "data.mdb").chmod(0o600)
             return int(txn.id())
 
+    def _refuse_cut_off(self, path: Path) -> None:
+        trouble = cut_off(self._env, path)
+        if trouble:
+            self._env.close()
+            raise Unavailable(trouble)
+
     def _take_schema(self, data_dir: Path, expected: int) -> None:
         """Raises Unavailable for a store of another schema."""
         meta = self._databases["meta"]
@@ -358,9 +366,9 @@ def look_into(data_dir: Path, *, shared: bool) -> Iterator[Glimpse]:
     try:
         with lmdb.open(str(path), readonly=True, lock=shared, max_dbs=len(DATABASES), mode=0o600) as env:
             used = int(env.info()["last_pgno"] + 1) * int(env.stat()["psize"])
-            size = (path / "data.mdb").stat().st_size
-            if size < used:  # to read what is not there would end the process
-                raise Unavailable(f"{path}: the store is cut off: {size:,} bytes of {used:,}")
+            trouble = cut_off(env, path)
+            if trouble:
+                raise Unavailable(trouble)
             databases: dict[str, Any] = {}
             for name in DATABASES:
                 with suppress(lmdb.NotFoundError):
@@ -370,6 +378,22 @@ def look_into(data_dir: Path, *, shared: bool) -> Iterator[Glimpse]:
                 yield Glimpse(txn=Txn(txn, databases), schema_version=version, used_bytes=used)
     except (lmdb.Error, OSError) as error:
         raise Unavailable(f"{path}: the store cannot be read: {error}") from error
+
+
+def cut_off(env: Any, path: Path) -> str:
+    """Blocking: why the file behind a store that was just opened must not be read, since what lies behind its end ends
+    the process; empty for a sound one. Pages that were freed before they were written may lie there."""
+    data = path / "data.mdb"
+    used, size = int(env.info()["last_pgno"] + 1) * int(env.stat()["psize"]), data.stat().st_size
+    if size >= used:
+        return ""
+    try:
+        problems = verify(str(data), subdir=False)  # type: ignore[no-untyped-call]
+    except VerifyError as error:
+        problems = [str(error)]
+    if not problems:
+        return ""
+    return f"{path}: the store is cut off, {size:,} bytes of {used:,}: restore a backup into an empty folder"
 
 
 def newer_schema(data_dir: Path, stored: int, known: int) -> str:
