@@ -71,9 +71,13 @@ def disk(patient: Patient) -> Iterator[Finding]:
     text = f"{free // MIB:,} MiB are free on the disk of {folder}"
     remedy = "make room there, or move the data directory to a larger disk"
     if free < floor:
-        yield fault("disk", f"{text}: below storage.disk_floor_mib ({floor // MIB:,}) nothing is taken in", remedy)
+        yield fault(
+            "disk",
+            f"{text}: below storage.disk_floor_mib ({floor // MIB:,}), and writes fail where there is none",
+            remedy,
+        )
     elif free < SLACK * floor:
-        yield warning("disk", f"{text}, and below {floor // MIB:,} nothing is taken in", remedy)
+        yield warning("disk", f"{text}, near storage.disk_floor_mib ({floor // MIB:,})", remedy)
 
 
 def permissions(patient: Patient) -> Iterator[Finding]:
