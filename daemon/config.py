@@ -247,9 +247,7 @@ class StorageConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     snapshot_minutes: Positive = 10
     """How often the vector graphs are saved while they change."""
     disk_floor_mib: NotNegative = 256
-    """With less free than this nothing is taken in."""
-    disk_reserve_mib: NotNegative = 64
-    """A file that is given back when the disk fills."""
+    """With less free than this the doctor finds a fault."""
 
 
 class MemoryConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -733,7 +731,7 @@ def dump(loaded: Loaded, *, secrets_masked: bool = True) -> str:
         if above != section:
             section = above
             lines += ["", f"[{section}]"]
-        value = _value_at(loaded.config, key)
+        value = value_at(loaded.config, key)
         if key in SECRETS and not secrets_masked:
             continue
         shown = "********" if key in SECRETS and value else value
@@ -779,7 +777,7 @@ def built_folder(name: str) -> Path:
 
 def reloadable(old: Config, new: Config) -> tuple[list[str], list[str]]:
     """Settings that differ: those a running daemon takes over, and those that need a restart."""
-    changed = [key for key in known_keys() if _value_at(old, key) != _value_at(new, key)]
+    changed = [key for key in known_keys() if value_at(old, key) != value_at(new, key)]
     now = [key for key in changed if key.startswith(RELOADABLE)]
     return now, [key for key in changed if key not in now]
 
@@ -907,7 +905,7 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def _value_at(config: Config, key: str) -> Any:
+def value_at(config: Config, key: str) -> Any:
     value: Any = config
     for part in key.split("."):
         value = getattr(value, part)

@@ -12,8 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from daemon.app import budgets_of
-from daemon.backup import LAST_BACKUP_AT, folder_of, own_backups
+from daemon.backup import folder_of, own_backups
 from daemon.doctor_patient import Patient
+from daemon.figures import last_backup_at
 from daemon.findings import Finding, fault, note, warning
 from daemon.migrating import earlier_backups
 from proto.errors import IndexBroken, Unavailable
@@ -71,9 +72,13 @@ def disk(patient: Patient) -> Iterator[Finding]:
     text = f"{free // MIB:,} MiB are free on the disk of {folder}"
     remedy = "make room there, or move the data directory to a larger disk"
     if free < floor:
-        yield fault("disk", f"{text}: below storage.disk_floor_mib ({floor // MIB:,}) nothing is taken in", remedy)
+        yield fault(
+            "disk",
+            f"{text}: below storage.disk_floor_mib ({floor // MIB:,}), and writes fail where there is none",
+            remedy,
+        )
     elif free < SLACK * floor:
-        yield warning("disk", f"{text}, and below {floor // MIB:,} nothing is taken in", remedy)
+        yield warning("disk", f"{text}, near storage.disk_floor_mib ({floor // MIB:,})", remedy)
 
 
 def permissions(patient: Patient) -> Iterator[Finding]:
@@ -205,8 +210,7 @@ def backups(patient: Patient) -> Iterator[Finding]:
 def _last_backup(patient: Patient) -> float | None:
     shared = patient.holder != 0
     with suppress(Unavailable, KeyError, ValueError), look_into(patient.data_dir, shared=shared) as found:
-        stored = found.txn.get("meta", LAST_BACKUP_AT.encode())
-        return float(stored) if stored else None
+        return last_backup_at(found.txn)
     return None
 
 

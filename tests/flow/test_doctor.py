@@ -100,7 +100,14 @@ class Home:
         folder.mkdir(mode=0o700)
         text = await TantivyTextIndex.create_empty(folder, blocking=Blocking)
         document = TextDocument(
-            row=1, creator_id=CreatorId(1), name="Ana", handles=("ana",), bio="yoga", niche="", summary="", titles=""
+            row=Row(1),
+            creator_id=CreatorId(1),
+            name="Ana",
+            handles=("ana",),
+            bio="yoga",
+            niche="",
+            summary="",
+            titles="",
         )
         await text.upsert([document])
         await text.commit(0)

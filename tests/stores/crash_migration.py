@@ -12,6 +12,7 @@ import random
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +96,15 @@ def in_child(work: Callable[[], None]) -> int:
 
 
 def content(data_dir: Path) -> dict[str, dict[bytes, bytes]]:
-    """Of a store of any schema."""
+    """Of a store of any schema; a database that came later is empty."""
+    found: dict[str, dict[bytes, bytes]] = {name: {} for name in DATABASES}
     with lmdb.open(str(data_dir / "store"), readonly=True, max_dbs=len(DATABASES)) as env:
-        databases = {name: env.open_db(name.encode(), create=False) for name in DATABASES}
+        databases = {}
+        for name in DATABASES:
+            with suppress(lmdb.NotFoundError):
+                databases[name] = env.open_db(name.encode(), create=False)
         with env.begin() as txn:
-            return {name: dict(txn.cursor(db=database)) for name, database in databases.items()}
+            return found | {name: dict(txn.cursor(db=database)) for name, database in databases.items()}
 
 
 def main(source: Path, folder: Path, seed: int, times: int) -> None:
