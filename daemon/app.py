@@ -228,7 +228,10 @@ async def _work_until(stop: trio.Event, parts: Parts, control: Control) -> None:
             await stop.wait()
             sd_notify("STOPPING=1", "STATUS=draining")
             log.info("draining", seconds=parts.config.daemon.drain_seconds)
-            flow.cancel_scope.deadline = trio.current_time() + parts.config.daemon.drain_seconds
+            patience = (
+                0.0 if parts.stores.env.held_because else parts.config.daemon.drain_seconds
+            )  # held: nothing flows
+            flow.cancel_scope.deadline = trio.current_time() + patience
         await save_or_tell(parts.keeper, parts.stores.journal, parts.now)
         beside.cancel_scope.cancel("shutdown")
 

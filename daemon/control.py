@@ -23,13 +23,13 @@ from daemon.labelling import label_status
 from daemon.logs import set_level
 from daemon.metrics import Metrics
 from daemon.pipeline import Pipeline, Stores, visit_policies
-from daemon.readiness import Readiness, ready_answer
+from daemon.readiness import DISK, Readiness, ready_answer
 from daemon.resources import Resources
 from daemon.reviewing import Reviewing
 from daemon.stock import Stock
 from daemon.visiting import schedule_of
 from daemon.web.views import instant
-from proto.api import AdminStatus, BudgetStatus, CreatorSchedule, ReadyAnswer
+from proto.api import AdminStatus, BudgetStatus, CreatorSchedule, ReadyAnswer, ResourceStatus
 from proto.errors import ConfigError, Unavailable
 from proto.ids import AccountKey, CreatorId
 from proto.records import DEFAULT_TENANT, AuditEvent
@@ -98,6 +98,8 @@ class Control:
         stores = self._stores
         for platform, down in self._pipeline.unanswered().items():
             self._readiness.set_answering(platform.value, answering=not down)
+        full = stores.env.held_because
+        self._readiness.set(DISK, "full" if full else "ok", detail=full)
         return await ready_answer(self._readiness, self._pipeline.board, stores.catalog, stores.work, stores.schedule)
 
     async def status(self) -> AdminStatus:

@@ -1,15 +1,15 @@
 """Room on the disk and in memory: what happens when one of them runs out, and when it comes back.
 
-On a disk that fills up nothing is taken in any more: changes wait where they are (`Environment.hold`), a reserve is given
-back so that what operators do can still be written, and search goes on. Above `memory.ceiling` no account is fetched and
-no list is imported until memory has been given back.
+On a disk that fills up nothing is taken in any more: changes wait where they are (`Environment.hold`), what is left of the
+disk is for what operators do, and search goes on. Above `memory.ceiling` no account is fetched and no list is imported
+until memory has been given back.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
-import os
+import math
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,11 +31,12 @@ from stores.journal import Journal
 log = structlog.get_logger("resources")
 
 MIB = 1 << 20
-RESERVE = "reserve"
-"""File in the data directory, while the daemon runs."""
 LOOK_SECONDS = 1.0
-TRY_AGAIN_SECONDS = 5.0
-"""After a write was refused although the disk says that it has room: a quota, a limit."""
+ROOMY_SHARE = 1.1
+"""Of the floor: how much must be free before intake goes on, so that it does not stop again at once."""
+FIRST_PATIENCE_SECONDS, LONGEST_PATIENCE_SECONDS = 5.0, 300.0
+"""After a write was refused although the disk says that it has room: a quota, a limit, a map that is full. Doubled by
+each try that fails."""
 NEAR_SHARE, CALM_SHARE = 0.9, 0.85
 """Of memory.ceiling: from where on it is warned, and below which that is over."""
 MEMORY = "memory"
@@ -45,14 +46,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes; 0 for none."""
 
     floor: int
-    reserve: int
     ceiling: int
 
 
 def limits_of(config: Config) -> Limits:
     return Limits(
         floor=config.storage.disk_floor_mib * MIB,
-        reserve=config.storage.disk_reserve_mib * MIB,
         ceiling=memory_ceiling_bytes(config),
     )
 
@@ -76,7 +75,7 @@ class Resources:
         self._data_dir, self._env, self._journal, self.limits = data_dir, env, journal, limits
         self._set_intake, self._threads, self._now = set_intake, threads, now
         self._disk_free, self._resident = disk_free, resident
-        self._tried_at = -TRY_AGAIN_SECONDS
+        self._try_again_at, self._patience_seconds = -math.inf, FIRST_PATIENCE_SECONDS
         self._full = self._near = self._above = False
         self.disk_free_bytes = self.resident_bytes = 0
 
@@ -93,15 +92,10 @@ class Resources:
         return "above" if self._above else "near" if self._near else "ok"
 
     async def watch(self) -> None:
-        """Until it is cancelled; then the reserve goes."""
-        try:
-            await self._threads.call(self._make_reserve)
-            while True:
-                await self.look()
-                await trio.sleep(LOOK_SECONDS)
-        finally:
-            with suppress(OSError):
-                self._reserve.unlink(missing_ok=True)
+        """Until it is cancelled."""
+        while True:
+            await self.look()
+            await trio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
         self.disk_free_bytes = await self._threads.call(self._disk_free, self._data_dir)
@@ -111,37 +105,35 @@ class Resources:
 
     async def _look_at_disk(self) -> None:
         if self._is_short():
-            self._tried_at = trio.current_time()
-            self._env.hold(self._short_words())
-            if not self._full:
-                self._full = True
-                await self._threads.call(self._release_reserve)
-                await self._tell("disk_full", "error", self._env.held_because)
-        elif self._full and trio.current_time() - self._tried_at >= self._patience_seconds():
-            self._tried_at = trio.current_time()
-            if await self._tell(
-                "disk_has_room", "info", f"{self.disk_free_bytes // MIB:,} MiB are free; intake goes on"
-            ):
-                self._full = False
-                await self._threads.call(self._make_reserve)
-                self._env.release()
+            self._env.hold(f"{self._short_words()}; intake waits for room, search goes on")
+        elif self._env.full_because and not self._full:
+            self._refused()
+        elif self._full and trio.current_time() >= self._try_again_at:
+            self._full = False
+            self._env.release()
+            await self._tell("disk_has_room", "info", f"{self.disk_free_bytes // MIB:,} MiB are free; intake goes on")
+            return
+        if self._env.held_because and not self._full:
+            self._full = True
+            await self._tell("disk_full", "error", self._env.held_because)
 
     def _is_short(self) -> bool:
-        """Once short, there has to be room for the reserve too."""
-        wanted = self.limits.floor + (self.limits.reserve if self._full else 0)
-        return self.disk_free_bytes < wanted or (bool(self._env.full_because) and not self._full)
+        return self.disk_free_bytes < self.limits.floor * (ROOMY_SHARE if self._full else 1)
 
-    def _patience_seconds(self) -> float:
-        """Where a write was refused although there is room by the system's word, another is tried now and then."""
-        return TRY_AGAIN_SECONDS if self._env.full_because else 0.0
+    def _refused(self) -> None:
+        """A write was, although there is room by the system's word: another is tried now and then."""
+        again = trio.current_time() - self._try_again_at < 2 * self._patience_seconds
+        self._patience_seconds = (
+            min(2 * self._patience_seconds, LONGEST_PATIENCE_SECONDS) if again else FIRST_PATIENCE_SECONDS
+        )
+        self._try_again_at = trio.current_time() + self._patience_seconds
+        self._env.hold(f"{self._env.full_because}; intake waits for room, search goes on")
 
     def _short_words(self) -> str:
-        if self.disk_free_bytes < self.limits.floor + self.limits.reserve or not self._env.full_because:
-            return (
-                f"the disk is full: {self.disk_free_bytes // MIB:,} MiB are free, {self.limits.floor // MIB:,} are needed "
-                "(storage.disk_floor_mib); intake waits for room, search goes on"
-            )
-        return f"{self._env.full_because}; intake waits for room, search goes on"
+        return (
+            f"the disk is full: {self.disk_free_bytes // MIB:,} MiB are free, {self.limits.floor // MIB:,} are needed "
+            "(storage.disk_floor_mib)"
+        )
 
     async def _look_at_memory(self) -> None:
         used, ceiling = self.resident_bytes, self.limits.ceiling
@@ -177,27 +169,6 @@ class Resources:
             log.error(kind, detail=detail, not_noted=str(error))
             return False
         return True
-
-    @property
-    def _reserve(self) -> Path:
-        return self._data_dir / RESERVE
-
-    def _make_reserve(self) -> None:
-        """Where there is room for it, and for the floor beside it."""
-        self._reserve.unlink(missing_ok=True)
-        if not self.limits.reserve or self._disk_free(self._data_dir) < self.limits.floor + self.limits.reserve:
-            return
-        handle = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.posix_fallocate(handle, 0, self.limits.reserve)
-        except OSError as error:
-            self._reserve.unlink(missing_ok=True)
-            log.warning("no reserve is kept on the disk", reason=str(error))
-        finally:
-            os.close(handle)
-
-    def _release_reserve(self) -> None:
-        self._reserve.unlink(missing_ok=True)
 
 
 def give_back() -> None:

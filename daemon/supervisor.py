@@ -110,9 +110,7 @@ async def _runs_to_its_end(
     try:
         await make_actor().run()
     except Exception as error:
-        if is_disk_full(
-            error
-        ):  # no bug: it is tried again for as long as it takes, and the Sweeper sends what was in hand
+        if is_disk_full(error):  # no bug; the Sweeper sends what was in hand
             log.warning("a stage waits for room on the disk", actor=entry.name, reason=str(error))
             await trio.sleep(ROOM_SECONDS)
             return False

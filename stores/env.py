@@ -243,8 +243,7 @@ class Environment:
             except DiskFull:
                 if synced or not self.waits_for_room:
                     raise
-            with trio.move_on_after(FULL_SECONDS):
-                await self._free.wait()
+            await trio.sleep(FULL_SECONDS)
 
     async def _write(self, change: Callable[[Txn], T], synced: bool) -> T:
         mine: _Change[T] = _Change(change, synced)
@@ -389,7 +388,7 @@ def _says_full(error: BaseException) -> bool:
 def _full_words(error: BaseException) -> str:
     if isinstance(error, lmdb.MapFullError):
         return "the store's map is full: raise storage.map_size_gib and restart"
-    return f"the store cannot be written: the disk is full ({error})"
+    return f"the store cannot be written: the disk is full, or broken ({error})"
 
 
 def _schema_in(txn: Any, meta: Any) -> int | None:

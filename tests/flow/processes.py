@@ -85,7 +85,6 @@ def environment(sim: Simulator, **extra: str) -> dict[str, str]:
         "DAEMON__CLOCK_AT": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(sim.now)),
         "DAEMON__CLOCK_FROZEN": "true",
         "LOG__LEVEL": "warning",
-        "STORAGE__DISK_RESERVE_MIB": "1",
     } | extra
     clean = {name: value for name, value in os.environ.items() if not name.startswith("POKEDEXD_")}
     return clean | {f"POKEDEXD_{name}": value for name, value in settings.items()}

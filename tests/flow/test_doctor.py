@@ -21,7 +21,7 @@ from daemon.doctor import examine
 from daemon.doctor_settings import unit_limit_bytes
 from daemon.findings import Examination, Finding, Severity
 from models.build import MODEL, TOKENIZER, Manifest, sha256_of
-from proto.ids import CreatorId, Platform
+from proto.ids import CreatorId, Platform, Row
 from stores.blocking import Blocking
 from stores.codec import SCHEMA_VERSION, pack_id
 from stores.env import SCHEMA, Environment
