@@ -7,6 +7,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from proto.errors import DiskFull
+
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """No space, no quota, a limit on the size of files."""
 FULL_WORDS = tuple(os.strerror(number) for number in FULL)
@@ -15,7 +17,7 @@ FULL_WORDS = tuple(os.strerror(number) for number in FULL)
 def is_disk_full(error: BaseException | None) -> bool:
     """Whether it, or what caused it, says that there is no room. Libraries tell by words alone."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL:
+        if isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in FULL):
             return True
         if any(words in str(error) for words in FULL_WORDS):
             return True

@@ -18,7 +18,7 @@ import structlog
 import tantivy
 import trio
 
-from proto.errors import IndexBroken
+from proto.errors import DiskFull, IndexBroken
 from proto.ids import Row
 from stores.analysis import exact_key, index_text, stemmed
 from stores.blocking import Blocking
@@ -46,6 +46,10 @@ class Checkpoint(msgspec.Struct):
     documents: int
     removed: int = 0
     """Documents replaced or deleted since the index was last written anew."""
+
+
+WRITER_GONE = ("index writer was killed", "LockBusy")
+"""What the engine says after a worker met an input/output error, and while that worker's lock is not yet given back."""
 
 
 class IndexMeta(msgspec.Struct):
@@ -164,14 +168,16 @@ class TantivyTextIndex:
 
     def _written(self, step: Callable[[], None]) -> None:
         """A writer that met a full disk writes nothing any more: another takes its place, now or with the next step."""
-        if self._broken:
-            self._reopen()
         try:
+            if self._broken:
+                self._reopen()
             guarded(step)
-        except Exception:
+        except Exception as error:
             self._broken = True
             with suppress(Exception):  # no room for that either; the next step tries again
                 self._reopen()
+            if any(words in str(error) for words in WRITER_GONE):
+                raise DiskFull(f"the keyword index cannot be written: the disk is full, or broken ({error})") from error
             raise
 
     def _reopen(self) -> None:
