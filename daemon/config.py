@@ -161,7 +161,9 @@ class SearchConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     candidates: Positive = 200
     """Top K of keyword search and of each vector field."""
     exact_scan_below: Positive = 50_000
-    ef: Positive = 200
+    ef: Positive = 2_400
+    """A text's vector lies apart from those of creators: of its 200 nearest among 100,000 a breadth of 200 finds 0.80, one
+    of 800 0.94, this one 0.987 (measured), and takes 4 ms a field where 200 takes 0.7."""
     query_cache: Positive = 1_000
     query_log: bool = True
     """Whether searches are kept, with what ranking knew of the first hits."""
