@@ -49,8 +49,43 @@ class HttpConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True)
     """Names accepted in Host and Origin besides loopback's."""
     max_body_bytes: Positive = 1_048_576
     max_connections: Positive = 512
+    max_requests: Positive = 256
+    """At work at once."""
+    max_url_chars: Positive = 8_192
     request_timeout_seconds: Seconds = 30.0
     keep_alive_seconds: Seconds = 15.0
+    require_key: str = "auto"
+    """``auto``: from the first key or identity provider on; ``always``; ``never``: on loopback only."""
+    session_hours: Annotated[float, Meta(gt=0, le=8_760)] = 12.0
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
+
+
+class OidcConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """Bearer tokens of an identity provider."""
+
+    issuer: str = ""
+    """Empty: none."""
+    audience: str = ""
+    jwks_url: str = ""
+    """One of both: where the provider's keys are read."""
+    jwks_file: str = ""
+    tenant_claim: str = ""
+    """Empty: everybody is of ``tenant``."""
+    tenant: str = "default"
+    """Of tokens without the claim; empty: those are refused."""
+    scopes_claim: str = "scope"
+    """A list, or words with spaces between them."""
+    scopes: list[str] = []
+    """That every token has; of those that it names itself, only the daemon's own count."""
+    requests_per_minute: NotNegative = 600
+    timeout_seconds: Seconds = 5.0
+    leeway_seconds: NotNegative = 30
+
+
+class AuditConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    keep_days: NotNegative = 365
+    """0: for ever."""
 
 
 class AdminConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -281,7 +316,9 @@ class DaemonConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tru
 class Config(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     daemon: DaemonConfig = DaemonConfig()
     http: HttpConfig = HttpConfig()
+    oidc: OidcConfig = OidcConfig()
     admin: AdminConfig = AdminConfig()
+    audit: AuditConfig = AuditConfig()
     platforms: PlatformsConfig = PlatformsConfig()
     model: ModelConfig = ModelConfig()
     search: SearchConfig = SearchConfig()
@@ -417,11 +454,6 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
     wrong_hosts = [name for name in http.allowed_hosts if not HOST_NAME.fullmatch(name)]
     strange = [name for name in weights if name not in names]
     checks = (
-        (
-            http.host not in LOOPBACK,
-            "http.host",
-            f"{http.host!r} is not loopback; beyond it a key is needed, and this version has no keys",
-        ),
         (
             bool(wrong_hosts),
             "http.allowed_hosts",

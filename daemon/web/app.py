@@ -10,7 +10,22 @@ import trio
 from quart import Response, g, request
 from quart_trio import QuartTrio
 
-from daemon.web import creators, guard, hub, lists, notes, openapi, pages, problems, saved, search, versions
+from daemon.web import (
+    authorising,
+    creators,
+    guard,
+    hub,
+    lists,
+    notes,
+    openapi,
+    pages,
+    problems,
+    saved,
+    search,
+    sessions,
+    versions,
+)
+from daemon.web.routes import SCOPES
 from daemon.web.services import PublicServices
 
 
@@ -35,6 +50,9 @@ def create_app(services: PublicServices, *, any_host: bool = False) -> QuartTrio
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = pages.STATIC_AGE_SECONDS
     guard.register(app, services.allowed_hosts, any_host=any_host)
     problems.register(app)
+    if services.access is not None:
+        authorising.register(app, services.access, SCOPES)
+        sessions.register(app, services.access)
     search.register(app, services)
     creators.register(app, services)
     versions.register(app)
@@ -44,6 +62,8 @@ def create_app(services: PublicServices, *, any_host: bool = False) -> QuartTrio
     if services.hub is not None:
         hub.register(app, services.hub)
     pages.register(app, services)
+    if services.access is not None:
+        sessions.register_login_page(app)
     document = openapi.document(version("pokedexd"))
 
     @app.after_request

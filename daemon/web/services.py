@@ -8,6 +8,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from actors.peers import Peers
+from daemon.access import Access
 from daemon.importing import Piece
 from daemon.tenancy import Tenancy
 from daemon.web.hub import HubServices
@@ -91,6 +92,8 @@ class PublicServices(msgspec.Struct, kw_only=True, frozen=True):
     banner: str = ""
     hub: HubServices | None = None
     """Where a hub pushes."""
+    access: Access | None = None
+    """None: nobody is asked who they are."""
     observe_request: Callable[[str, str], None] = lambda *_: None
     """Told of each request: the template of its route, empty where there is none, and how it was answered: the code of
     its problem, else the class of its status such as ``2xx``."""

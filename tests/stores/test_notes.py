@@ -139,6 +139,6 @@ async def test_what_is_no_note_or_saved_search_is_refused(env: Environment, monk
         saved_searches.create_search(txn, ME, "s1", "x", "{}", NOW)
         with pytest.raises(Conflict, match="already"):
             saved_searches.create_search(txn, ME, "s2", "y", "{}", NOW)
-        assert notes.notes_of(txn, "other") == saved_searches.searches_of(txn, "other") == []
+        assert (notes.notes_of(txn, "other"), saved_searches.searches_of(txn, "other")) == ([], [])
 
     await env.write(story)
