@@ -20,8 +20,8 @@ import trio
 from actors.token_bucket import TokenBucket
 from proto.errors import PokedexError
 from proto.records import DEFAULT_TENANT, ApiKey, AuditEvent, Tenant, WebSession
+from stores.audit import append_audit
 from stores.env import Environment, Txn
-from stores.journal import append_audit
 from stores.keys import (
     DEFAULT_SCOPES,
     SCOPES,
@@ -153,7 +153,9 @@ class Access:
             return self.by_key(token)
         if self._verify is not None and token.count(".") == 2 and len(token) <= MAX_TOKEN_CHARS:
             return await self._verify(token)
-        raise Unauthenticated("this is no key of this daemon; `pokedexd ctl keys create` makes one", error="invalid_token")
+        raise Unauthenticated(
+            "this is no key of this daemon; `pokedexd ctl keys create` makes one", error="invalid_token"
+        )
 
     def by_key(self, key: str) -> Identity:
         """Raises Unauthenticated. Digests are looked up, so that no time tells anything of a key."""
@@ -180,7 +182,9 @@ class Access:
         name = (identity.key_hash or f"{identity.tenant_id} {identity.actor}", identity.requests_per_minute)
         bucket = self._buckets.get(name)
         if bucket is None:
-            bucket = self._buckets[name] = TokenBucket(identity.requests_per_minute / 60.0, identity.requests_per_minute)
+            bucket = self._buckets[name] = TokenBucket(
+                identity.requests_per_minute / 60.0, identity.requests_per_minute
+            )
             if len(self._buckets) > BUCKETS_KEPT:
                 self._buckets.popitem(last=False)
         wait_seconds = bucket.try_take(self._clock())

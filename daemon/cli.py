@@ -29,6 +29,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from daemon.access_cli import audit_app, keys_app, tenants_app
 from daemon.admin_client import ROWS_PER_REQUEST, AdminClient
 from daemon.app import Running, run_daemon
 from daemon.backup import Made, make_backup
@@ -88,6 +89,10 @@ ctl_app.add_typer(queries_app, name="queries")
 app.add_typer(eval_app, name="eval")
 app.add_typer(raw_app, name="raw")
 app.add_typer(deploy_app, name="deploy")
+for parent in (app, ctl_app):
+    parent.add_typer(keys_app, name="keys")
+    parent.add_typer(tenants_app, name="tenants")
+    parent.add_typer(audit_app, name="audit")
 WIDE = 160
 """Columns of what goes to a file or a pipe, where nothing has to fit."""
 out, err = Console(width=None if sys.stdout.isatty() else WIDE), Console(stderr=True)

@@ -20,6 +20,7 @@ from daemon.regions import REGIONS
 from models.avatar_hash import is_available
 from proto.errors import ConfigError
 from proto.ids import Platform
+from stores.keys import SCOPES
 from stores.text_lookup import BOOSTS
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -346,6 +347,7 @@ SECRET_FILES = {"admin.key_file": "admin-key"}
 """Settings that name a file with a secret, and the credential that may be that file."""
 
 MODEL_KINDS = ("onnx", "universal", "endpoint")
+REQUIRE_KEY = ("auto", "always", "never")
 LEVELS = ("debug", "info", "warning", "error")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LANGUAGE_CODE = re.compile(r"[a-z]{2}")
@@ -370,6 +372,7 @@ RELOADABLE = (
     "search.query_log_days",
     "search.query_log_candidates",
     "http.allowed_hosts",
+    "audit.keep_days",
 )
 """What a running daemon takes over on SIGHUP; everything else needs a restart."""
 
@@ -591,6 +594,7 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             f"{[one[:40] for one in wrong_queries]}: expected 1 to {MAX_SEARCH_CHARS} characters each",
         ),
         *_push_checks(config),
+        *_access_checks(config),
         *_llm_checks(config),
     )
     return [(key, text) for wrong, key, text in checks if wrong]
@@ -686,6 +690,52 @@ def _llm_checks(config: Config) -> list[tuple[bool, str, str]]:
             ),
         ]
     return checks
+
+
+def _access_checks(config: Config) -> list[tuple[bool, str, str]]:
+    """(what is wrong, setting, words). That there is a key beyond loopback, only the store says: daemon/listeners.py."""
+    http, oidc = config.http, config.oidc
+    return [
+        (
+            http.require_key not in REQUIRE_KEY,
+            "http.require_key",
+            f"{http.require_key!r} is not one of {', '.join(REQUIRE_KEY)}",
+        ),
+        (
+            http.require_key == "never" and http.host not in LOOPBACK,
+            "http.require_key",
+            f"'never' is for loopback; http.host is {http.host!r}",
+        ),
+        (
+            bool(http.tls_cert_file) != bool(http.tls_key_file),
+            "http.tls_key_file" if http.tls_cert_file else "http.tls_cert_file",
+            "is not set; TLS takes a certificate and its key",
+        ),
+        *_oidc_checks(oidc),
+    ]
+
+
+def _oidc_checks(oidc: OidcConfig) -> list[tuple[bool, str, str]]:
+    if not oidc.issuer:
+        return [
+            (bool(oidc.audience or oidc.jwks_url or oidc.jwks_file), "oidc.issuer", "is not set; who signs the tokens?")
+        ]
+    strange = [one for one in oidc.scopes if one not in SCOPES]
+    return [
+        (not oidc.audience, "oidc.audience", "is not set; tokens for others would be taken too"),
+        (
+            bool(oidc.jwks_url) == bool(oidc.jwks_file),
+            "oidc.jwks_url",
+            "expected either it or oidc.jwks_file: where the provider's keys are read",
+        ),
+        (
+            bool(oidc.jwks_url) and not _safe_url(oidc.jwks_url),
+            "oidc.jwks_url",
+            f"{oidc.jwks_url!r} is no https URL (http is for loopback)",
+        ),
+        (not oidc.tenant and not oidc.tenant_claim, "oidc.tenant", "is not set, and oidc.tenant_claim neither"),
+        (bool(strange), "oidc.scopes", f"{strange} are no scopes; expected some of {', '.join(SCOPES)}"),
+    ]
 
 
 def _push_checks(config: Config) -> list[tuple[bool, str, str]]:

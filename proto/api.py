@@ -824,6 +824,26 @@ class SessionView(Body):
     """Nobody is asked who they are, since there is no key yet."""
 
 
+class AuditView(Body):
+    """Who did what."""
+
+    number: int
+    at: str | None
+    tenant_id: str
+    actor: str
+    action: str
+    detail: str
+    request_id: str
+    hash: str
+    """That the next record holds; empty for records of before there was a chain."""
+
+
+class AuditPage(Body):
+    """Oldest first."""
+
+    records: list[AuditView]
+
+
 class KeyView(Body):
     key_id: str
     tenant_id: str

@@ -402,6 +402,11 @@ class AuditEvent(Record):
     """``search``, ``config``, ``erasure``, ``merge``, …"""
     detail: str = ""
     request_id: str = ""
+    previous: str = ""
+    """Hash of the record before; empty for records of before there was a chain."""
+    salt: str = ""
+    """Key of ``detail_hash``; gone once somebody who stood in the detail was forgotten."""
+    detail_hash: str = ""
 
 
 class SearchWeights(Record):

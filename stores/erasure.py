@@ -34,6 +34,7 @@ from proto.records import (
     Priority,
     SavedSearch,
 )
+from stores.audit import without_names
 from stores.avatars import drop_avatar, get_avatar
 from stores.belonging import drop_formers, old_formers
 from stores.catalog import (
@@ -733,7 +734,7 @@ def _remove_letter(txn: Txn, stage: Stage, entity: str, reason: str, erased: Era
 
 
 def _names(subject: Subject) -> re.Pattern[str] | None:
-    return _names_of(subject.user_id, subject.handle, *subject.former)
+    return _names_of(subject.user_id, subject.handle, *subject.former, *map(str, subject.creator_ids))
 
 
 def _names_of(user_id: str, *handles: str) -> re.Pattern[str] | None:
@@ -795,7 +796,7 @@ def _scrubbed(
         search = decode(SavedSearch, value)
         return msgspec.structs.replace(search, name=hide(search.name), query=hide(search.query))
     entry = decode(AuditEvent, value)
-    return msgspec.structs.replace(entry, detail=hide(entry.detail), actor=hide(entry.actor))
+    return without_names(entry, hide(entry.detail))
 
 
 def _ids(database: str, subject: Subject) -> list[bytes]:

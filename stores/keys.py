@@ -74,7 +74,9 @@ def revoke_key(txn: Txn, key_id: str, now: int) -> ApiKey:
     if not found:
         raise NotFound(f"no key {key_id!r}; `keys list` shows their ids")
     if len(found) > 1:
-        raise Conflict(f"{len(found)} keys are named {key_id!r}; say which by its id: {', '.join(one.key_id for one in found)}")
+        raise Conflict(
+            f"{len(found)} keys are named {key_id!r}; say which by its id: {', '.join(one.key_id for one in found)}"
+        )
     (old,) = found
     if old.revoked_at:
         return old

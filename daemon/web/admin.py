@@ -13,6 +13,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from daemon.access import Access
+from daemon.auditing import AuditTrail
 from daemon.backup import Backups
 from daemon.dead_letters import DeadLetters
 from daemon.importing import IMPORT_ID, Piece
@@ -74,6 +75,7 @@ def create_admin(
     tenancy: Tenancy | None = None,
     backups: Backups | None = None,
     access: Access | None = None,
+    trail: AuditTrail | None = None,
 ) -> QuartTrio:
     """``trusted``: the unix socket. On TCP a key is asked for; without one configured only reading is allowed."""
     app = QuartTrio("daemon.web.admin", static_folder=None)
@@ -165,8 +167,8 @@ def create_admin(
         admin_search.register(app, queries, tenancy)
     if backups is not None:
         _add_backups(app, backups)
-    if access is not None:
-        admin_access.register(app, access)
+    if access is not None and trail is not None:
+        admin_access.register(app, access, trail)
     return app
 
 

@@ -7,20 +7,24 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from daemon.access import Access
-from daemon.web.params import decode_body, only_known
+from daemon.auditing import AuditTrail
+from daemon.web.params import decode_body, only_known, whole_number
 from daemon.web.replies import json_response
 from daemon.web.views import instant
-from proto.api import KeyMade, Keys, KeyView, Tenants, TenantView
-from proto.records import DEFAULT_TENANT, ApiKey, Tenant
+from proto.api import AuditPage, AuditView, KeyMade, Keys, KeyView, Tenants, TenantView
+from proto.records import DEFAULT_TENANT, ApiKey, AuditEvent, Tenant
+from stores.audit import hash_of
 from stores.keys import DEFAULT_SCOPES
 
 OPERATOR = "operator"
+PAGE, MOST = 20, 1_000
+"""Records of the audit trail."""
 
 
 class KeyCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     tenant: str = DEFAULT_TENANT
     name: str = ""
-    scopes: list[str] = list(DEFAULT_SCOPES)
+    scopes: list[str] = msgspec.field(default_factory=lambda: list(DEFAULT_SCOPES))
     lifetime_seconds: int | None = None
     requests_per_minute: int = 0
 
@@ -35,7 +39,7 @@ class TenantRemoved(msgspec.Struct, kw_only=True):
     rows: int
 
 
-def register(app: QuartTrio, access: Access) -> None:
+def register(app: QuartTrio, access: Access, trail: AuditTrail) -> None:
     @app.get("/v1/keys")
     async def keys() -> Response:
         only_known(request.args, ("tenant",))
@@ -83,6 +87,37 @@ def register(app: QuartTrio, access: Access) -> None:
         only_known(request.args, ())
         rows = await access.remove_tenant(tenant_id, OPERATOR)
         return json_response(TenantRemoved(tenant_id=tenant_id, rows=rows))
+
+    register_trail(app, trail)
+
+
+def register_trail(app: QuartTrio, trail: AuditTrail) -> None:
+    @app.get("/v1/audit")
+    async def audit() -> Response:
+        """Records behind a number, or the latest; of a tenant, or all."""
+        only_known(request.args, ("after", "limit", "tenant"))
+        limit = whole_number(request.args, "limit", PAGE, 1, MOST)
+        after = whole_number(request.args, "after", 0, 0, 1 << 53) if "after" in request.args else None
+        found = await trail.page(after, limit, request.args.get("tenant", ""))
+        return json_response(AuditPage(records=[audit_view(*one) for one in found]))
+
+    @app.get("/v1/audit/verify")
+    async def verify() -> Response:
+        only_known(request.args, ())
+        return json_response(await trail.verify())
+
+
+def audit_view(number: int, entry: AuditEvent) -> AuditView:
+    return AuditView(
+        number=number,
+        at=instant(entry.at),
+        tenant_id=entry.tenant_id,
+        actor=entry.actor,
+        action=entry.action,
+        detail=entry.detail,
+        request_id=entry.request_id,
+        hash=hash_of(number, entry) if entry.previous else "",
+    )
 
 
 def key_view(key: ApiKey) -> KeyView:

@@ -62,7 +62,9 @@ def register(app: QuartTrio, access: Access, scopes: Scopes) -> None:
         if identity.csrf_token and request.method not in SAFE:
             await check_csrf(identity)
         if scope != KNOWN and scope not in identity.scopes:
-            raise Forbidden(f"this takes the scope {scope!r}; yours are {', '.join(sorted(identity.scopes))}", scope=scope)
+            raise Forbidden(
+                f"this takes the scope {scope!r}; yours are {', '.join(sorted(identity.scopes))}", scope=scope
+            )
         return None
 
     app.register_error_handler(Unauthenticated, _unauthenticated)
@@ -121,7 +123,11 @@ async def check_csrf(identity: Identity) -> None:
 
 def wants_page() -> bool:
     """Whether a person with a browser waits for the answer."""
-    return request.method == "GET" and not request.path.startswith("/v1/") and "text/html" in request.headers.get("Accept", "")
+    return (
+        request.method == "GET"
+        and not request.path.startswith("/v1/")
+        and "text/html" in request.headers.get("Accept", "")
+    )
 
 
 def app_has(app: Quart, path: str) -> bool:
@@ -130,7 +136,9 @@ def app_has(app: Quart, path: str) -> bool:
 
 def to_login() -> Response:
     here = request.full_path.rstrip("?")
-    return Response(b"", 303, headers={"Location": f"{LOGIN_PATH}?next={quote(here, safe='')}", "Cache-Control": "no-store"})
+    return Response(
+        b"", 303, headers={"Location": f"{LOGIN_PATH}?next={quote(here, safe='')}", "Cache-Control": "no-store"}
+    )
 
 
 def _unauthenticated(error: Unauthenticated) -> Response:

@@ -353,7 +353,12 @@ ROUTES: tuple[Route, ...] = (
         problems=(400, 404, 409),
     ),
     Route(
-        method="get", path="/v1/searches", scope="lists", summary="Saved searches, by name.", answer=SavedSearches, problems=READING
+        method="get",
+        path="/v1/searches",
+        scope="lists",
+        summary="Saved searches, by name.",
+        answer=SavedSearches,
+        problems=READING,
     ),
     Route(
         method="post",

@@ -89,11 +89,13 @@ class PublicServices(msgspec.Struct, kw_only=True, frozen=True):
     allowed_hosts: Callable[[], list[str]]
     max_body_bytes: int
     request_timeout_seconds: float
+    access: Access
+    max_requests: int = 256
+    """At work at once."""
+    max_url_chars: int = 8_192
     banner: str = ""
     hub: HubServices | None = None
     """Where a hub pushes."""
-    access: Access | None = None
-    """None: nobody is asked who they are."""
     observe_request: Callable[[str, str], None] = lambda *_: None
     """Told of each request: the template of its route, empty where there is none, and how it was answered: the code of
     its problem, else the class of its status such as ``2xx``."""

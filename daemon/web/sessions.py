@@ -71,7 +71,9 @@ def register_login_page(app: QuartTrio) -> None:
     @app.get(LOGIN_PATH)
     @needs(ANYBODY)
     async def login_page() -> Response:
-        place = local_path(request.args.get("next", "/")).replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+        place = (
+            local_path(request.args.get("next", "/")).replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+        )
         text = LOGIN_PAGE.format(failed=FAILED if "failed" in request.args else "", next=place)
         return Response(text, content_type="text/html; charset=utf-8")
 
