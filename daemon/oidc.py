@@ -6,7 +6,9 @@ Only RS256 and ES256 are taken: with none and with HMAC, whoever knows the provi
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +52,7 @@ class JwksCache:
     def __init__(self, fetch: Fetch, clock: Callable[[], float]) -> None:
         self._fetch, self._clock = fetch, clock
         self._keys: dict[str, PyJWK] = {}
-        self._read_at = self._tried_at = -STALE_SECONDS
+        self._read_at = self._tried_at = -math.inf
         self._turn = trio.Lock()
 
     async def key(self, key_id: str) -> PyJWK | None:
@@ -114,7 +116,7 @@ class TokenVerifier:
         except jwt.PyJWTError as error:
             raise _invalid(f"it cannot be read: {error}") from error
         algorithm, key_id = header.get("alg"), header.get("kid")
-        if algorithm not in ALGORITHMS:
+        if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
             raise _invalid(f"it is signed by {str(algorithm)[:20]!r}; expected one of {', '.join(ALGORITHMS)}")
         if not isinstance(key_id, str):
             raise _invalid("it does not say which key it is signed with (kid)")
@@ -230,14 +232,15 @@ async def _get(url: str, timeout_seconds: float) -> bytes:
     data = b""
     async with (
         httpx2.AsyncClient(trust_env=False, timeout=timeout_seconds) as client,
-        client.stream("GET", url, headers={"Accept": "application/json"}) as reply,
+        client.stream("GET", url, headers={"Accept": "application/json", "Accept-Encoding": "identity"}) as reply,
     ):
         if reply.status_code != httpx2.codes.OK:
             raise Unavailable(f"{url} answered {reply.status_code}")
-        async for piece in reply.aiter_bytes():
-            data += piece
-            if len(data) > MAX_JWKS_BYTES:
-                raise Unavailable(f"{url} answered more than {MAX_JWKS_BYTES} bytes")
+        async with aclosing(reply.aiter_raw()) as pieces:  # as it comes: nothing is unpacked beyond the bound
+            async for piece in pieces:
+                data += piece if len(data) <= MAX_JWKS_BYTES else b""
+    if len(data) > MAX_JWKS_BYTES:
+        raise Unavailable(f"{url} answered more than {MAX_JWKS_BYTES} bytes")
     return data
 
 
