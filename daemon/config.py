@@ -52,7 +52,7 @@ class HttpConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True)
     max_connections: Positive = 512
     max_requests: Positive = 256
     """At work at once."""
-    max_url_chars: Positive = 8_192
+    max_url_chars: Positive = 12_288
     request_timeout_seconds: Seconds = 30.0
     keep_alive_seconds: Seconds = 15.0
     require_key: str = "auto"

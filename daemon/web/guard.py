@@ -11,7 +11,7 @@ from quart_trio import QuartTrio
 
 from daemon.web.problems import problem
 
-MAX_URL_CHARS = 8_192
+MAX_URL_CHARS = 12_288
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9_.-]+))(?::[0-9]{1,5})?")
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")

@@ -11,7 +11,7 @@ from daemon.web.routes import ROUTES, SEARCH, Route
 from proto.api import Problem
 from stores.filter_ast import Node
 
-ALWAYS = (403, 405, 421, 500, 503)
+ALWAYS = (403, 405, 414, 421, 500, 503)
 """What any route may answer."""
 TITLES = {
     400: "A parameter, a body or a filter that is wrong: `pointer` names the place",
@@ -22,6 +22,7 @@ TITLES = {
     409: "What is to be changed is not as the request has it",
     412: "What `If-Match` names is not how it is stored now: `current` has that",
     413: "The body is too large",
+    414: "The URL is too long",
     415: "The body is no JSON",
     421: "Foreign host",
     429: "The key has asked too often: `Retry-After` says when to come again",

@@ -92,7 +92,7 @@ class PublicServices(msgspec.Struct, kw_only=True, frozen=True):
     access: Access
     max_requests: int = 256
     """At work at once."""
-    max_url_chars: int = 8_192
+    max_url_chars: int = 12_288
     banner: str = ""
     hub: HubServices | None = None
     """Where a hub pushes."""
