@@ -193,7 +193,9 @@ class Access:
             raise TooMany(text, retry_after_seconds=wait_seconds)
 
     async def log_in(self, identity: Identity) -> tuple[str, Identity]:
-        """What the cookie is to hold, and who is known by it. Raises Conflict when too many have logged in."""
+        """What the cookie is to hold, and who is known by it; counts as a request. Raises TooMany, and Conflict when too
+        many have logged in."""
+        self.spend(identity)
         cookie, now = secrets.token_urlsafe(SESSION_BYTES), int(self._now())
         ends = [now + self._session_seconds, *([identity.expires_at] if identity.expires_at else [])]
         session = WebSession(
@@ -202,6 +204,7 @@ class Access:
             actor=identity.actor,
             scopes=[] if identity.key_hash else sorted(identity.scopes),
             key_hash=identity.key_hash,
+            requests_per_minute=identity.requests_per_minute,
             created_at=now,
             expires_at=min(ends),
         )
@@ -309,7 +312,12 @@ class Access:
             return self._alive(identity) if identity is not None else None
         if not self.is_tenant(session.tenant_id):
             return None
-        return Identity(tenant_id=session.tenant_id, actor=session.actor, scopes=frozenset(session.scopes))
+        return Identity(
+            tenant_id=session.tenant_id,
+            actor=session.actor,
+            scopes=frozenset(session.scopes),
+            requests_per_minute=session.requests_per_minute,
+        )
 
     def _alive(self, identity: Identity) -> Identity:
         if identity.expires_at is not None and identity.expires_at <= self._now():

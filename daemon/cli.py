@@ -24,11 +24,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 import msgspec
 import trio
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
-from rich.table import Table
 
+from daemon import cli_operating, migrating
 from daemon.access_cli import audit_app, keys_app, tenants_app
 from daemon.admin_client import ROWS_PER_REQUEST, AdminClient
 from daemon.app import Running, run_daemon
@@ -59,6 +58,10 @@ from daemon.raw_export import export_raw, find_account
 from daemon.reprocessing import FieldDiff, Reprocessing, open_readers
 from daemon.reprocessing import Report as Reprocessed
 from daemon.restoring import RESTORED_SETTINGS, examine, restore, words_of
+from daemon.terminal import ConfigOption, DataDirOption, JsonOption, client_for, err, out
+from daemon.terminal import line as _line
+from daemon.terminal import settings as _settings
+from daemon.terminal import table as _table
 from models.build import Recipe, build, find_source
 from models.minilm import MINILM
 from models.universal import UNIVERSAL
@@ -67,6 +70,7 @@ from proto.errors import ConfigError, Malformed, ModelMissing, PokedexError, Una
 from proto.ids import AccountKey, Platform
 from proto.records import DEFAULT_TENANT
 from stores.backup_file import Manifest
+from stores.codec import SCHEMA_VERSION
 from stores.env import Environment
 from stores.suppression import Suppression
 
@@ -93,16 +97,8 @@ for parent in (app, ctl_app):
     parent.add_typer(keys_app, name="keys")
     parent.add_typer(tenants_app, name="tenants")
     parent.add_typer(audit_app, name="audit")
-WIDE = 160
-"""Columns of what goes to a file or a pipe, where nothing has to fit."""
-out, err = Console(width=None if sys.stdout.isatty() else WIDE), Console(stderr=True)
-
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Settings file.", envvar="POKEDEXD_CONFIG", show_default=False)
-]
-DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept.", show_default=False)]
+cli_operating.register(app)
 TenantOption = Annotated[str, typer.Option(help="Whose.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 PortOption = Annotated[int | None, typer.Option(min=0, max=65_535, help="Port of the API and the page; 0: any free.")]
 AdminPortOption = Annotated[
     int | None,
@@ -189,7 +185,7 @@ def import_(
     data: DataDirOption = None,
 ) -> None:
     """Add accounts from a list, with a verdict for every row. The same list again changes nothing."""
-    loaded = _load(config, {"daemon.data_dir": _text(data)})
+    loaded = _settings(config, data)
     rows = list(read_rows(file))
     import_id = hashlib.sha256(repr(rows).encode()).hexdigest()
     target = verdicts or file.with_name(file.name + ".verdicts.csv")
@@ -215,11 +211,27 @@ def import_(
 @app.command()
 def reindex(config: ConfigOption = None, data: DataDirOption = None) -> None:
     """Throw the search indexes away; the next start rebuilds them from the store."""
-    loaded = _load(config, {"daemon.data_dir": _text(data)})
+    loaded = _settings(config, data)
     folder = _existing_data_dir(loaded.config)
     Environment(folder, map_size_bytes=loaded.config.storage.map_size_gib << 30).close()  # refused while a daemon runs
     drop_indexes(folder)
     out.print(f"{folder}: indexes removed; the next start rebuilds them")
+
+
+@app.command()
+def migrate(config: ConfigOption = None, data: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """Bring a store that an older version wrote up to this one, backed up first; the daemon does so when it starts."""
+    loaded = _settings(config, data)
+    folder = _existing_data_dir(loaded.config)
+    with err.status("migrating") as status:
+        migrated = migrating.migrate(loaded, folder, tell=status.update)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(migrated).decode() + "\n")
+    elif migrated is None:
+        _line(f"{folder}: nothing to do, the store has schema version {SCHEMA_VERSION}")
+    else:
+        _line(f"{folder}: from schema version {migrated.from_version} to {migrated.to_version}")
+        _line(f"the store as it was: {migrated.backup}; remove it once all is well")
 
 
 @app.command()
@@ -230,8 +242,8 @@ def forget(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Erase accounts everywhere and never take them in again."""
-    loaded = _load(config, {"daemon.data_dir": _text(data)})
-    client = _admin_client(loaded.config)
+    loaded = _settings(config, data)
+    client = client_for(loaded.config)
     with err.status("erasing"):
         reports = client.forget(accounts) if client.answers() else _forget_offline(loaded.config, accounts)
     if as_json:
@@ -255,8 +267,8 @@ def backup(
     as_json: JsonOption = False,
 ) -> None:
     """Write everything into one file, while the daemon goes on; secrets and the suppression journal are not in it."""
-    loaded = _load(config, {"daemon.data_dir": _text(data)})
-    client = _admin_client(loaded.config)
+    loaded = _settings(config, data)
+    client = client_for(loaded.config)
     with _named_progress() as tell:
         if client.answers():
             made = _back_up_online(client, file.absolute(), tell)
@@ -317,7 +329,7 @@ def restore_(
     drill: Annotated[bool, typer.Option("--drill", help="Only try it, in a temporary folder.")] = False,
 ) -> None:
     """Make a data directory of a backup, into an empty folder; the next start builds the indexes."""
-    settings = _load(config, {"daemon.data_dir": _text(data)}).config
+    settings = _settings(config, data).config
     folder = data_dir(settings, os.environ)
     place = suppression_path(settings, os.environ, folder)
     journal = _journal_to_obey(suppression_file, place, without=without_suppression)
@@ -404,7 +416,7 @@ def reprocess(
     data: DataDirOption = None,
 ) -> None:
     """Read the stored pages again with this version, and show what that changes; the daemon must be stopped."""
-    loaded = _load(config, {"daemon.data_dir": _text(data)})
+    loaded = _settings(config, data)
     with (
         _offline_store(loaded.config) as env,
         _who_is_forgotten(loaded.config) as forbids,
@@ -439,7 +451,7 @@ def raw_export(
     data: DataDirOption = None,
 ) -> None:
     """Write every stored page of an account as JSON lines, oldest first; the daemon must be stopped."""
-    loaded = _load(config, {"daemon.data_dir": _text(data)})
+    loaded = _settings(config, data)
     with _offline_store(loaded.config) as env:
         key = trio.run(find_account, env, account)
         if output is None:
@@ -499,7 +511,7 @@ def ctl_status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Show what the daemon is doing."""
-    client = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config)
+    client = client_for(_settings(config, data).config)
     if as_json:
         sys.stdout.write(client.status_json().decode() + "\n")
         return
@@ -553,7 +565,7 @@ def ctl_status(
 @ctl_app.command("reload")
 def ctl_reload(config: ConfigOption = None, data: DataDirOption = None) -> None:
     """Have the daemon read its settings again."""
-    answer = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).reload()
+    answer = client_for(_settings(config, data).config).reload()
     out.print(f"in force now: {', '.join(answer['applied']) or 'nothing changed'}", highlight=False)
     if answer["needs_restart"]:
         out.print(f"after a restart: {', '.join(answer['needs_restart'])}", highlight=False)
@@ -567,7 +579,7 @@ def ctl_importance(
     data: DataDirOption = None,
 ) -> None:
     """Say how much accounts matter: how often they are read follows from it."""
-    client = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config)
+    client = client_for(_settings(config, data).config)
     weighed = client.set_importance(accounts, importance)
     for one in weighed:
         _line(f"{one.account}  {one.detail or f'{one.before:g} → {one.importance:g}'}")
@@ -583,7 +595,7 @@ def ctl_review(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """List accounts that may be one person's and wait for your word, the likeliest first, with what speaks for it."""
-    page = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).reviews(limit)
+    page = client_for(_settings(config, data).config).reviews(limit)
     if as_json:
         sys.stdout.write(msgspec.json.encode(page).decode() + "\n")
         return
@@ -603,9 +615,7 @@ def ctl_accept(
     data: DataDirOption = None,
 ) -> None:
     """Say that two accounts are one person's; with them go the other accounts of their creators."""
-    _tell_decisions(
-        _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).decide(first, second, same=True)
-    )
+    _tell_decisions(client_for(_settings(config, data).config).decide(first, second, same=True))
 
 
 @ctl_app.command("reject")
@@ -616,7 +626,7 @@ def ctl_reject(
     data: DataDirOption = None,
 ) -> None:
     """Say that two accounts are two people's."""
-    client = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config)
+    client = client_for(_settings(config, data).config)
     _tell_decisions(client.decide(first, second, same=False))
 
 
@@ -627,7 +637,7 @@ def ctl_merge(
     data: DataDirOption = None,
 ) -> None:
     """Put creators together; the oldest one's id stays, the others lead to it."""
-    _tell_decisions(_admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).merge(creators))
+    _tell_decisions(client_for(_settings(config, data).config).merge(creators))
 
 
 @ctl_app.command("split")
@@ -637,7 +647,7 @@ def ctl_split(
     data: DataDirOption = None,
 ) -> None:
     """Take an account out of its creator, for good."""
-    _tell_decisions(_admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).split(account))
+    _tell_decisions(client_for(_settings(config, data).config).split(account))
 
 
 def _tell_decisions(decisions: Sequence[DecisionView]) -> None:
@@ -659,7 +669,7 @@ def ctl_dead_letters(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """List what does not succeed by itself, with its cause and the command that tries it again."""
-    letters = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).dead_letters(reason)
+    letters = client_for(_settings(config, data).config).dead_letters(reason)
     if as_json:
         sys.stdout.write(msgspec.json.encode(letters).decode() + "\n")
         return
@@ -682,7 +692,7 @@ def ctl_replay(
     """Put dead letters back to be tried again now."""
     if (letter_id is None) != everything or (reason and not everything):
         raise typer.BadParameter("name one letter, or give --all, with or without --reason")
-    client = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config)
+    client = client_for(_settings(config, data).config)
     if letter_id is not None:
         letter = client.replay(letter_id)
         _line(f"put back: {letter.stage} {letter.entity}")
@@ -704,7 +714,7 @@ def ctl_weights_get(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Show the weights in force."""
-    _show_weights(_admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).weights(tenant), as_json)
+    _show_weights(client_for(_settings(config, data).config).weights(tenant), as_json)
 
 
 @weights_app.command("set")
@@ -721,7 +731,7 @@ def ctl_weights_set(
     if reset == bool(weights):
         raise typer.BadParameter("name weights, or give --reset")
     changes = None if reset else _weights(weights or [])
-    client = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config)
+    client = client_for(_settings(config, data).config)
     _show_weights(client.set_weights(tenant, changes), False)
 
 
@@ -735,7 +745,7 @@ def ctl_weights_what_if(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Run the latest searches again under other weights, and show how their first hits change."""
-    client = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config)
+    client = client_for(_settings(config, data).config)
     found = client.what_if(tenant, _weights(weights), queries)
     if as_json:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
@@ -755,7 +765,7 @@ def ctl_queries_export(
     data: DataDirOption = None,
 ) -> None:
     """Write logged searches with their candidates as JSON lines, to learn ranking from."""
-    for lines in _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).queries(tenant, after):
+    for lines in client_for(_settings(config, data).config).queries(tenant, after):
         sys.stdout.write(lines.decode())
 
 
@@ -818,11 +828,6 @@ def _load(path: Path | None, flags: dict[str, Any]) -> Loaded:
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
-
-
-def _admin_client(config: Config) -> AdminClient:
-    folder = data_dir(config, os.environ)
-    return AdminClient(admin_socket_path(config, os.environ, folder))
 
 
 def _forget_offline(config: Config, accounts: Sequence[str]) -> list[Report]:
@@ -931,13 +936,6 @@ def _replay(client: AdminClient, letter_id: str) -> str:
     return ""
 
 
-def _line(text: str) -> None:
-    """What strangers wrote must not steer the terminal."""
-    if text:
-        shown = "".join(one if one.isprintable() else "\ufffd" for one in text)
-        out.print(shown, highlight=False, markup=False, emoji=False, soft_wrap=True)
-
-
 class Importer(Protocol):
     """Takes rows in, wherever they go."""
 
@@ -982,7 +980,7 @@ class _Offline:
 @contextlib.contextmanager
 def _importer(config: Config) -> Iterator[Importer]:
     """By the running daemon when there is one, else into the store."""
-    client = _admin_client(config)
+    client = client_for(config)
     if client.answers():
         yield _Online(client)
         return
@@ -1020,17 +1018,6 @@ def _show_verdicts(verdicts: Sequence[Verdict], path: Path) -> None:
     for one in [one for one in verdicts if one.verdict in ("invalid", "unsupported")][:10]:
         out.print(f"  line {one.line}: {one.detail}", highlight=False, markup=False, soft_wrap=True)
     out.print(f"verdict of every row: {path}", highlight=False, soft_wrap=True)
-
-
-def _table(first: str, headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    table = Table(first, box=None, padding=(0, 2, 0, 0), title_justify="left")
-    for heading in headings:
-        table.add_column(heading)
-    for row in rows:
-        table.add_row(
-            *(f"{cell:,}" if isinstance(cell, int) else str(cell if cell is not None else "") for cell in row)
-        )
-    return table
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:

@@ -282,6 +282,13 @@ class StorageConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     map_size_gib: Positive = 64
     snapshot_minutes: Positive = 10
     """How often the vector graphs are saved while they change."""
+    disk_floor_mib: NotNegative = 256
+    """With less free than this the doctor finds a fault."""
+
+
+class MemoryConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    ceiling: str = ""
+    """A number with MiB or GiB; empty for none."""
 
 
 class BackupConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -329,6 +336,7 @@ class Config(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     llm: LlmConfig = LlmConfig()
     pipeline: PipelineConfig = PipelineConfig()
     storage: StorageConfig = StorageConfig()
+    memory: MemoryConfig = MemoryConfig()
     backup: BackupConfig = BackupConfig()
     log: LogConfig = LogConfig()
 
@@ -361,6 +369,8 @@ _KEY_BREAK = re.compile(r"[,\s]+")
 SEARCH_QUERIES = "platforms.youtube.search_queries"
 MAX_SEARCH_CHARS = 100
 MAX_BOOST = 1_000.0
+MEMORY = re.compile(r"(?P<number>[0-9]{1,9}(?:\.[0-9]{1,3})?)\s*(?P<unit>[mMgG])(?:i?[bB])?")
+LEAST_MEMORY_MIB = 128
 HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:]+")
 RELOADABLE = (
     "log.",
@@ -593,11 +603,26 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             SEARCH_QUERIES,
             f"{[one[:40] for one in wrong_queries]}: expected 1 to {MAX_SEARCH_CHARS} characters each",
         ),
+        (
+            bool(config.memory.ceiling) and not memory_ceiling_bytes(config),
+            "memory.ceiling",
+            f"{config.memory.ceiling!r} is no amount of memory of {LEAST_MEMORY_MIB} MiB or more; "
+            "expected one such as '4 GiB' or '1500 MiB'",
+        ),
         *_push_checks(config),
         *_access_checks(config),
         *_llm_checks(config),
     )
     return [(key, text) for wrong, key, text in checks if wrong]
+
+
+def memory_ceiling_bytes(config: Config) -> int:
+    """0 where there is none, and for what cannot be read."""
+    found = MEMORY.fullmatch(config.memory.ceiling.strip())
+    if found is None:
+        return 0
+    mib = float(found["number"]) * (1024 if found["unit"].lower() == "g" else 1)
+    return int(mib * (1 << 20)) if mib >= LEAST_MEMORY_MIB else 0
 
 
 def longest_call_seconds(config: Config) -> float:
@@ -788,7 +813,7 @@ def dump(loaded: Loaded, *, secrets_masked: bool = True) -> str:
         if above != section:
             section = above
             lines += ["", f"[{section}]"]
-        value = _value_at(loaded.config, key)
+        value = value_at(loaded.config, key)
         if key in SECRETS and not secrets_masked:
             continue
         shown = "********" if key in SECRETS and value else value
@@ -834,7 +859,7 @@ def built_folder(name: str) -> Path:
 
 def reloadable(old: Config, new: Config) -> tuple[list[str], list[str]]:
     """Settings that differ: those a running daemon takes over, and those that need a restart."""
-    changed = [key for key in known_keys() if _value_at(old, key) != _value_at(new, key)]
+    changed = [key for key in known_keys() if value_at(old, key) != value_at(new, key)]
     now = [key for key in changed if key.startswith(RELOADABLE)]
     return now, [key for key in changed if key not in now]
 
@@ -962,7 +987,7 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def _value_at(config: Config, key: str) -> Any:
+def value_at(config: Config, key: str) -> Any:
     value: Any = config
     for part in key.split("."):
         value = getattr(value, part)

@@ -457,6 +457,8 @@ class WebSession(Record):
     """Of a token; those of a key are the key's."""
     key_hash: str = ""
     """Of the key that was logged in with: once that ends, so does the session."""
+    requests_per_minute: int = 0
+    """Of a token, as its scopes."""
     created_at: int = 0
     expires_at: int = 0
 

@@ -125,15 +125,15 @@ def drop_old_audit(txn: Txn, before: int, now: int) -> int:
 def verify_audit(txn: Txn) -> Verified:
     """Reads the whole trail."""
     anchor, head = _link(txn, ANCHOR) or Link(0, BEGIN), _link(txn, HEAD)
-    count = unchained = erased = first = 0
+    count = unchained = erased = first = last = 0
     link = anchor
     anchors: list[str] = []
     for number, entry in _records(txn):
-        first = first or number
+        first, last = first or number, number
         count += 1
         if isinstance(entry, str):
             return _broken(count, first, number, unchained, erased, entry)
-        if number <= anchor.number and not entry.previous:
+        if not entry.previous and (head is None or number <= anchor.number):  # of a version that made no chain
             unchained += 1
             continue
         problem = _problem(number, entry, link)
@@ -144,10 +144,9 @@ def verify_audit(txn: Txn) -> Verified:
         if entry.action == ANCHORED:
             anchors.append(entry.detail)
         link = Link(number, hash_of(number, entry))
-    last = link.number
     if head is not None and link != head:
         problem = f"the trail ends here; record {head.number} was the last"
-        return _broken(count, first, last + 1, unchained, erased, problem)
+        return _broken(count, first, link.number + 1, unchained, erased, problem)
     if anchor.hash != BEGIN and not any(f"behind {anchor.number} from {anchor.hash}" in one for one in anchors):
         return _broken(
             count, first, anchor.number + 1, unchained, erased, "what was before is gone, and no record says so"

@@ -10,11 +10,14 @@ import msgspec
 import pytest
 import trio
 
-from daemon.access import Access
+from daemon.access import Access, new_key
 from daemon.auditing import AuditTrail
 from daemon.web import openapi
 from daemon.web.admin import create_admin
 from daemon.web.app import create_app
+from daemon.web.authorising import ANYBODY, KNOWN
+from daemon.web.hub import HubServices
+from daemon.web.routes import SCOPES as ROUTE_SCOPES
 from proto.records import DEFAULT_TENANT
 from stores.env import Environment
 from stores.journal import Journal
@@ -82,9 +85,15 @@ async def test_every_operation_takes_the_scope_that_the_document_says(
     guarded: Guarded, http: httpx2.AsyncClient
 ) -> None:
     keys = {scope: await guarded.key(scope) for scope in SCOPES}
+    expired = await guarded.key(lifetime_seconds=MINUTE)
+    guarded.clock.now += MINUTE
     met = 0
     for method, path, scope in operations():
         unknown = await http.request(method, path)
+        for useless in (new_key(), expired):
+            refused = await http.request(method, path, headers=bearer(useless))
+            assert (refused.status_code == 401) == (scope is not None), (method, path)
+            assert scope is None or 'error="invalid_token"' in refused.headers["www-authenticate"]
         if scope is None:
             assert unknown.status_code not in (401, 403) or path == "/v1/session", (method, path)
             continue
@@ -99,6 +108,30 @@ async def test_every_operation_takes_the_scope_that_the_document_says(
                 assert (reply.status_code, problem(reply)["code"]) == (403, "insufficient_scope"), (method, path, name)
                 assert f'scope="{scope}"' in reply.headers["www-authenticate"]
     assert met >= 33 * len(SCOPES)
+
+
+async def test_whatever_is_served_is_in_the_document_or_named_here(guarded: Guarded) -> None:
+    """So that no operation is left out of the matrix above."""
+    world = guarded.noted.world
+    hub = HubServices(
+        env=guarded.env, journal=Journal(guarded.env, lambda _: None), covers=frozenset().__contains__,
+        now=guarded.clock, observe=lambda _: None,
+    )  # fmt: skip
+    app = create_app(msgspec.structs.replace(world.services(), hub=hub))
+    own = {
+        (method, rule.rule): getattr(app.view_functions[rule.endpoint], "scope_needed", "search")
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if (method, rule.rule) not in ROUTE_SCOPES and rule.endpoint != "static"
+    }
+    assert own == {
+        ("GET", "/"): "search",
+        ("GET", "/creators/<creator_id>"): "search",
+        ("GET", "/login"): ANYBODY,
+        ("POST", "/logout"): KNOWN,
+        ("GET", "/websub/<token>"): ANYBODY,
+        ("POST", "/websub/<token>"): ANYBODY,
+    }
 
 
 async def test_pages_ask_too_and_send_browsers_to_the_login(guarded: Guarded, http: httpx2.AsyncClient) -> None:
