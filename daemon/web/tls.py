@@ -31,10 +31,9 @@ class Tls:
         context.set_alpn_protocols(PROTOCOLS)
         try:
             context.load_cert_chain(self._cert_file, self._key_file, password=_no_password)
-        except OSError as error:  # ssl.SSLError is one
-            words = error.reason if isinstance(error, ssl.SSLError) and error.reason else error.strerror or str(error)
+        except (OSError, ValueError) as error:
             raise ConfigError(
-                f"http.tls_cert_file, http.tls_key_file: {self._cert_file} and {self._key_file} cannot be used: {words}; "
+                f"http.tls_cert_file, http.tls_key_file: {self._cert_file} and {self._key_file} cannot be used: {_words(error)}; "
                 "expected a certificate with its chain and the key that belongs to it, in PEM, without a password"
             ) from error
         return context
@@ -57,6 +56,12 @@ class TlsListener(trio.abc.Listener[trio.SSLStream[trio.SocketStream]]):
 def tls_of(cert_file: str, key_file: str) -> Tls | None:
     """None where none is configured. Raises ConfigError."""
     return Tls(Path(cert_file), Path(key_file)) if cert_file else None
+
+
+def _words(error: OSError | ValueError) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def _no_password(*_: Any) -> str:

@@ -410,6 +410,32 @@ class Story:
         if not taken:
             seen.searches[view["search_id"]] = (name, query)
 
+    async def change_search(self, rng: random.Random, tenant: str, seen: Seen) -> None:
+        every = sorted(set(self.seen["alpha"].searches) | set(self.seen["beta"].searches))
+        if every:
+            one, query = rng.choice(every), rng.choice(QUERIES)
+            body, mine = {"request": {"q": query}}, seen.searches.get(one)
+            await self.ask(tenant, "PATCH", f"/v1/searches/{one}", body=body, expect=200 if mine else 404)
+            if mine:
+                seen.searches[one] = (mine[0], query)
+
+    async def put_in_list(self, rng: random.Random, tenant: str, seen: Seen) -> None:
+        list_id, mine = self.a_list(rng, tenant)
+        creator = rng.choice(self.ids)
+        await self.ask(tenant, "PUT", f"/v1/lists/{list_id}/creators/{creator}", expect=200 if mine else 404)
+        if mine is not None and creator not in mine.members:
+            mine.members.append(creator)
+            mine.version += 1
+
+    async def search_by_post(self, rng: random.Random, tenant: str, seen: Seen) -> None:
+        query = rng.choice(QUERIES)
+        body = {"q": query, "limit": 100, "interpret": "off"}
+        found = await self.ask(tenant, "POST", "/v1/search", body=body)
+        seen.asked += 1
+        expected = self.visible(query, seen)
+        self.same([one["creator"]["creator_id"] for one in found["hits"]], expected, f"hits of {query!r}")
+        self.same(found["total"], len(expected), "total")
+
     async def read_searches(self, rng: random.Random, tenant: str, seen: Seen) -> None:
         found = await self.ask(tenant, "GET", "/v1/searches")
         self.same(
@@ -468,6 +494,7 @@ OPERATIONS: Sequence[str] = (
     "make_list", "change_list", "triage", "read_list", "news_of_list", "delete_list", "all_lists", "hide", "hide",
     "unhide", "all_hidden", "search", "search", "reweigh", "search_in_list", "search_hidden", "page_on", "export", "autocomplete",
     "explain", "creator", "note", "read_note", "drop_note", "all_notes", "save_search", "read_searches", "drop_search",
+    "change_search", "put_in_list", "search_by_post",
 )  # fmt: skip
 
 

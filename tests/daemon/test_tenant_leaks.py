@@ -14,7 +14,7 @@ from daemon.tenancy import Tenancy, TenantRows
 from tests.daemon.tenant_story import MARKS, OPERATIONS, Leak, tenant_story
 
 
-@pytest.mark.parametrize(("seed", "operations"), [(1, 1_000), (2, 1_000)])
+@pytest.mark.parametrize(("seed", "operations"), [(1, 2_000), (2, 1_000)])
 async def test_each_tenant_sees_what_is_its_own(tmp_path: Path, seed: int, operations: int) -> None:
     rng = random.Random(seed)
     with capture_logs() as logs:

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 import trio
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 from daemon.web.app import create_app
 from daemon.web.server import hypercorn_config, serve_app, tcp_listener
@@ -83,6 +84,13 @@ def test_files_that_do_not_fit_are_refused_and_what_is_in_force_stays(tmp_path: 
         tls.read()
     files.key.write_text("nonsense")
     with pytest.raises(ConfigError, match="cannot be used"):
+        tls.read()
+    issued = files.authority.issue_cert("127.0.0.1")
+    files.cert.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
+    encoded = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    files.key.write_bytes(key.private_bytes(*encoded, serialization.BestAvailableEncryption(b"secret")))
+    with pytest.raises(ConfigError, match="the key has a password"):
         tls.read()
     assert tls.context is before
     assert before.minimum_version is ssl.TLSVersion.TLSv1_2
