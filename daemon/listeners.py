@@ -20,8 +20,9 @@ from daemon.pipeline import Stores
 from daemon.query_log import QueryLog
 from daemon.web.admin import create_admin
 from daemon.web.app import create_app
+from daemon.web.connections import ServerState
 from daemon.web.hub import HubServices
-from daemon.web.server import ServerState, hypercorn_config, serve_app, tcp_listener, unix_listener
+from daemon.web.server import hypercorn_config, serve_app, tcp_listener, unix_listener
 from daemon.web.services import AdminServices, PublicServices, SearchServices
 from daemon.web.tls import Tls
 from proto.errors import ConfigError
@@ -64,7 +65,7 @@ async def open_listeners(
 
     async def serve(app: Any, one: socket.socket, tls: Tls | None = None) -> None:
         """Each with a limit of its own: who fills up the public one must not lock the operator out."""
-        state = ServerState(max_connections=config.http.max_connections)
+        state = ServerState(max_connections=config.http.max_connections, head_seconds=config.http.head_seconds)
         await nursery.start(partial(serve_app, app, web, [one], stop, state=state, tls=tls))
 
     def admin(*, trusted: bool) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 import trio
 from quart import Response, g, request
 from quart_trio import QuartTrio
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from daemon.web import (
     authorising,
@@ -44,7 +46,14 @@ class TimedApp(QuartTrio):
             return await super().dispatch_request(request_context)
 
     async def full_dispatch_request(self, request_context: Any = None) -> Any:
-        """One more than may be at work at once is told to come again: it would only make all of them late."""
+        """One more than may be at work at once is told to come again: it would only make all of them late. One whose
+        body is still coming is not at work, so that slow clients keep nobody out."""
+        with trio.move_on_after(self._limit_seconds) as reading, suppress(RequestEntityTooLarge):
+            await request.body  # kept for the handler, which also answers for one that is too large
+        if reading.cancelled_caught:
+            g.request_id = secrets.token_hex(8)
+            answer = problems.problem(408, "request_timeout", f"the body took longer than {self._limit_seconds:g} s")
+            return await self.finalize_request(answer, request_context)
         if self._at_work >= self._most_at_work:
             g.request_id = secrets.token_hex(8)
             answer = problems.problem(503, "overloaded", f"{self._most_at_work} requests are at work; come again")

@@ -4,7 +4,7 @@ Stock ``hypercorn.trio.serve`` lets several malformed requests end the whole pro
 that. Under quart-trio it neither re-arms its idle timer nor closes after ``Connection: close``, since the sender is
 cancelled first; here those steps are shielded. A connection that the client closed would count until its idle timer
 ran out, and many short ones would fill the limit. Its sends are shielded without an end, so a peer that reads nothing
-would hold up the shutdown for ever; here a send has a time limit.
+would hold up the shutdown for ever; here a send has a time limit, and so has the head of a request.
 """
 
 from __future__ import annotations
@@ -12,49 +12,51 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import structlog
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
 
+from daemon.web.connections import ServerState, Turns
 from daemon.web.tls import Tls, TlsListener
 
 log = structlog.get_logger("web")
 
 SEND_SECONDS = 5.0
 """How long a peer may take nothing of what it is sent."""
-SEND_SLICE_BYTES = 65_536
-
-
-class ServerState(msgspec.Struct):
-    """One listener's open connections and those dropped for a malformed request."""
-
-    max_connections: int = 512
-    open: int = 0
-    dropped: int = 0
+SEND_SLICE_BYTES = RECEIVE_BYTES = 65_536
+BACKLOG = 1_024
+"""Connections that the system holds until they are accepted: a crowd of slow ones leaves room for others."""
+GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class GuardedTCPServer(TCPServer):
-    """hypercorn's connection handler behind a guard and a limit."""
+    """hypercorn's connection handler behind a guard, time limits and a limit of connections."""
 
-    def __init__(self, state: ServerState, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._state, self._ended = state, False
+    def __init__(self, state: ServerState, app: Any, *arguments: Any) -> None:
+        super().__init__(Turns(app, state, self), *arguments)
+        self._state, self._ended, self._idle = state, False, True
+        self._scope, self._patience = trio.CancelScope(), trio.CancelScope()
 
     async def protocol_send(self, event: Event) -> None:
         if isinstance(event, RawData):
             await self._send(event.data)
-        elif self._ended and isinstance(event, Updated):
+            return
+        if isinstance(event, Updated):
+            self._idle = event.idle
+        if self._ended and isinstance(event, Updated):
             await self.idle_task.stop()
         else:  # quart-trio cancels its sender just here; the idle timer must still be set, the connection still closed
             with trio.move_on_after(SEND_SECONDS, shield=True):
@@ -62,41 +64,73 @@ class GuardedTCPServer(TCPServer):
 
     async def _read_data(self) -> None:
         """A connection that the client has closed is over at once, not when its idle timer has run out."""
-        await super()._read_data()
+        with suppress(*GONE):
+            data = b"-"
+            while data:
+                data = bytes(await self.stream.receive_some(RECEIVE_BYTES))
+                self._hurry()
+                await self.protocol.handle(RawData(data))
+                await self._set_forgotten_timer()
+        await self.protocol.handle(Closed())
         self._ended = True
         await self.idle_task.stop()
+
+    def _hurry(self) -> None:
+        """From its first byte on, the head of a request has a time limit of its own."""
+        if self._idle and isinstance(self.protocol.protocol, H11Protocol):
+            limit = trio.current_time() + self._state.head_seconds
+            self._patience.deadline = min(self._patience.deadline, limit)
+
+    async def _set_forgotten_timer(self) -> None:
+        """hypercorn sets none after a change to HTTP/2 without a request, nor after a request that was taken back."""
+        protocol = self.protocol.protocol
+        if not self._idle and isinstance(protocol, H2Protocol) and not protocol.streams:
+            await self.protocol_send(Updated(idle=True))
+
+    async def _idle_timeout(self) -> None:
+        with trio.move_on_after(self.config.keep_alive_timeout) as self._patience:
+            await self.context.terminated.wait()
+        with trio.CancelScope(shield=True):
+            await self._initiate_server_close()
 
     async def _send(self, data: bytes) -> None:
         """Whole or not at all; a peer that stops reading loses its connection."""
         async with self.send_lock:
             for begin in range(0, len(data), SEND_SLICE_BYTES):
-                with trio.move_on_after(SEND_SECONDS, shield=True) as limit:
-                    try:
-                        await self.stream.send_all(data[begin : begin + SEND_SLICE_BYTES])
-                    except (trio.BrokenResourceError, trio.ClosedResourceError):
-                        await self.protocol.handle(Closed())
-                        return
-                if limit.cancelled_caught:
-                    await trio.aclose_forcefully(self.stream)
+                sent = False
+                with trio.move_on_after(SEND_SECONDS, shield=True), suppress(*GONE):
+                    await self.stream.send_all(data[begin : begin + SEND_SLICE_BYTES])
+                    sent = True
+                if not sent:
+                    await self.drop()
                     await self.protocol.handle(Closed())
                     return
 
     async def run(self) -> None:
-        if self._state.open >= self._state.max_connections:
+        if not await self._state.admit(self):
             await trio.aclose_forcefully(self.stream)
             return
-        self._state.open += 1
+        try:
+            with self._scope:
+                await self._guarded()
+        finally:
+            self._state.forget(self)
+
+    async def drop(self) -> None:
+        """Closes it with all of its tasks, also one that waits to read on until an answer is sent."""
+        self._scope.cancel("dropped")
+        await trio.aclose_forcefully(self.stream)
+
+    async def _guarded(self) -> None:
         try:
             await super().run()
         except BaseException as error:
             await self._contain(error)
-        finally:
-            self._state.open -= 1
 
     async def _contain(self, error: BaseException) -> None:
         """Drops the connection for any ordinary error; cancellation and exits pass on."""
         fatal, ordinary = _split(error)
-        if ordinary is not None:
+        if ordinary is not None and not self._scope.cancel_called:
             self._state.dropped += 1
             log.info("connection dropped", error=repr(ordinary))
         with trio.CancelScope(shield=True):
@@ -118,7 +152,7 @@ def tcp_listener(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        listener.listen(128)
+        listener.listen(BACKLOG)
     except OSError:
         listener.close()
         raise

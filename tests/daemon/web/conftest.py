@@ -10,7 +10,8 @@ import httpx2
 import pytest
 import trio
 
-from daemon.web.server import ServerState, hypercorn_config, serve_app, tcp_listener
+from daemon.web.connections import ServerState
+from daemon.web.server import hypercorn_config, serve_app, tcp_listener
 
 Serve = Callable[..., Awaitable[str]]
 Connect = Callable[[Any], Awaitable[httpx2.AsyncClient]]

@@ -15,7 +15,8 @@ import trio
 import trio.testing
 from quart_trio import QuartTrio
 
-from daemon.web.server import SEND_SECONDS, ServerState, hypercorn_config, serve_app, tcp_listener, unix_listener
+from daemon.web.connections import ServerState
+from daemon.web.server import SEND_SECONDS, hypercorn_config, serve_app, tcp_listener, unix_listener
 from tests.conftest import QUIET_SECONDS
 from tests.daemon.web.conftest import Serve
 
@@ -160,16 +161,6 @@ async def test_a_connection_is_closed_when_the_client_asks_for_it(clock: object,
     nursery.cancel_scope.cancel()
 
 
-async def test_a_head_that_never_ends_is_closed(clock: object, nursery: trio.Nursery) -> None:
-    port = await start(nursery, trio.Event())
-    async with await open_to(port) as stream:
-        await stream.send_all(b"GET / HTTP/1.1\r\nHost: loc")
-        begun = trio.current_time()
-        await read_all(stream)
-        assert trio.current_time() - begun < KEEP_ALIVE_SECONDS + 1
-    nursery.cancel_scope.cancel()
-
-
 async def test_stop_lets_open_requests_end_and_closes_idle_connections_at_once(clock: object) -> None:
     stop = trio.Event()
     answers: dict[str, bytes] = {}
@@ -210,23 +201,6 @@ async def test_a_peer_that_reads_nothing_does_not_hold_up_the_stop(clock: object
         stop.set()
     assert trio.current_time() - stopped_at <= max(GRACEFUL_SECONDS, SEND_SECONDS) + 1
     await stream.aclose()
-
-
-async def test_connections_beyond_the_limit_are_closed(serve: Serve) -> None:
-    state = ServerState(max_connections=2)
-    port = int((await serve(small_app(), state)).rpartition(":")[2])
-    with trio.fail_after(5):
-        first, second = await open_to(port), await open_to(port)
-        for stream in (first, second):
-            await stream.send_all(request())
-            await read_until(stream, b"hello")
-        third = await open_to(port)
-        assert await read_all(third) == b""
-        for stream in (first, second, third):
-            await stream.aclose()
-        await trio.testing.wait_all_tasks_blocked(0.05)
-        assert state.open == 0
-        assert b"hello" in await ask(port, request("/", "Connection: close"))
 
 
 async def test_no_header_tells_the_server(serve: Serve) -> None:
