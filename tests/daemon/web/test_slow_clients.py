@@ -17,7 +17,8 @@ from daemon.web.app import TimedApp
 from daemon.web.connections import ServerState
 from daemon.web.server import SEND_SECONDS, hypercorn_config, serve_app, tcp_listener
 from tests.conftest import QUIET_SECONDS
-from tests.daemon.web.test_server import ask, open_to, read_all, read_until, request
+from tests.daemon.web.hostile import request
+from tests.daemon.web.test_server import ask, open_to, read_all, read_until
 
 SOCKETS, LIMIT, AT_WORK = 500, 300, 50
 HEAD_SECONDS, KEEP_ALIVE_SECONDS, REQUEST_SECONDS = 5.0, 15.0, 30.0
