@@ -30,6 +30,7 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
 
 from daemon.web.connections import ServerState, Turns
+from daemon.web.targets import with_checked_targets
 from daemon.web.tls import Tls, TlsListener
 
 log = structlog.get_logger("web")
@@ -222,7 +223,7 @@ async def serve_app(
 
     ``task_status`` is told the bound addresses.
     """
-    wrapped = wrap_app(app, config.wsgi_max_body_size, "asgi")
+    wrapped = wrap_app(with_checked_targets(app), config.wsgi_max_body_size, "asgi")
     shared: dict[str, Any] = {}
     lifespan, context = Lifespan(wrapped, config, shared), WorkerContext(None)
     async with trio.open_nursery() as life:

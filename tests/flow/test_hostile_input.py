@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import hpack
 import pytest
 import trio
 
-from tests.daemon.web.hostile import Corpus, Hostile, request
+from tests.daemon.web.hostile import HEADERS, SETTINGS, Corpus, Hostile, frames_of, request
 from tests.flow.processes import Daemon
 from tests.flow.test_access import plain
 
@@ -26,6 +27,19 @@ WARM_BATCHES = 3
 """Of which memory is not counted."""
 GROWTH_BYTES = 40 << 20
 MIB = 1 << 20
+
+
+class Answers:
+    """How many of each kind came back, and to which input the first."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.first: dict[str, tuple[str, int]] = {}
+
+    def note(self, answer: bytes, listener: str, number: int) -> None:
+        kind = kind_of(answer)
+        self.counts[kind] += 1
+        self.first.setdefault(kind, (listener, number))
 
 
 class Target:
@@ -77,7 +91,18 @@ def kind_of(answer: bytes) -> str:
         return "101"
     if answer.startswith(b"HTTP/1."):
         return answer[9:12].decode(errors="replace")
-    return "http/2" if answer[3:4] == b"\x04" else "no answer" if not answer else "other"
+    if answer[3:4] == bytes([SETTINGS]):
+        return f"http/2 {first_status(answer)}".rstrip()
+    return "other" if answer else "no answer"
+
+
+def first_status(answer: bytes) -> str:
+    """Empty where no stream was answered."""
+    for at in frames_of(answer):
+        if answer[at + 3] == HEADERS:
+            size = int.from_bytes(answer[at : at + 3], "big")
+            return dict(hpack.Decoder().decode(answer[at + 9 : at + 9 + size], raw=True)).get(b":status", b"").decode()
+    return ""
 
 
 async def good_request(target: Target, listener: str) -> None:
@@ -89,13 +114,13 @@ async def good_request(target: Target, listener: str) -> None:
     assert found.startswith(b"HTTP/1.1 200"), (listener, found[:300])
 
 
-async def batch(target: Target, corpus: Corpus, numbers: range, kinds: Counter[str]) -> None:
+async def batch(target: Target, corpus: Corpus, numbers: range, answers: Answers) -> None:
     """Every input to both listeners; then each must answer."""
     limit = trio.CapacityLimiter(AT_ONCE)
 
     async def one(listener: str, number: int) -> None:
         async with limit:
-            kinds[kind_of(await throw(target, listener, corpus[number]))] += 1
+            answers.note(await throw(target, listener, corpus[number]), listener, number)
 
     async with trio.open_nursery() as nursery:
         for number in numbers:
@@ -118,7 +143,7 @@ async def find(target: Target, corpus: Corpus, numbers: range) -> str:
 
 
 def campaign(target: Target, count: int, tmp_path: Path) -> None:
-    corpus, kinds = Corpus(SEED), Counter[str]()
+    corpus, answers = Corpus(SEED), Answers()
     print(f"seed {SEED} (POKEDEXD_TEST_SEED), {count} inputs to each of {target.names}")
     begun, before, files = time.monotonic(), 0, 0
     for number, start in enumerate(range(0, count, BATCH)):
@@ -126,7 +151,7 @@ def campaign(target: Target, count: int, tmp_path: Path) -> None:
         if number == min(WARM_BATCHES, count // BATCH - 1):
             before, files = target.resident_bytes(), target.open_files()
         try:
-            trio.run(batch, target, corpus, numbers, kinds)
+            trio.run(batch, target, corpus, numbers, answers)
         except BaseException:
             print(f"seed {SEED}, inputs {numbers}: {target.daemon.process.poll()=}\n{target.daemon.log()[-3_000:]}")
             with Daemon(tmp_path / "again", plain(LOG__LEVEL="warning")) as fresh:
@@ -134,13 +159,16 @@ def campaign(target: Target, count: int, tmp_path: Path) -> None:
             raise
     after = target.resident_bytes()
     took = time.monotonic() - begun
-    print(f"{took:.1f} s, resident {before / MIB:.0f} MiB, then {after / MIB:.0f} MiB; {dict(kinds.most_common())}")
+    print(
+        f"{took:.1f} s, resident {before / MIB:.0f} MiB, then {after / MIB:.0f} MiB; {dict(answers.counts.most_common())}"
+    )
     assert after - before < GROWTH_BYTES, (before, after)
     assert target.open_files() <= files + AT_ONCE, (files, target.open_files())
     assert target.daemon.process.poll() is None
     assert "Traceback" not in target.daemon.log(), target.daemon.log()[:5_000]
-    assert kinds["500"] == 0, kinds
-    assert {"200", "400", "101", "http/2"} <= kinds.keys(), kinds
+    for kind in ("500", "http/2 500", "other"):
+        assert kind not in answers.first, (answers.first[kind], corpus[answers.first[kind][1]])
+    assert {"200", "400", "101", "http/2", "http/2 200", "http/2 404"} <= answers.first.keys()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import random
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -273,7 +273,7 @@ def killers() -> dict[str, bytes]:
 
 
 def mutated(data: bytes, generator: random.Random, others: list[bytes]) -> bytes:
-    """Two or three small changes, one of its frames changed, or its beginning with another's end."""
+    """With one to three changes."""
     for _ in range(generator.randint(1, 3)):
         data = generator.choice(CHANGES)(data or b"-", generator, others)
     return data
@@ -281,7 +281,7 @@ def mutated(data: bytes, generator: random.Random, others: list[bytes]) -> bytes
 
 def _flip(data: bytes, generator: random.Random, _: list[bytes]) -> bytes:
     found = bytearray(data)
-    for _ in range(generator.randint(1, 5)):
+    for _time in range(generator.randint(1, 5)):
         found[generator.randrange(len(found))] = generator.randrange(256)
     return bytes(found)
 
@@ -315,7 +315,7 @@ def _splice(data: bytes, generator: random.Random, others: list[bytes]) -> bytes
 def _change_frame(data: bytes, generator: random.Random, _: list[bytes]) -> bytes:
     """Length, kind, flags or stream of one HTTP/2 frame; other data gets such a frame at its end."""
     begin = data.find(PREFACE)
-    starts = list(_frames(data, begin + len(PREFACE))) if begin >= 0 else []
+    starts = list(frames_of(data, begin + len(PREFACE))) if begin >= 0 else []
     if not starts:
         return data + frame(generator.randrange(11), generator.randrange(256), generator.randrange(4), b"\0" * 8)
     at = generator.choice(starts)
@@ -324,7 +324,8 @@ def _change_frame(data: bytes, generator: random.Random, _: list[bytes]) -> byte
     return bytes(found)
 
 
-def _frames(data: bytes, at: int) -> Iterable[int]:
+def frames_of(data: bytes, at: int = 0) -> Iterator[int]:
+    """Where each HTTP/2 frame begins."""
     while at + 9 <= len(data):
         yield at
         at += 9 + int.from_bytes(data[at : at + 3], "big")
@@ -349,7 +350,8 @@ class Corpus:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self._known = list((killers() | good_requests()).items())
+        self._kinds = [list(killers().items()), list(good_requests().items())]
+        self._known = [one for kind in self._kinds for one in kind]
         self._bytes = [data for _, data in self._known]
 
     def __getitem__(self, number: int) -> Hostile:
@@ -357,7 +359,7 @@ class Corpus:
             name, data = self._known[number]
             return Hostile(name, (data,), "wait")
         generator = random.Random(f"{self.seed}/{number}")
-        name, data = generator.choice(self._known)
+        name, data = generator.choice(generator.choice(self._kinds))
         data = mutated(data, generator, self._bytes)
         parts = sorted(generator.randrange(len(data) + 1) for _ in range(generator.choice((0, 0, 1, 3))))
         borders = [0, *parts, len(data)]
