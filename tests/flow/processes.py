@@ -120,6 +120,9 @@ class Daemon:
         """Over one connection: to make a client costs more than most answers do."""
         return self._client.get(f"{self.url}{path}", params=params)
 
+    def post(self, path: str, body: object) -> httpx2.Response:
+        return self._client.post(f"{self.url}{path}", json=body)
+
     def search(self, text: str, limit: int = 10) -> list[tuple[str, float]]:
         answer = self.get("/v1/search", q=text, limit=limit).json()
         return [(hit["creator"]["creator_id"], round(hit["score"], 5)) for hit in answer["hits"]]

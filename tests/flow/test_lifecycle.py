@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -84,6 +85,52 @@ def test_sigterm_in_mid_flow_loses_nothing(sim: Simulator, finished: Path, tmp_p
     with Daemon(tmp_path / "data", env) as again:
         again.wait_until_done()
         assert again.terminate() == 0
+    assert fingerprint(tmp_path / "data") == fingerprint(finished)
+
+
+FILE_BYTES = 64 << 10
+"""Less than the store has, so that every commit meets it; more than the log."""
+
+
+def let_files_grow_to(daemon: Daemon, size: int) -> None:
+    """Beyond it the system refuses a write, as it does on a disk that is full."""
+    _, hard = resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (size, hard))
+
+
+def test_a_full_disk_in_mid_flow_holds_intake_and_loses_nothing(sim: Simulator, finished: Path, tmp_path: Path) -> None:
+    env = environment(sim)
+    import_world(sim, tmp_path / "data", env)
+    with Daemon(tmp_path / "data", env) as daemon:
+
+        def ready() -> Any:
+            return daemon.get("/readyz").json()
+
+        def disk() -> str:
+            return str(ready()["dependencies"].get("disk", {}).get("state", ""))
+
+        wait_for(lambda: ready()["counts"]["accounts"] > 0)
+        let_files_grow_to(daemon, FILE_BYTES)
+        wait_for(lambda: disk() == "full", "a full disk")
+        held = ready()
+        assert held["status"] == "degraded"
+        assert held["counts"]["work_pending"] > 0
+        assert "intake waits for room" in held["dependencies"]["disk"]["detail"]
+        status = run_cli("ctl", "status", "--data-dir", str(tmp_path / "data"), env=env)
+        assert status.returncode == 0, status.stderr
+        assert "intake waits for room, search goes on" in " ".join(status.stdout.split())
+        assert daemon.get("/v1/search", q="a", limit=5).status_code == 200
+        written = daemon.get("/v1/lists")  # reading goes on; what somebody writes is refused with a word
+        assert written.status_code == 200
+        refused = daemon.post("/v1/lists", {"name": "full"})
+        assert (refused.status_code, "full" in refused.json()["detail"]) == (503, True), refused.text
+        assert ready()["counts"] == held["counts"]
+        let_files_grow_to(daemon, resource.RLIM_INFINITY)
+        daemon.wait_until_done()
+        wait_for(lambda: disk() == "ok", "room")
+        assert daemon.post("/v1/lists", {"name": "room"}).status_code == 201
+        assert daemon.terminate() == 0
+        assert "Traceback" not in daemon.log()
     assert fingerprint(tmp_path / "data") == fingerprint(finished)
 
 
