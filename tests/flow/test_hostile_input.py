@@ -98,10 +98,12 @@ def kind_of(answer: bytes) -> str:
 
 def first_status(answer: bytes) -> str:
     """Empty where no stream was answered."""
+    decoder = hpack.Decoder()
+    decoder.max_allowed_table_size = 0xFFFFFFFF  # whatever the input's settings allowed
     for at in frames_of(answer):
         if answer[at + 3] == HEADERS:
             size = int.from_bytes(answer[at : at + 3], "big")
-            return dict(hpack.Decoder().decode(answer[at + 9 : at + 9 + size], raw=True)).get(b":status", b"").decode()
+            return dict(decoder.decode(answer[at + 9 : at + 9 + size], raw=True)).get(b":status", b"").decode()
     return ""
 
 

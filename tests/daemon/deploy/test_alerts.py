@@ -233,6 +233,14 @@ CASES = {
         "the disk of the data directory will be full within a day",
         [{"pokedexd_disk_free_bytes": "1000000000000-100000000x500"}],
     ),
+    "PokedexdIntakeHeld": Case(
+        {"pokedexd_intake_held": "0+0x5 1+0x30"},
+        20,
+        "warning",
+        {},
+        "nothing has been taken in for ten minutes",
+        [{"pokedexd_intake_held": steady(0)}, {"pokedexd_intake_held": "0+0x5 1+0x8 0+0x2 1+0x8 0+0x30"}],
+    ),
     "PokedexdStoreNearlyFull": Case(
         {"pokedexd_store_bytes": steady(60 << 30), "pokedexd_store_map_bytes": steady(64 << 30)},
         20,
