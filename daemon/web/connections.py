@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import structlog
+
+log = structlog.get_logger("web")
+
 
 class Droppable(Protocol):
     async def drop(self) -> None:
@@ -85,6 +89,9 @@ class Turns:
 
         try:
             await self._app(scope, receiving, sending, sync_spawn, call_soon)
+        except Exception as error:  # hypercorn answers 500 and tells nobody
+            log.error("request failed before it reached a handler", exc_info=error)
+            raise
         finally:
             be(False)
 

@@ -239,6 +239,7 @@ def killers() -> dict[str, bytes]:
         "no host": b"GET / HTTP/1.1\r\n\r\n",
         "two hosts": request("/", "Host: other"),
         "a host that is none": b"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n",
+        "a host that is too long": b"GET / HTTP/1.1\r\nHost: " + b"a" * 70 + b"\r\n\r\n",
         "a target that is no url": request("http://[/"),
         "a target with another scheme": request("javascript:alert(1)"),
         "a target of an authority": request("localhost:80", method="CONNECT"),
@@ -258,6 +259,8 @@ def killers() -> dict[str, bytes]:
         "a charset that is none": request(
             "/v1/search", "Content-Type: application/json; charset=\x7f", method="POST", body=b"{}"
         ),
+        "websocket to no url": request("http://[/", *UPGRADE),
+        "websocket to a long host": request("/", *UPGRADE).replace(b"localhost", b"a" * 70),
         "websocket of another version": request("/", *UPGRADE[:2], "Sec-WebSocket-Version: 99", UPGRADE[3]),
         "websocket without a key": request("/", *UPGRADE[:3]),
         "websocket by POST": request("/", *UPGRADE, method="POST"),
