@@ -66,7 +66,7 @@ class Turns:
         self._at_work = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any, sync_spawn: Any, call_soon: Any) -> None:
-        at_work = False
+        at_work = unsendable = False
 
         def be(working: bool) -> None:
             nonlocal at_work
@@ -80,17 +80,22 @@ class Turns:
             return message
 
         async def sending(message: Any) -> None:
+            nonlocal unsendable
             before, last = at_work, message["type"] == "http.response.body" and not message.get("more_body")
             be(False)
             try:
                 await send(message)
+            except Exception:  # for this client's connection, by what it has done
+                unsendable = True
+                raise
             finally:
                 be(before and not last)
 
         try:
             await self._app(scope, receiving, sending, sync_spawn, call_soon)
         except Exception as error:  # hypercorn answers 500 and tells nobody
-            log.error("request failed before it reached a handler", exc_info=error)
+            if not unsendable:
+                log.error("request failed outside of its handler", exc_info=error)
             raise
         finally:
             be(False)
