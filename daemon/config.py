@@ -51,6 +51,8 @@ class HttpConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True)
     max_connections: Positive = 512
     request_timeout_seconds: Seconds = 30.0
     keep_alive_seconds: Seconds = 15.0
+    pictures: bool = False
+    """Whether the pages load profile pictures from the platforms' hosts, which then see who reads."""
 
 
 class AdminConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):

@@ -33,7 +33,7 @@ def create_app(services: PublicServices, *, any_host: bool = False) -> QuartTrio
     app.config["BODY_TIMEOUT"] = services.request_timeout_seconds
     app.config["RESPONSE_TIMEOUT"] = services.request_timeout_seconds
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = pages.STATIC_AGE_SECONDS
-    guard.register(app, services.allowed_hosts, any_host=any_host)
+    guard.register(app, services.allowed_hosts, any_host=any_host, pictures=services.pictures)
     problems.register(app)
     search.register(app, services)
     creators.register(app, services)

@@ -1,0 +1,23 @@
+"""What a page's form sends."""
+
+from __future__ import annotations
+
+import hmac
+
+from quart import abort, request
+from werkzeug.datastructures import MultiDict
+
+from daemon.web.viewer import Viewer
+
+
+async def posted(who: Viewer) -> MultiDict[str, str]:
+    """The fields. Answers 403 where the form is not of a page of this viewer; the origin is checked before that."""
+    form = await request.form
+    if not hmac.compare_digest(form.get("csrf", "").encode(), who.csrf_token.encode()):
+        abort(403, "the form is older than this session; load its page again")
+    return form
+
+
+def inside(path: str, default: str = "/") -> str:
+    """A path of this host; anything else would lead a reader away."""
+    return path if path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() else default
