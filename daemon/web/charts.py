@@ -9,11 +9,12 @@ from itertools import pairwise
 
 import msgspec
 
-WIDTH, HEIGHT = 640, 220
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 28
+WIDTH, HEIGHT = 480, 180
+LEFT, RIGHT, TOP, BOTTOM = 44, 12, 10, 24
 """Room for labels."""
 TICKS = 4
 DAY_SECONDS = 86_400
+DAILY_DAYS = 29
 Point = tuple[float, float]
 """Day and value."""
 
@@ -44,8 +45,8 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     """Which of the shades."""
 
 
-def line_chart(points: Sequence[Point], *, gap_days: float = 3.0) -> LineChart | None:
-    """Of at least two readings; neighbours further apart than ``gap_days`` are not joined."""
+def line_chart(points: Sequence[Point]) -> LineChart | None:
+    """Of at least two readings; neighbours further apart than `gap_days` are not joined."""
     if len(points) < 2:
         return None
     days = [day for day, _ in points]
@@ -58,13 +59,13 @@ def line_chart(points: Sequence[Point], *, gap_days: float = 3.0) -> LineChart |
         y = TOP + (high - point[1]) / ((high - low) or 1.0) * (HEIGHT - TOP - BOTTOM)
         return round(x, 1), round(y, 1)
 
-    runs = list(_runs(points, gap_days))
+    runs = list(_runs(points))
     return LineChart(
         lines=[path([place(one) for one in run]) for run in runs if len(run) > 1],
         dots=[place(run[0]) for run in runs if len(run) == 1],
         across=[Tick(place((day, low))[0], day_label(day)) for day in _days_between(days[0], days[-1])],
         up=[Tick(place((days[0], value))[1], short(value)) for value in marks],
-        summary=_in_words(points, len(runs) - 1),
+        summary=in_words(points),
     )
 
 
@@ -130,10 +131,16 @@ def day_label(day: float) -> str:
     return f"{when.day} {when:%b}"
 
 
-def _runs(points: Sequence[Point], gap_days: float) -> Iterable[list[Point]]:
+def gap_days(age_days: float) -> float:
+    """So many days without a reading are a gap: readings are a day apart, and a week once they are a month old."""
+    return 3.0 if age_days < DAILY_DAYS else 10.0
+
+
+def _runs(points: Sequence[Point]) -> Iterable[list[Point]]:
+    last = points[-1][0]
     run = [points[0]]
     for before, after in pairwise(points):
-        if after[0] - before[0] > gap_days:
+        if after[0] - before[0] > gap_days(last - before[0]):
             yield run
             run = []
         run.append(after)
@@ -145,7 +152,8 @@ def _days_between(first: float, last: float) -> list[float]:
     return [first + (last - first) * at / steps for at in range(steps + 1)]
 
 
-def _in_words(points: Sequence[Point], gaps: int) -> str:
+def in_words(points: Sequence[Point]) -> str:
     (first, begin), (last, end) = points[0], points[-1]
+    gaps = len(list(_runs(points))) - 1
     text = f"from {short(begin)} on {day_label(first)} to {short(end)} on {day_label(last)}, {len(points)} readings"
     return text + (f", {gaps} gaps" if gaps > 1 else ", one gap" if gaps else "")

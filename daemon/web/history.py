@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from daemon.web.charts import Point
+from daemon.web.charts import Point, gap_days
 from proto.ids import AccountKey, CreatorId, RawId
 from proto.records import MetricSnapshot, RawPage
 from stores.catalog import account_history, accounts_of
@@ -68,10 +68,11 @@ def spark_values(points: Sequence[Point], days: int = SPARK_DAYS) -> list[float 
     by_day = dict(points)
     last = int(points[-1][0])
     first = max(int(points[0][0]), last - days + 1)
-    gap, found, since = 3, [], 0
+    found: list[float | None] = []
     value: float | None = None
+    since = 0
     for day in range(first, last + 1):
         since = 0 if float(day) in by_day else since + 1
-        value = by_day.get(float(day), value if since <= gap else None)
+        value = by_day.get(float(day), value if since <= gap_days(last - day) else None)
         found.append(value)
     return found

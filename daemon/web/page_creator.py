@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 from quart import Response, abort, redirect, request
 from quart_trio import QuartTrio
 
 from daemon.web.answering import answer
 from daemon.web.asking import ask_similar
-from daemon.web.charts import LineChart, line_chart
+from daemon.web.charts import Point, in_words, line_chart, spark
 from daemon.web.creators import detail, moved_to
 from daemon.web.forms import posted
-from daemon.web.history import CHART_DAYS, Series, series
+from daemon.web.history import CHART_DAYS, Series, series, spark_values
 from daemon.web.params import parse_creator_id
 from daemon.web.problems import BadParameter
 from daemon.web.rendering import Pages
@@ -28,7 +29,16 @@ from proto.records import CreatorList
 ALIKE = 6
 RAW_PAGES = 20
 MOST_COMPARED = 5
-Compared = tuple[CreatorDetail, SignGroupView | None, LineChart | None]
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """A path of 160 by 40, and the same in words."""
+
+    spark: str
+    summary: str
+
+
+Compared = tuple[CreatorDetail, SignGroupView | None, Line | None]
 
 
 def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
@@ -94,7 +104,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         compared: list[Compared] = []
         for one in ids:
             page = await detail(services, str(await services.present_id(one) or one))
-            drawn = line_chart((await _series(CreatorId(int(page.creator.creator_id)))).followers)
+            drawn = _line((await _series(CreatorId(int(page.creator.creator_id)))).followers)
             compared.append((page, page.vital_signs.overall if page.vital_signs else None, drawn))
         return pages.render("compare.html", who, compared=compared, most=MOST_COMPARED, best=_best(compared))
 
@@ -123,6 +133,12 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         return [one for one in known if number in one.creator_ids], [
             one for one in known if number not in one.creator_ids
         ]
+
+
+def _line(points: Sequence[Point]) -> Line | None:
+    if len(points) < 2:
+        return None
+    return Line(spark=spark(spark_values(points, CHART_DAYS), 160, 40), summary=in_words(points))
 
 
 def _operations(services: PublicServices) -> tuple[Operations, Viewer]:

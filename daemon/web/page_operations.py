@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
@@ -28,6 +28,8 @@ STREAM_SECONDS = 600.0
 MOST_STREAMS = 20
 SAMPLES = 60
 LETTERS, REVIEWS, AUDITED = 20, 5, 30
+FLOW = ("normaliser", "embedder", "identity", "aggregator", "enricher", "indexer")
+SHARED, BESIDE = "All platforms", "Beside"
 PROMISED = {Activity.ACTIVE: "daily", Activity.SEMI_ACTIVE: "every 72 h", Activity.LONG_TAIL: "weekly"}
 
 
@@ -147,7 +149,17 @@ async def _events(operations: Operations, pages: Pages, streams: trio.CapacityLi
 def seen(status: AdminStatus, stock: Stock | None, stages: list[StageView]) -> dict[str, Any]:
     """What the moving part of the page shows."""
     deepest = max([10, *(one.of.queue_depth for one in stages)])
-    return {"status": status, "stages": stages, "deepest": deepest, "gauges": gauges(stock), "stock": stock}
+    return {"status": status, "stages": lanes(stages), "deepest": deepest, "gauges": gauges(stock), "stock": stock}
+
+
+def lanes(stages: Sequence[StageView]) -> list[tuple[str, list[StageView]]]:
+    """Those of each platform, then those that all share, then those beside the way."""
+    found: dict[str, list[StageView]] = {}
+    for one in stages:
+        _, _, platform = one.of.name.partition("/")
+        lane = platform or (SHARED if one.of.name in FLOW else BESIDE)
+        found.setdefault(lane, []).append(one)
+    return sorted(found.items(), key=lambda lane: (lane[0] == SHARED) + 2 * (lane[0] == BESIDE))
 
 
 def gauges(stock: Stock | None) -> list[Gauge]:

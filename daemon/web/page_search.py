@@ -85,7 +85,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
             chips=chips(query, found, searching.vocabulary) if found else own_chips(query),
             facets=shown_facets(found, query),
             sparks=await _sparks(found.hits if found else []),
-            relaxed=[(one, relaxed(query, one)) for one in found.relaxations] if found else [],
+            relaxed=relaxations(query, found) if found else [],
             sorts=SORTS,
             examples=EXAMPLES,
             following=query.url(cursor=found.cursor) if found and found.cursor else "",
@@ -222,6 +222,15 @@ def edited(query: PageQuery, one: Interpreted, vocabulary: Vocabulary) -> str:
 
 def _whole(number: float | None) -> str:
     return "" if number is None else f"{number:.0f}"
+
+
+def relaxations(query: PageQuery, found: SearchAnswer) -> list[tuple[RelaxationView, str, str]]:
+    """Each with the words of the brief that it stands for, and where to go."""
+    said = {one.id: one.words for one in found.interpreted}
+    return [
+        (one, ", ".join(said[name] for name in one.interpreted if name in said), relaxed(query, one))
+        for one in found.relaxations
+    ]
 
 
 def relaxed(query: PageQuery, one: RelaxationView) -> str:

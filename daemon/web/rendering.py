@@ -48,7 +48,7 @@ class Pages:
             "facet_names": FACET_NAMES,
         }
 
-    def render(self, template: str, who: Viewer, status: int = 200, **values: Any) -> Response:
+    def render(self, template: str, who: Viewer, code: int = 200, **values: Any) -> Response:
         part = request.args.get("part") == "1"
         theme = request.cookies.get("theme", "")
         text = self._templates.get_template(template).render(
@@ -60,7 +60,7 @@ class Pages:
             path=request.full_path.removesuffix("?"),
             **({"q": ""} | values),
         )
-        return Response(text, status, content_type="text/html; charset=utf-8")
+        return Response(text, code, content_type="text/html; charset=utf-8")
 
     def piece(self, template: str, **values: Any) -> str:
         """Without a page around it."""
@@ -139,6 +139,8 @@ def ago(context: Context, instant: str | None) -> str:
     if not instant:
         return "never"
     seconds = context["now"] - datetime.fromisoformat(instant).timestamp()
+    if abs(seconds) < 60:
+        return "just now"
     text = age(abs(seconds))
     return f"{text} ago" if seconds >= 0 else f"in {text}"
 

@@ -6,6 +6,7 @@ import math
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,28 +115,27 @@ def _strangers(accounts: list[CreatorAccount]) -> tuple[AccountKey, AccountKey]:
 
 @contextmanager
 def demo(data_dir: Path) -> Iterator[str]:
-    """The address of the page."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "daemon", "demo", "--port", "0", "--data-dir", str(data_dir)]
-        + ["--creators", str(CREATORS), "--seed", str(SEED)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
+    """The address of the page, once everything can be found."""
+    log = data_dir.parent / f"{data_dir.name}.log"
+    command = [sys.executable, "-m", "daemon", "demo", "--port", "0", "--data-dir", str(data_dir)]
+    command += ["--creators", str(CREATORS), "--seed", str(SEED)]
+    with log.open("w") as said:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
     try:
-        said = ""
-        for line in process.stdout:
-            said += line
-            if line.startswith("ready"):
-                yield line.split()[-1]
-                break
-        else:
-            raise AssertionError(f"the demo did not start: {said[-2000:]}")
+        yield _address(process, log)
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.wait(60)
+
+
+def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        for line in log.read_text().splitlines():
+            if line.startswith("ready"):
+                return line.split()[-1]
+        time.sleep(0.05)
+    raise AssertionError(f"the demo did not start: {log.read_text()[-2000:]}")
 
 
 if __name__ == "__main__":
