@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -74,11 +74,27 @@ def violations(browser: Chrome) -> list[str]:
     ]
 
 
+def messages(browser: Chrome) -> Iterator[dict[str, Any]]:
+    """What the browser noted since the last look."""
+    for entry in browser.get_log("performance"):  # type: ignore[no-untyped-call]
+        yield json.loads(entry["message"])["message"]
+
+
+def bytes_taken(browser: Chrome, hosts: set[str]) -> float:
+    """Over the network since the last look, heads and all; whom it asked is added to ``hosts``."""
+    noted = list(messages(browser))
+    hosts |= _hosts(noted)
+    return sum(float(one["params"]["encodedDataLength"]) for one in noted if one["method"] == "Network.loadingFinished")
+
+
 def hosts_asked(browser: Chrome) -> set[str]:
     """Since the last look: of every request over a network."""
+    return _hosts(messages(browser))
+
+
+def _hosts(noted: Iterable[dict[str, Any]]) -> set[str]:
     found = set()
-    for entry in browser.get_log("performance"):
-        message = json.loads(entry["message"])["message"]
+    for message in noted:
         if message["method"] == "Network.requestWillBeSent":
             url = urlsplit(message["params"]["request"]["url"])
             if url.scheme in ("http", "https", "ws", "wss"):

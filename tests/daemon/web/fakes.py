@@ -36,7 +36,15 @@ from proto.api import (
 )
 from proto.errors import Malformed, NotFound
 from proto.ids import AccountKey, CreatorId, Platform, Row
-from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount, EmbeddingRecord, Enrichment
+from proto.records import (
+    AuditEvent,
+    ContentItem,
+    Creator,
+    CreatorAccount,
+    CreatorList,
+    EmbeddingRecord,
+    Enrichment,
+)
 from stores.briefs import BriefVocabulary, Term, parse_brief
 from stores.catalog import ShownCreator
 from stores.codec import decode, encode
@@ -138,6 +146,10 @@ class NothingNoted(Tenancy):
     async def list_names(self, tenant_id: str) -> list[str]:
         del tenant_id
         return list(self.found.lists)
+
+    async def lists(self, tenant_id: str) -> list[CreatorList]:
+        del tenant_id
+        return []
 
 
 class World:

@@ -367,7 +367,7 @@ async def test_a_unix_socket_takes_any_host(connect: Connect) -> None:
 async def test_every_answer_carries_the_headers_that_keep_pages_inert(connect: Connect, path: str) -> None:
     headers = (await (await connect(create_app(world().services()))).get(path)).headers
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
     policy = headers["content-security-policy"]
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
