@@ -69,21 +69,23 @@ def line_chart(points: Sequence[Point]) -> LineChart | None:
     )
 
 
-def spark(values: Sequence[float | None], width: float = 72, height: float = 20) -> str:
-    """A path through values at equal distances; None is a gap. Empty for fewer than two values."""
+def spark(values: Sequence[float | None], step: int = 3, height: int = 24) -> str:
+    """A path through values at equal distances; None is a gap. Empty for fewer than two values. In whole units, since
+    a page has many; ``step * (len(values) - 1)`` wide."""
     known = [value for value in values if value is not None]
     if len(known) < 2:
         return ""
     low, high = min(known), max(known)
-    step = width / (len(values) - 1)
-    runs: list[list[Point]] = [[]]
+    drawn, pen = "", None
     for at, value in enumerate(values):
         if value is None:
-            runs.append([])
+            pen = None
             continue
         share = (value - low) / (high - low) if high > low else 0.5
-        runs[-1].append((round(at * step, 1), round(1 + (1 - share) * (height - 2), 1)))
-    return "".join(path(run) for run in runs if len(run) > 1)
+        y = round(1 + (1 - share) * (height - 2))
+        drawn += f"M{at * step} {y}" if pen is None else f"l{step} {y - pen}"
+        pen = y
+    return drawn
 
 
 def path(points: Sequence[Point]) -> str:

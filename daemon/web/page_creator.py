@@ -32,9 +32,10 @@ MOST_COMPARED = 5
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """A path of 160 by 40, and the same in words."""
+    """A path, how wide it is, 40 high, and the same in words."""
 
     spark: str
+    width: int
     summary: str
 
 
@@ -138,7 +139,8 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
 def _line(points: Sequence[Point]) -> Line | None:
     if len(points) < 2:
         return None
-    return Line(spark=spark(spark_values(points, CHART_DAYS), 160, 40), summary=in_words(points))
+    values = spark_values(points, CHART_DAYS)
+    return Line(spark=spark(values, 3, 40), width=3 * (len(values) - 1), summary=in_words(points))
 
 
 def _operations(services: PublicServices) -> tuple[Operations, Viewer]:

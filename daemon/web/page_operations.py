@@ -68,7 +68,7 @@ class Throughput:
             return StageView(of=stage)
         rates = self._rates.setdefault(stage.name, deque(maxlen=SAMPLES))
         rates.append(max(0.0, (stage.handled - before[1]) / (at - before[0])))
-        return StageView(of=stage, per_second=rates[-1], line=spark(list(rates), 120, 18))
+        return StageView(of=stage, per_second=rates[-1], line=spark(list(rates), 2, 18))
 
 
 class Side(msgspec.Struct, kw_only=True, frozen=True):

@@ -27,7 +27,7 @@ from stores.filter_ast import In, Range
 from stores.filter_columns import Vocabulary
 from stores.filters import parse_filter
 
-MOST_SHOWN = 12
+MOST_SHOWN = 10
 """Values of a facet that are shown at once; those picked always are."""
 MOST_PICKED = 200
 SORTS = {

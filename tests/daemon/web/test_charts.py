@@ -47,7 +47,7 @@ def test_days_without_readings_are_a_gap() -> None:
 @given(st.lists(st.none() | VALUES, max_size=40))
 def test_a_spark_is_a_path_of_what_is_known(values: list[float | None]) -> None:
     drawn = spark(values)
-    assert re.fullmatch(r"(M[\d.]+ [\d.]+(L[\d.]+ [\d.]+)+)*", drawn)
+    assert re.fullmatch(r"(M\d+ \d+(l3 -?\d+)*)*", drawn)
     assert not drawn or sum(value is not None for value in values) > 1
 
 
