@@ -54,6 +54,7 @@ from daemon.labelling import label_rules, labeller_maker, relabel_all
 from daemon.listeners import open_listeners
 from daemon.metered import MeteredAdapter
 from daemon.metrics import Metrics
+from daemon.migrating import migrate
 from daemon.model_change import ModelChange
 from daemon.notify import sd_notify, tell_systemd
 from daemon.outside import Outside, open_outside
@@ -147,6 +148,8 @@ async def run_daemon(
     config = loaded.config
     sys.setswitchinterval(config.daemon.switch_interval_seconds)
     metrics, readiness = Metrics(), Readiness()
+    if migrated := await Blocking("migration", 1, run_sync).call(migrate, loaded, data_dir):
+        log.info("the store was migrated", to=migrated.to_version, backup=migrated.backup)
     if await Blocking("compaction", 1, run_sync).call(compact_where_wanted, config, data_dir):
         log.info("the store was written anew, so that nothing is left of what was erased")
     with open_stores(config, data_dir, suppression_file, metrics, run_sync) as stores:

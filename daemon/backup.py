@@ -71,6 +71,7 @@ def make_backup(
     map_size_bytes: int,
     tell: Tell,
     create: Callable[[Path], IO[bytes]] | None = None,
+    schema_version: int = SCHEMA_VERSION,
 ) -> Made:
     """Blocking; nobody who writes waits for it. Needs room for a copy of the store in the data directory.
 
@@ -82,12 +83,12 @@ def make_backup(
         raise Malformed(f"{file}: exists already; choose another name")
     work, unfinished = data_dir / COPYING, file.with_name(file.name + UNFINISHED)
     with _nothing_left_of(file, work, unfinished):
-        commit, store, counts, items = _copy(env, work, map_size_bytes, tell)
+        commit, store, counts, items = _copy(env, work, map_size_bytes, tell, schema_version)
         (work / SETTINGS).write_text(settings, encoding="utf-8")
         files = {SETTINGS: work / SETTINGS, STORE: store}
         manifest = Manifest(
             format_version=FORMAT_VERSION,
-            schema_version=SCHEMA_VERSION,
+            schema_version=schema_version,
             product_version=version("pokedexd"),
             created_at=int(created_at),
             commit=commit,
@@ -120,7 +121,9 @@ def _nothing_left_of(file: Path, work: Path, unfinished: Path) -> Iterator[None]
             unfinished.unlink(missing_ok=True)
 
 
-def _copy(env: Environment, work: Path, map_size_bytes: int, tell: Tell) -> tuple[int, Path, dict[str, int], int]:
+def _copy(
+    env: Environment, work: Path, map_size_bytes: int, tell: Tell, schema_version: int
+) -> tuple[int, Path, dict[str, int], int]:
     """The last commit in it, where its data is, rows by database, and content items.
 
     Where it holds what leaves the machine in no backup, that is taken out, and what is left copied once more: LMDB
@@ -131,7 +134,7 @@ def _copy(env: Environment, work: Path, map_size_bytes: int, tell: Tell) -> tupl
     (work / "store").mkdir(mode=0o700, parents=True)
     commit = env.copy_to(work / "store")
     tell("copying", total, total)
-    copy = Environment(work, map_size_bytes=map_size_bytes, durable=False)
+    copy = Environment(work, map_size_bytes=map_size_bytes, durable=False, schema_version=schema_version)
     try:
         with copy.snapshot() as txn:
             withheld = txn.entries("subscriptions")

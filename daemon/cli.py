@@ -24,11 +24,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 import msgspec
 import trio
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
-from rich.table import Table
 
+from daemon import cli_operating, migrating
 from daemon.admin_client import ROWS_PER_REQUEST, AdminClient
 from daemon.app import Running, run_daemon
 from daemon.backup import Made, make_backup
@@ -58,6 +57,9 @@ from daemon.raw_export import export_raw, find_account
 from daemon.reprocessing import FieldDiff, Reprocessing, open_readers
 from daemon.reprocessing import Report as Reprocessed
 from daemon.restoring import RESTORED_SETTINGS, examine, restore, words_of
+from daemon.terminal import ConfigOption, DataDirOption, JsonOption, err, out
+from daemon.terminal import line as _line
+from daemon.terminal import table as _table
 from models.build import Recipe, build, find_source
 from models.minilm import MINILM
 from models.universal import UNIVERSAL
@@ -66,6 +68,7 @@ from proto.errors import ConfigError, Malformed, ModelMissing, PokedexError, Una
 from proto.ids import AccountKey, Platform
 from proto.records import DEFAULT_TENANT
 from stores.backup_file import Manifest
+from stores.codec import SCHEMA_VERSION
 from stores.env import Environment
 from stores.suppression import Suppression
 
@@ -88,16 +91,8 @@ ctl_app.add_typer(queries_app, name="queries")
 app.add_typer(eval_app, name="eval")
 app.add_typer(raw_app, name="raw")
 app.add_typer(deploy_app, name="deploy")
-WIDE = 160
-"""Columns of what goes to a file or a pipe, where nothing has to fit."""
-out, err = Console(width=None if sys.stdout.isatty() else WIDE), Console(stderr=True)
-
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Settings file.", envvar="POKEDEXD_CONFIG", show_default=False)
-]
-DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept.", show_default=False)]
+cli_operating.register(app)
 TenantOption = Annotated[str, typer.Option(help="Whose.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 PortOption = Annotated[int | None, typer.Option(min=0, max=65_535, help="Port of the API and the page; 0: any free.")]
 AdminPortOption = Annotated[
     int | None,
@@ -215,6 +210,22 @@ def reindex(config: ConfigOption = None, data: DataDirOption = None) -> None:
     Environment(folder, map_size_bytes=loaded.config.storage.map_size_gib << 30).close()  # refused while a daemon runs
     drop_indexes(folder)
     out.print(f"{folder}: indexes removed; the next start rebuilds them")
+
+
+@app.command()
+def migrate(config: ConfigOption = None, data: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """Bring a store that an older version wrote up to this one, backed up first; the daemon does so when it starts."""
+    loaded = _load(config, {"daemon.data_dir": _text(data)})
+    folder = _existing_data_dir(loaded.config)
+    with err.status("migrating") as status:
+        migrated = migrating.migrate(loaded, folder, tell=status.update)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(migrated).decode() + "\n")
+    elif migrated is None:
+        _line(f"{folder}: nothing to do, the store has schema version {SCHEMA_VERSION}")
+    else:
+        _line(f"{folder}: from schema version {migrated.from_version} to {migrated.to_version}")
+        _line(f"the store as it was: {migrated.backup}; remove it once all is well")
 
 
 @app.command()
@@ -926,13 +937,6 @@ def _replay(client: AdminClient, letter_id: str) -> str:
     return ""
 
 
-def _line(text: str) -> None:
-    """What strangers wrote must not steer the terminal."""
-    if text:
-        shown = "".join(one if one.isprintable() else "\ufffd" for one in text)
-        out.print(shown, highlight=False, markup=False, emoji=False, soft_wrap=True)
-
-
 class Importer(Protocol):
     """Takes rows in, wherever they go."""
 
@@ -1015,17 +1019,6 @@ def _show_verdicts(verdicts: Sequence[Verdict], path: Path) -> None:
     for one in [one for one in verdicts if one.verdict in ("invalid", "unsupported")][:10]:
         out.print(f"  line {one.line}: {one.detail}", highlight=False, markup=False, soft_wrap=True)
     out.print(f"verdict of every row: {path}", highlight=False, soft_wrap=True)
-
-
-def _table(first: str, headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    table = Table(first, box=None, padding=(0, 2, 0, 0), title_justify="left")
-    for heading in headings:
-        table.add_column(heading)
-    for row in rows:
-        table.add_row(
-            *(f"{cell:,}" if isinstance(cell, int) else str(cell if cell is not None else "") for cell in row)
-        )
-    return table
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:

@@ -248,6 +248,13 @@ class StorageConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     map_size_gib: Positive = 64
     snapshot_minutes: Positive = 10
     """How often the vector graphs are saved while they change."""
+    disk_floor_mib: NotNegative = 256
+    """With less free than this the doctor finds a fault."""
+
+
+class MemoryConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    ceiling: str = ""
+    """A number with MiB or GiB; empty for none."""
 
 
 class BackupConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -293,6 +300,7 @@ class Config(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     llm: LlmConfig = LlmConfig()
     pipeline: PipelineConfig = PipelineConfig()
     storage: StorageConfig = StorageConfig()
+    memory: MemoryConfig = MemoryConfig()
     backup: BackupConfig = BackupConfig()
     log: LogConfig = LogConfig()
 
@@ -324,6 +332,8 @@ _KEY_BREAK = re.compile(r"[,\s]+")
 SEARCH_QUERIES = "platforms.youtube.search_queries"
 MAX_SEARCH_CHARS = 100
 MAX_BOOST = 1_000.0
+MEMORY = re.compile(r"(?P<number>[0-9]{1,9}(?:\.[0-9]{1,3})?)\s*(?P<unit>[mMgG])(?:i?[bB])?")
+LEAST_MEMORY_MIB = 128
 HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:]+")
 RELOADABLE = (
     "log.",
@@ -560,10 +570,25 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             SEARCH_QUERIES,
             f"{[one[:40] for one in wrong_queries]}: expected 1 to {MAX_SEARCH_CHARS} characters each",
         ),
+        (
+            bool(config.memory.ceiling) and not memory_ceiling_bytes(config),
+            "memory.ceiling",
+            f"{config.memory.ceiling!r} is no amount of memory of {LEAST_MEMORY_MIB} MiB or more; "
+            "expected one such as '4 GiB' or '1500 MiB'",
+        ),
         *_push_checks(config),
         *_llm_checks(config),
     )
     return [(key, text) for wrong, key, text in checks if wrong]
+
+
+def memory_ceiling_bytes(config: Config) -> int:
+    """0 where there is none, and for what cannot be read."""
+    found = MEMORY.fullmatch(config.memory.ceiling.strip())
+    if found is None:
+        return 0
+    mib = float(found["number"]) * (1024 if found["unit"].lower() == "g" else 1)
+    return int(mib * (1 << 20)) if mib >= LEAST_MEMORY_MIB else 0
 
 
 def longest_call_seconds(config: Config) -> float:

@@ -73,9 +73,9 @@ def last_backup_at(txn: Txn) -> float | None:
     return float(stored) if stored else None
 
 
-def resident_bytes() -> int:
-    """Of this process; 0 where the system does not say."""
+def resident_bytes(pid: int = 0) -> int:
+    """Of a process, this one for 0; 0 where the system does not say."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path(f"/proc/{pid or 'self'}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):
         return 0

@@ -23,6 +23,7 @@ from stores.blocking import Blocking
 from stores.checking import Fault, find_faults
 from stores.env import RESTORING, Environment, lock_data_dir
 from stores.files import sync_folder, write_atomic
+from stores.migrations import migrate_store
 from stores.suppression import Suppression
 
 JOURNAL = "suppression"
@@ -61,9 +62,10 @@ def examine(file: Path, folder: Path, *, map_size_bytes: int, tell: Tell) -> Exa
     if broken:  # LMDB itself must not be handed these
         faults = [Fault(database="store", key="", problem=broken[0], count=len(broken))]
         return Examined(manifest=manifest, size=file.stat().st_size, faults=faults)
+    migrated = migrate_store(folder, map_size_bytes=map_size_bytes, backup=None)
     env = Environment(folder, map_size_bytes=map_size_bytes, durable=False)
     with contextlib.closing(env), env.snapshot() as txn:
-        faults = find_faults(txn, manifest.counts, partial(_as_one, tell))
+        faults = find_faults(txn, {} if migrated else manifest.counts, partial(_as_one, tell))
     return Examined(manifest=manifest, size=file.stat().st_size, faults=faults)
 
 

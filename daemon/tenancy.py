@@ -12,13 +12,17 @@ import numpy as np
 from daemon.weights import reweighted, told, weights_view
 from proto.api import WeightsView
 from proto.ids import CreatorId
-from proto.records import AuditEvent, CreatorList
+from proto.records import AuditEvent, CreatorList, ListEntry, Note, SavedSearch
+from stores.catalog import get_creator
 from stores.env import Environment, Txn
 from stores.journal import append_audit
+from stores.list_steps import Since, since, visit, visited
 from stores.lists import (
+    Triage,
     change_list,
     create_list,
     delete_list,
+    entries_of,
     find_list,
     get_list,
     hidden_of,
@@ -29,13 +33,17 @@ from stores.lists import (
     stamp_of,
     unhide,
 )
+from stores.notes import note_of, notes_of, write_note
 from stores.ports import Rows, Weights
+from stores.saved_searches import change_search, create_search, delete_search, get_search, searches_of
 from stores.tenants import set_weights, tenants, weights_in
 
 T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
 """For so long it is taken for granted that no id has come to lead elsewhere; what tenants change is seen at once."""
+POSTED_AMONG = 2_000
+"""Members of a list that are looked at for whether they posted since."""
 NOBODY: Rows = np.zeros(0, np.uint32)
 
 
@@ -47,6 +55,31 @@ class TenantRows(msgspec.Struct, kw_only=True):
     hidden: Rows
     lists: dict[str, Rows] = {}
     """By what a filter calls the list: those that were asked about so far."""
+
+
+class ListRead(msgspec.Struct, kw_only=True, frozen=True):
+    """A list as it is now."""
+
+    of: CreatorList
+    members: list[CreatorId]
+    """Where its ids lead."""
+    entries: dict[CreatorId, ListEntry]
+    """By the same ids."""
+
+
+class ListNews(msgspec.Struct, kw_only=True, frozen=True):
+    """What became of a list."""
+
+    of: CreatorList
+    since: Since
+    since_at: int
+    """When that version was looked at; 0 where it is not known."""
+    added: list[CreatorId]
+    removed: list[CreatorId]
+    triaged: list[CreatorId]
+    entries: dict[CreatorId, ListEntry]
+    posted: list[CreatorId]
+    """Members that posted after ``since_at``; of `POSTED_AMONG` at most."""
 
 
 class Tenancy:
@@ -125,6 +158,108 @@ class Tenancy:
 
         return await self._env.read(look)
 
+    async def read_list(self, tenant_id: str, list_id: str) -> ListRead:
+        """Raises NotFound."""
+
+        def look(txn: Txn) -> ListRead:
+            found = get_list(txn, tenant_id, list_id)
+            return ListRead(of=found, members=present_ids(txn, found.creator_ids), entries=entries_of(txn, found))
+
+        return await self._env.read(look)
+
+    async def list_news(self, tenant_id: str, list_id: str, version: int | None, visitor: str) -> ListNews:
+        """After a version, or after the visitor's last visit. Raises NotFound."""
+        return await self._env.read(partial(_news, tenant_id=tenant_id, list_id=list_id, version=version, who=visitor))
+
+    async def visit_list(self, tenant_id: str, list_id: str, version: int | None, visitor: str) -> CreatorList:
+        """Up to this version, or all, it has been seen. Raises NotFound."""
+
+        def change(txn: Txn) -> CreatorList:
+            found = get_list(txn, tenant_id, list_id)
+            visit(txn, found, visitor, min(version or found.version, found.version), int(self._now()))
+            return found
+
+        return await self._env.write(change)
+
+    async def notes(self, tenant_id: str, tag: str = "") -> list[Note]:
+        """By creator."""
+        return await self._env.read(lambda txn: notes_of(txn, tenant_id, tag))
+
+    async def notes_on(self, tenant_id: str, creator_ids: Sequence[CreatorId]) -> dict[CreatorId, Note]:
+        """Of those that something is noted of."""
+
+        def look(txn: Txn) -> dict[CreatorId, Note]:
+            found = ((one, note_of(txn, tenant_id, one)) for one in creator_ids)
+            return {one: note for one, note in found if note is not None}
+
+        return await self._env.read(look)
+
+    async def write_note(
+        self,
+        tenant_id: str,
+        creator_id: CreatorId,
+        *,
+        text: str | None = None,
+        tags: Sequence[str] | None = None,
+        version: int | None = None,
+        actor: str,
+    ) -> Note | None:
+        """Raises as `stores.notes.write_note`."""
+        change = partial(
+            write_note,
+            tenant_id=tenant_id,
+            creator_id=creator_id,
+            text=text,
+            tags=tags,
+            version=version,
+            now=int(self._now()),
+            actor=actor,
+        )
+        return await self._write(tenant_id, actor, change, lambda _: f"noted: {creator_id}")
+
+    async def searches(self, tenant_id: str) -> list[SavedSearch]:
+        return await self._env.read(lambda txn: searches_of(txn, tenant_id))
+
+    async def saved_search(self, tenant_id: str, search_id: str) -> SavedSearch:
+        """Raises NotFound."""
+        return await self._env.read(lambda txn: get_search(txn, tenant_id, search_id))
+
+    async def create_search(self, tenant_id: str, search_id: str, name: str, query: str, actor: str) -> SavedSearch:
+        """Raises as `stores.saved_searches.create_search`."""
+        change = partial(
+            create_search, tenant_id=tenant_id, search_id=search_id, name=name, query=query, now=int(self._now())
+        )
+        return await self._write(tenant_id, actor, change, lambda one: f"saved search {one.name!r} ({search_id})")
+
+    async def change_search(
+        self,
+        tenant_id: str,
+        search_id: str,
+        *,
+        version: int | None = None,
+        name: str | None = None,
+        query: str | None = None,
+        actor: str,
+    ) -> SavedSearch:
+        """Raises as `stores.saved_searches.change_search`."""
+        change = partial(
+            change_search,
+            tenant_id=tenant_id,
+            search_id=search_id,
+            version=version,
+            name=name,
+            query=query,
+            now=int(self._now()),
+        )
+        return await self._write(
+            tenant_id, actor, change, lambda one: f"changed search {one.name!r} ({search_id}): version {one.version}"
+        )
+
+    async def delete_search(self, tenant_id: str, search_id: str, version: int | None, actor: str) -> None:
+        """Raises as `stores.saved_searches.delete_search`."""
+        change = partial(delete_search, tenant_id=tenant_id, search_id=search_id, version=version)
+        await self._write(tenant_id, actor, change, lambda one: f"deleted search {one.name!r} ({search_id})")
+
     async def hidden(self, tenant_id: str) -> list[CreatorId]:
         """Where their ids lead now."""
         return await self._env.read(lambda txn: present_ids(txn, hidden_of(txn, tenant_id)))
@@ -134,7 +269,13 @@ class Tenancy:
     ) -> CreatorList:
         """Raises as `stores.lists.create_list`."""
         change = partial(
-            create_list, tenant_id=tenant_id, list_id=list_id, name=name, creator_ids=creator_ids, now=int(self._now())
+            create_list,
+            tenant_id=tenant_id,
+            list_id=list_id,
+            name=name,
+            creator_ids=creator_ids,
+            now=int(self._now()),
+            actor=actor,
         )
         return await self._write(tenant_id, actor, change, lambda one: f"created {one.name!r} ({one.list_id})")
 
@@ -147,6 +288,9 @@ class Tenancy:
         name: str | None = None,
         add: Iterable[CreatorId] = (),
         remove: Iterable[CreatorId] = (),
+        triage: Mapping[CreatorId, Triage] | None = None,
+        move: Sequence[CreatorId] = (),
+        before: CreatorId | None = None,
         actor: str,
     ) -> CreatorList:
         """Raises as `stores.lists.change_list`."""
@@ -158,7 +302,11 @@ class Tenancy:
             name=name,
             add=list(add),
             remove=list(remove),
+            triage=triage,
+            move=move,
+            before=before,
             now=int(self._now()),
+            actor=actor,
         )
         return await self._write(
             tenant_id, actor, change, lambda one: f"changed {one.name!r} ({list_id}): version {one.version}"
@@ -193,6 +341,30 @@ class Tenancy:
 
     def _entry(self, tenant_id: str, actor: str, action: str, detail: str) -> AuditEvent:
         return AuditEvent(at=int(self._now()), tenant_id=tenant_id, actor=actor, action=action, detail=detail)
+
+
+def _news(txn: Txn, tenant_id: str, list_id: str, version: int | None, who: str) -> ListNews:
+    found = get_list(txn, tenant_id, list_id)
+    last = visited(txn, found, who)
+    news = since(txn, found, last.version if version is None else version)
+    at = last.at if version is None or version == last.version else 0
+    members = present_ids(txn, found.creator_ids)
+    there = set(members)
+    return ListNews(
+        of=found,
+        since=news,
+        since_at=at,
+        added=present_ids(txn, news.added),
+        removed=[one for one in present_ids(txn, news.removed) if one not in there],
+        triaged=present_ids(txn, news.triaged),
+        entries=entries_of(txn, found),
+        posted=[one for one in members[:POSTED_AMONG] if at and _last_content_at(txn, one) > at],
+    )
+
+
+def _last_content_at(txn: Txn, creator_id: CreatorId) -> int:
+    creator = get_creator(txn, creator_id)
+    return creator.last_content_at or 0 if creator is not None else 0
 
 
 def _look(txn: Txn, tenant_id: str, lists: Sequence[str], kept: TenantRows | None) -> TenantRows:

@@ -408,12 +408,33 @@ class Lists(Body):
     lists: list[ListView]
 
 
+class EntryView(Body):
+    """What the tenant says of a creator in a list, and of the creator wherever it is."""
+
+    creator_id: str
+    state: str
+    """``shortlist``, ``maybe``, ``no``, or nothing where nobody has decided yet."""
+    reason: str
+    decided_at: str | None
+    decided_by: str
+    note: str = ""
+    tags: list[str] = []
+    note_version: int = 0
+    """0: there is no note."""
+
+
 class ListPage(Body):
-    """A list with its creators, in the order in which they were put in."""
+    """A list with its creators, in their order."""
 
     of: ListView = msgspec.field(name="list")
     creators: list[CreatorView]
+    entries: list[EntryView]
+    """Of the same creators, in the same order."""
     cursor: str | None
+    total: int
+    """With the state that was asked for, over all pages."""
+    states: dict[str, int]
+    """How many have which state; those without one under an empty name."""
 
 
 class ListCreate(Body, forbid_unknown_fields=True):
@@ -422,14 +443,111 @@ class ListCreate(Body, forbid_unknown_fields=True):
     """Ids."""
 
 
+class TriageChange(Body, forbid_unknown_fields=True):
+    state: str = ""
+    """``shortlist``, ``maybe``, ``no``, or nothing."""
+    reason: str = ""
+
+
+class ListMove(Body, forbid_unknown_fields=True):
+    """Creators that are put in front of another, in this order."""
+
+    creators: list[str]
+    before: str | None = None
+    """None: behind all others."""
+
+
 class ListChange(Body, forbid_unknown_fields=True):
     """What is given is changed."""
 
     version: int | None = None
-    """Of the list as it was read: where it has changed since, nothing is changed and 409 says so."""
+    """Of the list as it was read: where it has changed since, nothing is changed and 409 says so, with the list as it is
+    under ``current``. ``If-Match`` does the same, with 412."""
     name: str | None = None
     add: list[str] = []
     remove: list[str] = []
+    triage: dict[str, TriageChange] = {}
+    """By creator."""
+    move: ListMove | None = None
+
+
+class ListNewsView(Body):
+    """What became of a list since it was looked at."""
+
+    of: ListView = msgspec.field(name="list")
+    since: int
+    """The version behind which it is told; 0 where the list was never visited."""
+    since_at: str | None
+    """When it was visited; null for a version that was asked for."""
+    complete: bool
+    """False where the list has changed so often since that the first changes are not known any more."""
+    added: list[str]
+    removed: list[str]
+    triaged: list[EntryView]
+    posted: list[str]
+    """Members that posted since the visit, of the first 2,000."""
+    renamed: bool
+    reordered: bool
+    actors: list[str]
+    """Who changed it."""
+
+
+class NoteView(Body):
+    creator_id: str
+    text: str
+    tags: list[str]
+    version: int
+    """Raised by every change."""
+    changed_at: str | None
+    changed_by: str
+
+
+class NoteChange(Body, forbid_unknown_fields=True):
+    """What is given is changed; a note without text and tags is deleted."""
+
+    text: str | None = None
+    tags: list[str] | None = None
+    version: int | None = None
+    """As of a list; 0: there is none yet."""
+
+
+class NotePage(Body):
+    """By creator."""
+
+    notes: list[NoteView]
+    creators: list[CreatorView]
+    """Of the same creators, in the same order."""
+    tags: dict[str, int]
+    """All of the tenant's, and how many creators have each."""
+    total: int
+    cursor: str | None
+
+
+class SavedSearchView(Body):
+    search_id: str
+    name: str
+    request: SearchRequest
+    """To be sent to `POST /v1/search` as it is."""
+    version: int
+    created_at: str | None
+    changed_at: str | None
+
+
+class SavedSearches(Body):
+    searches: list[SavedSearchView]
+
+
+class SavedSearchCreate(Body, forbid_unknown_fields=True):
+    name: str
+    request: SearchRequest
+
+
+class SavedSearchChange(Body, forbid_unknown_fields=True):
+    """What is given is changed."""
+
+    version: int | None = None
+    name: str | None = None
+    request: SearchRequest | None = None
 
 
 class HiddenPage(Body):
@@ -699,3 +817,5 @@ class Problem(Body, omit_defaults=True):
     """Of a filter that is wrong."""
     position: int | None = None
     """Of the character in a filter's text, from 1."""
+    current: dict[str, Any] | None = None
+    """How what was to be changed is stored now, where somebody else has changed it."""

@@ -19,6 +19,14 @@ class Conflict(PokedexError):
     """What is to be changed is not as whoever asked believes it to be. The text says how it is."""
 
 
+class Stale(Conflict):
+    """Somebody else has changed it since it was read: ``current`` is how it is stored now."""
+
+    def __init__(self, text: str, *, current: object) -> None:
+        super().__init__(text)
+        self.current = current
+
+
 class Unavailable(PokedexError):
     """A passing fault: network, 5xx, timeout. Worth a retry with backoff."""
 

@@ -430,6 +430,16 @@ class ApiKey(Record):
     last_used_at: int | None = None
 
 
+class ListEntry(Record):
+    """What a tenant said of a creator in one list."""
+
+    state: str = ""
+    """``shortlist``, ``maybe``, ``no``, or nothing where nobody has decided yet."""
+    reason: str = ""
+    at: int = 0
+    actor: str = ""
+
+
 class CreatorList(Record):
     list_id: str
     tenant_id: str
@@ -440,6 +450,29 @@ class CreatorList(Record):
     """Raised by every change."""
     created_at: int = 0
     changed_at: int = 0
+    entries: dict[CreatorId, ListEntry] = {}
+    """By the id as it was put in; of those that something was said of."""
+
+
+class ListStep(Record):
+    """What one change did to a list: from these a visitor is told what happened since the visit before."""
+
+    version: int
+    """That the list had afterwards."""
+    at: int
+    actor: str = ""
+    added: list[CreatorId] = []
+    removed: list[CreatorId] = []
+    triaged: list[CreatorId] = []
+    renamed: bool = False
+    reordered: bool = False
+
+
+class ListVisit(Record):
+    """Up to where somebody has seen a list."""
+
+    version: int
+    at: int
 
 
 class LoggedQuery(Record):
@@ -475,17 +508,27 @@ class LoggedQuery(Record):
 
 
 class Note(Record):
+    """What a tenant wrote about a creator, whatever lists it is in."""
+
     tenant_id: str
     creator_id: CreatorId
     text: str
     at: int = 0
+    tags: list[str] = []
+    version: int = 1
+    actor: str = ""
 
 
 class SavedSearch(Record):
     tenant_id: str
     search_id: str
     query: str
+    """A `proto.api.SearchRequest` as JSON, without limit and cursor."""
     at: int = 0
+    """When it was changed last."""
+    name: str = ""
+    version: int = 1
+    created_at: int = 0
 
 
 class StoredRaw(Record):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proto.records import CreatorList, LoggedQuery
+from proto.records import CreatorList, ListStep, ListVisit, LoggedQuery, Note, SavedSearch
 from stores.checking_links import Row, Rule, has
 from stores.codec import decode, unpack_id
 
@@ -19,6 +19,32 @@ def _lists(row: Row) -> Iterator[str]:
     one = decode(CreatorList, row.value)
     if f"{one.tenant_id}\0{one.list_id}".encode() != row.key:
         yield f"is list {one.list_id} of {one.tenant_id}"
+    yield from _no_tenant(row, one.tenant_id)
+
+
+def _steps(row: Row) -> Iterator[str]:
+    step = decode(ListStep, row.value)
+    if unpack_id(row.key[-ID_BYTES:]) != step.version:
+        yield f"is step {step.version}"
+    yield from _no_list(row, row.key[: -ID_BYTES - 1])
+
+
+def _visits(row: Row) -> Iterator[str]:
+    decode(ListVisit, row.value)
+    yield from _no_list(row, b"\0".join(row.key.split(b"\0", 2)[:2]))
+
+
+def _notes(row: Row) -> Iterator[str]:
+    note = decode(Note, row.value)
+    if unpack_id(row.key[-ID_BYTES:]) != note.creator_id or row.key[: -ID_BYTES - 1].decode() != note.tenant_id:
+        yield f"is of creator {note.creator_id}, by {note.tenant_id}"
+    yield from _no_tenant(row, note.tenant_id)
+
+
+def _searches(row: Row) -> Iterator[str]:
+    one = decode(SavedSearch, row.value)
+    if f"{one.tenant_id}\0{one.search_id}".encode() != row.key:
+        yield f"is saved search {one.search_id} of {one.tenant_id}"
     yield from _no_tenant(row, one.tenant_id)
 
 
@@ -46,4 +72,17 @@ def _no_tenant(row: Row, tenant_id: str) -> Iterator[str]:
         yield f"is of {tenant_id}, who is no tenant"
 
 
-RULES: dict[str, Rule] = {"lists": _lists, "hidden": _hidden, "query_log": _queries}
+def _no_list(row: Row, key: bytes) -> Iterator[str]:
+    if not has(row.txn, "lists", key):
+        yield "is of a list that is not there"
+
+
+RULES: dict[str, Rule] = {
+    "lists": _lists,
+    "list_steps": _steps,
+    "list_visits": _visits,
+    "hidden": _hidden,
+    "notes": _notes,
+    "saved_searches": _searches,
+    "query_log": _queries,
+}

@@ -8,12 +8,14 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import lmdb
+import msgspec
 import trio
+from lmdb.verify import VerifyError, verify
 
 from proto.errors import StoreBusy, Unavailable
 from stores.blocking import Blocking, RunSync
@@ -66,7 +68,11 @@ DATABASES = (
     "index_sequence",
     "tenants",
     "lists",
+    "list_steps",
+    "list_visits",
     "hidden",
+    "notes",
+    "saved_searches",
     "query_log",
     "audit",
     "events",
@@ -163,11 +169,13 @@ class Environment:
         readers: int = 6,
         run_sync: RunSync = trio.to_thread.run_sync,
         durable: bool = True,
+        schema_version: int = SCHEMA_VERSION,
     ) -> None:
         """Raises StoreBusy when another process holds the directory, Unavailable when it cannot be used, be it that a
-        newer version wrote it or that a restore into it was not finished.
+        newer version wrote it, that an older one did and it was not migrated, or that a restore into it was not finished.
 
-        ``durable`` False spares the disk, for stores that are thrown away.
+        ``durable`` False spares the disk, for stores that are thrown away. ``schema_version``: the one that is expected;
+        another than the present one only while migrating.
         """
         self._lock_file = lock_data_dir(data_dir)
         try:
@@ -185,8 +193,9 @@ class Environment:
                 sync=durable,
                 mode=0o600,
             )
+            self._refuse_cut_off(path)
             self._databases = {name: self._env.open_db(name.encode()) for name in DATABASES}
-            self._take_schema(data_dir)
+            self._take_schema(data_dir, schema_version)
         except (lmdb.Error, OSError) as error:
             os.close(self._lock_file)
             raise Unavailable(f"{data_dir}: the store cannot be opened: {error}") from error
@@ -298,20 +307,111 @@ class Environment:
             (target / "data.mdb").chmod(0o600)
             return int(txn.id())
 
-    def _take_schema(self, data_dir: Path) -> None:
-        """Raises Unavailable for a store that a newer version wrote."""
+    def _refuse_cut_off(self, path: Path) -> None:
+        trouble = cut_off(self._env, path)
+        if trouble:
+            self._env.close()
+            raise Unavailable(trouble)
+
+    def _take_schema(self, data_dir: Path, expected: int) -> None:
+        """Raises Unavailable for a store of another schema."""
         meta = self._databases["meta"]
         with self._env.begin(db=meta) as txn:
-            stored = txn.get(SCHEMA)
+            stored = _schema_in(txn, meta)
         if stored is None:
             with self._env.begin(write=True, db=meta) as txn:
-                txn.put(SCHEMA, pack_id(SCHEMA_VERSION))
-        elif unpack_id(stored) > SCHEMA_VERSION:
+                txn.put(SCHEMA, pack_id(expected))
+        elif stored != expected:
             self._env.close()
-            raise Unavailable(
-                f"{data_dir}: the store has schema version {unpack_id(stored)}, of a newer pokedexd; this one knows "
-                f"versions up to {SCHEMA_VERSION}: install the newer one again, or restore a backup made before"
-            )
+            words = newer_schema if stored > expected else older_schema
+            raise Unavailable(words(data_dir, stored, expected))
+
+
+def _schema_in(txn: Any, meta: Any) -> int | None:
+    """None for a store that was just made."""
+    stored = txn.get(SCHEMA, db=meta)
+    if stored is not None:
+        return unpack_id(stored)
+    return 1 if txn.stat(db=meta)["entries"] else None
+
+
+def stored_schema(data_dir: Path) -> int | None:
+    """Blocking, writes nothing: the schema version of a data directory's store; None where there is no store, or an empty
+    one. Raises Unavailable for what is no store. For a directory that no other process has."""
+    path = data_dir / "store"
+    if not (path / "data.mdb").exists():
+        return None
+    try:
+        with lmdb.open(str(path), readonly=True, lock=False, max_dbs=1) as env:
+            try:
+                meta = env.open_db(b"meta", create=False)
+            except lmdb.NotFoundError:
+                return None
+            with env.begin() as txn:
+                return _schema_in(txn, meta)
+    except (lmdb.Error, OSError) as error:
+        raise Unavailable(f"{data_dir}: the store cannot be opened: {error}") from error
+
+
+class Glimpse(msgspec.Struct, frozen=True, kw_only=True):
+    """A store as a look from outside finds it."""
+
+    txn: Txn
+    """Of databases that a store of an older version lacks nothing can be read."""
+    schema_version: int | None
+    used_bytes: int
+    """Of the map."""
+
+
+@contextmanager
+def look_into(data_dir: Path, *, shared: bool) -> Iterator[Glimpse]:
+    """Blocking, writes nothing. ``shared``: while a daemon has the store. Raises Unavailable for what is no whole store."""
+    path = data_dir / "store"
+    try:
+        with lmdb.open(str(path), readonly=True, lock=shared, max_dbs=len(DATABASES), mode=0o600) as env:
+            used = int(env.info()["last_pgno"] + 1) * int(env.stat()["psize"])
+            trouble = cut_off(env, path)
+            if trouble:
+                raise Unavailable(trouble)
+            databases: dict[str, Any] = {}
+            for name in DATABASES:
+                with suppress(lmdb.NotFoundError):
+                    databases[name] = env.open_db(name.encode(), create=False)
+            with env.begin() as txn:
+                version = _schema_in(txn, databases["meta"]) if "meta" in databases else None
+                yield Glimpse(txn=Txn(txn, databases), schema_version=version, used_bytes=used)
+    except (lmdb.Error, OSError) as error:
+        raise Unavailable(f"{path}: the store cannot be read: {error}") from error
+
+
+def cut_off(env: Any, path: Path) -> str:
+    """Blocking: why the file behind a store that was just opened must not be read, since what lies behind its end ends
+    the process; empty for a sound one. Pages that were freed before they were written may lie there."""
+    data = path / "data.mdb"
+    used, size = int(env.info()["last_pgno"] + 1) * int(env.stat()["psize"]), data.stat().st_size
+    if size >= used:
+        return ""
+    try:
+        problems = verify(str(data), subdir=False)  # type: ignore[no-untyped-call]
+    except VerifyError as error:
+        problems = [str(error)]
+    if not problems:
+        return ""
+    return f"{path}: the store is cut off, {size:,} bytes of {used:,}: restore a backup into an empty folder"
+
+
+def newer_schema(data_dir: Path, stored: int, known: int) -> str:
+    return (
+        f"{data_dir}: the store has schema version {stored}, of a newer pokedexd; this one knows "
+        f"versions up to {known}: install the newer one again, or restore a backup made before"
+    )
+
+
+def older_schema(data_dir: Path, stored: int, known: int) -> str:
+    return (
+        f"{data_dir}: the store has schema version {stored}, this pokedexd needs {known}: "
+        "start the daemon, which migrates it, or run pokedexd migrate"
+    )
 
 
 def _refuse_half_restored(data_dir: Path) -> None:

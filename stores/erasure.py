@@ -23,13 +23,16 @@ from proto.records import (
     ContentItem,
     Creator,
     CreatorAccount,
+    CreatorList,
     DeadLetter,
     Event,
     IdentityLink,
     Job,
     JobKind,
     LoggedQuery,
+    Note,
     Priority,
+    SavedSearch,
 )
 from stores.avatars import drop_avatar, get_avatar
 from stores.belonging import drop_formers, old_formers
@@ -59,6 +62,7 @@ from stores.identity import (
 )
 from stores.labels import drop_labelling
 from stores.lists import replace_creators
+from stores.notes import replace_noted
 from stores.query_log import without_candidates
 from stores.raw import drop_raw
 from stores.schedule import find_job, jobs_of, plan_job, put_job, settle_job
@@ -102,7 +106,10 @@ HANDLED = frozenset(
         "labellings",
         "labellings_due",
         "lists",
+        "list_steps",
         "hidden",
+        "notes",
+        "saved_searches",
         "query_log",
         "index_log",
         "index_sequence",
@@ -113,14 +120,14 @@ HANDLED = frozenset(
         "subscription_by_token",
     )
 )
-UNTOUCHED = frozenset(("ledger", "llm_spend", "tenants", "meta", "push_tally"))
-"""Budgets, tenants, settings and tallies of posts by the hour speak of no account; what `mark_erasure` keeps in ``meta`` is taken out by itself."""
+UNTOUCHED = frozenset(("ledger", "llm_spend", "tenants", "list_visits", "meta", "push_tally"))
+"""Budgets, tenants, settings, visits and tallies of posts by the hour speak of no account; what `mark_erasure` keeps in ``meta`` is taken out by itself."""
 
 PIECES = 500
 """Jobs, months of content, raw pages and snapshots taken out in one transaction at most."""
 COPIED = 10_000
 """Rows copied in one transaction when the store is written anew."""
-MENTIONED_IN = ("dead_letters", "events", "audit", "query_log")
+MENTIONED_IN = ("dead_letters", "events", "audit", "query_log", "lists", "notes", "saved_searches")
 """Databases whose texts may name an account; all but the first keep their rows, with a keyed hash in place of the name."""
 
 _MARK = b"erasure:"
@@ -463,8 +470,10 @@ def _remove_noted(txn: Txn, key: AccountKey, account: CreatorAccount | None, era
     if account is not None and account.creator_id is not None:
         left = [AccountKey(name[8:].decode()) for name in _keys(txn, "account_by_creator", pack_id(account.creator_id))]
         gone += [] if left else [account.creator_id]
-    for database, rows in replace_creators(txn, gone, [creator_id_of(one) for one in left]).items():
+    instead = [creator_id_of(one) for one in left]
+    for database, rows in replace_creators(txn, gone, instead).items():
         erased.note(database, rows)
+    erased.note("notes", replace_noted(txn, gone, instead))
 
 
 def _remove_identity(txn: Txn, key: AccountKey, erased: Erased, now: float) -> None:
@@ -763,7 +772,7 @@ def _payload_strings(payload: bytes) -> Iterator[str]:
 
 def _scrubbed(
     database: str, value: bytes, subject: Subject, names: re.Pattern[str] | None
-) -> Event | AuditEvent | LoggedQuery:
+) -> Event | AuditEvent | LoggedQuery | CreatorList | Note | SavedSearch:
     def hide(text: str) -> str:
         return text if names is None else names.sub(f"erased-{subject.alias}", text)
 
@@ -773,6 +782,18 @@ def _scrubbed(
     if database == "query_log":
         query = without_candidates(decode(LoggedQuery, value), subject.creator_ids)
         return msgspec.structs.replace(query, text=hide(query.text), rest=hide(query.rest), filter=hide(query.filter))
+    if database == "lists":
+        found = decode(CreatorList, value)
+        entries = {
+            one: msgspec.structs.replace(entry, reason=hide(entry.reason)) for one, entry in found.entries.items()
+        }
+        return msgspec.structs.replace(found, name=hide(found.name), entries=entries)
+    if database == "notes":
+        note = decode(Note, value)
+        return msgspec.structs.replace(note, text=hide(note.text), tags=[hide(one) for one in note.tags])
+    if database == "saved_searches":
+        search = decode(SavedSearch, value)
+        return msgspec.structs.replace(search, name=hide(search.name), query=hide(search.query))
     entry = decode(AuditEvent, value)
     return msgspec.structs.replace(entry, detail=hide(entry.detail), actor=hide(entry.actor))
 

@@ -183,23 +183,27 @@ class Ledger:
         return resets_at(budget.window, now)
 
     def _used(self, txn: Txn, budget: Budget, now: float) -> int:
-        return sum(spent for _, spent in _slots(txn, budget, now))
+        return _spent(txn, budget, now)
 
     def _mark(self, txn: Txn, budget: Budget, name: str) -> int:
-        stored = txn.get("ledger", _key(budget, name))
-        return unpack_id(stored) if stored else 0
+        return _noted(txn, budget, name)
 
     def _standing(self, txn: Txn, budget: Budget, now: float) -> Standing:
-        used, closed = self._used(txn, budget, now), self._mark(txn, budget, CLOSED)
-        return Standing(
-            budget=budget,
-            used=used,
-            closed_until=closed if closed > now else 0,
-            disabled_because=self._disabled.get((budget.platform, budget.bucket), ""),
-            dry_at=forecast(budget, used, now),
-            resets_at=resets_at(budget.window, now),
-            bulk_used=self._used(txn, budget.bulk, now) if budget.bulk_share < 1 else 0,
-        )
+        return standing_of(txn, budget, now, self._disabled.get((budget.platform, budget.bucket), ""))
+
+
+def standing_of(txn: Txn, budget: Budget, now: float, disabled_because: str = "") -> Standing:
+    """Where a bucket stands by what is booked."""
+    used, closed = _spent(txn, budget, now), _noted(txn, budget, CLOSED)
+    return Standing(
+        budget=budget,
+        used=used,
+        closed_until=closed if closed > now else 0,
+        disabled_because=disabled_because,
+        dry_at=forecast(budget, used, now),
+        resets_at=resets_at(budget.window, now),
+        bulk_used=_spent(txn, budget.bulk, now) if budget.bulk_share < 1 else 0,
+    )
 
 
 def forecast(budget: Budget, used: int, now: float) -> int | None:
@@ -211,6 +215,15 @@ def forecast(budget: Budget, used: int, now: float) -> int | None:
         return None
     dry_at = int(now + (budget.spendable - used) * elapsed / used)
     return dry_at if dry_at < resets_at(budget.window, now) else None
+
+
+def _spent(txn: Txn, budget: Budget, now: float) -> int:
+    return sum(spent for _, spent in _slots(txn, budget, now))
+
+
+def _noted(txn: Txn, budget: Budget, name: str) -> int:
+    stored = txn.get("ledger", _key(budget, name))
+    return unpack_id(stored) if stored else 0
 
 
 def _book(txn: Txn, budget: Budget, units: int, now: float) -> None:

@@ -6,17 +6,18 @@ too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
 
-from proto.errors import Conflict, Malformed, NotFound
+from proto.errors import Conflict, Malformed, NotFound, Stale
 from proto.ids import CreatorId, Row
-from proto.records import CreatorList, Record
+from proto.records import CreatorList, ListEntry, ListStep, Record
 from stores.belonging import MOVES, present_id
 from stores.codec import decode, encode, pack_id, unpack_id
 from stores.env import Txn
+from stores.list_steps import append_step, forget_steps, replace_in_steps, step_between
 from stores.ports import Rows
 
 MAX_LISTS = 1_000
@@ -25,8 +26,18 @@ MAX_MEMBERS = 50_000
 """Of one list; it is one value of the store."""
 MAX_HIDDEN = 50_000
 MAX_NAME_CHARS = 100
+MAX_REASON_CHARS = 500
+STATES = ("", "shortlist", "maybe", "no")
+"""What may be said of a creator in a list; nothing: undecided."""
 CHANGES = "list_changes:"
 """Beginning of the names of kept counters: changes to what a tenant noted."""
+
+
+class Triage(msgspec.Struct, frozen=True):
+    """What is to be said of a creator in a list."""
+
+    state: str = ""
+    reason: str = ""
 
 
 class _Head(Record):
@@ -59,7 +70,13 @@ def find_list(txn: Txn, tenant_id: str, name: str) -> CreatorList | None:
 
 
 def create_list(
-    txn: Txn, tenant_id: str, list_id: str, name: str, creator_ids: Iterable[CreatorId], now: int
+    txn: Txn,
+    tenant_id: str,
+    list_id: str,
+    name: str,
+    creator_ids: Iterable[CreatorId],
+    now: int,
+    actor: str = "",
 ) -> CreatorList:
     """Raises Conflict for a name that is taken, Malformed for one that is none, NotFound for an unknown creator."""
     if len(lists_of(txn, tenant_id)) >= MAX_LISTS:
@@ -68,6 +85,7 @@ def create_list(
     fresh = msgspec.structs.replace(fresh, name=_free_name(txn, fresh, name), creator_ids=_known(txn, creator_ids))
     _check_members(fresh.creator_ids)
     _put(txn, fresh)
+    append_step(txn, fresh, ListStep(version=fresh.version, at=now, actor=actor, added=fresh.creator_ids))
     return fresh
 
 
@@ -80,10 +98,17 @@ def change_list(
     name: str | None = None,
     add: Iterable[CreatorId] = (),
     remove: Iterable[CreatorId] = (),
+    triage: Mapping[CreatorId, Triage] | None = None,
+    move: Sequence[CreatorId] = (),
+    before: CreatorId | None = None,
     now: int,
+    actor: str = "",
 ) -> CreatorList:
-    """What is so already changes nothing, the version neither. Raises NotFound, Malformed, and Conflict where ``version``
-    is given and another than the list's."""
+    """What is so already changes nothing, the version neither. ``move``: put these in front of ``before``, or at the end.
+
+    Raises NotFound for a list that is none and for who is not in it, Malformed, and Stale where ``version`` is given and
+    another than the list's.
+    """
     old = get_list(txn, tenant_id, list_id)
     _check_version(old, version)
     out = {present_id(txn, one) or one for one in remove}
@@ -91,21 +116,37 @@ def change_list(
     held = {present_id(txn, one) for one in kept}
     kept += [one for one in _known(txn, add) if one not in held]
     _check_members(kept)
+    kept = _moved(txn, kept, move, before) if move else kept
     fresh = msgspec.structs.replace(
-        old, creator_ids=kept, name=old.name if name is None else _free_name(txn, old, name)
+        old,
+        creator_ids=kept,
+        name=old.name if name is None else _free_name(txn, old, name),
+        entries=_triaged(txn, old, kept, triage or {}, now, actor),
     )
     if fresh == old:
         return old
     fresh = msgspec.structs.replace(fresh, version=old.version + 1, changed_at=now)
     _put(txn, fresh)
+    append_step(txn, fresh, step_between(old, fresh, actor))
     return fresh
 
 
+def entries_of(txn: Txn, found: CreatorList) -> dict[CreatorId, ListEntry]:
+    """What was said of whom, by where their ids lead now: of several that were merged, what was said last."""
+    said: dict[CreatorId, ListEntry] = {}
+    for creator_id, entry in sorted(found.entries.items(), key=lambda pair: pair[1].at):
+        present = present_id(txn, creator_id)
+        if present is not None:
+            said[present] = entry
+    return said
+
+
 def delete_list(txn: Txn, tenant_id: str, list_id: str, version: int | None = None) -> CreatorList:
-    """The list that is gone. Raises NotFound, and Conflict as `change_list`."""
+    """The list that is gone. Raises NotFound, and Stale as `change_list`."""
     old = get_list(txn, tenant_id, list_id)
     _check_version(old, version)
     txn.delete("lists", _key(tenant_id, list_id))
+    forget_steps(txn, old)
     txn.add(CHANGES + tenant_id)
     return old
 
@@ -162,7 +203,11 @@ def replace_creators(txn: Txn, gone: Sequence[CreatorId], instead: Sequence[Crea
 
     Returns how many rows of which database held one of them.
     """
-    changed = {"lists": _replace_in_lists(txn, set(gone), instead), "hidden": _replace_hidden(txn, set(gone), instead)}
+    changed = {
+        "lists": _replace_in_lists(txn, set(gone), instead),
+        "list_steps": replace_in_steps(txn, set(gone)),
+        "hidden": _replace_hidden(txn, set(gone), instead),
+    }
     return {database: rows for database, rows in changed.items() if rows}
 
 
@@ -171,7 +216,13 @@ def _replace_in_lists(txn: Txn, gone: set[CreatorId], instead: Sequence[CreatorI
     met = [one for one in found if not gone.isdisjoint(one.creator_ids)]
     for one in met:
         ids = [other for member in one.creator_ids for other in (instead if member in gone else [member])]
-        _put(txn, msgspec.structs.replace(one, creator_ids=list(dict.fromkeys(ids)), version=one.version + 1))
+        entries = {member: entry for member, entry in one.entries.items() if member not in gone}
+        _put(
+            txn,
+            msgspec.structs.replace(
+                one, creator_ids=list(dict.fromkeys(ids)), entries=entries, version=one.version + 1
+            ),
+        )
     return len(met)
 
 
@@ -183,6 +234,55 @@ def _replace_hidden(txn: Txn, gone: set[CreatorId], instead: Sequence[CreatorId]
             txn.put("hidden", key[:-8] + pack_id(other), value)
         txn.add(CHANGES + key[:-9].decode())
     return len(found)
+
+
+def _moved(txn: Txn, kept: Sequence[CreatorId], move: Sequence[CreatorId], before: CreatorId | None) -> list[CreatorId]:
+    """Raises NotFound for who is not in the list."""
+    places = {present_id(txn, one) or one: one for one in kept}
+    taken = [_place_of(txn, places, one) for one in dict.fromkeys(move)]
+    target = _place_of(txn, places, before) if before is not None else None
+    rest = [one for one in kept if one not in set(taken) - {target}]
+    at = rest.index(target) if target is not None else len(rest)
+    return list(dict.fromkeys([*rest[:at], *taken, *rest[at:]]))
+
+
+def _place_of(txn: Txn, places: Mapping[CreatorId, CreatorId], creator_id: CreatorId) -> CreatorId:
+    place = places.get(present_id(txn, creator_id) or creator_id)
+    if place is None:
+        raise NotFound(f"creator {creator_id} is not in the list")
+    return place
+
+
+def _triaged(
+    txn: Txn,
+    old: CreatorList,
+    kept: Sequence[CreatorId],
+    triage: Mapping[CreatorId, Triage],
+    now: int,
+    actor: str,
+) -> dict[CreatorId, ListEntry]:
+    """What was said of who is still there, with what is said now. Raises NotFound and Malformed."""
+    there = set(kept)
+    entries = {one: entry for one, entry in old.entries.items() if one in there}
+    if not triage:
+        return entries
+    places = {present_id(txn, one) or one: one for one in kept}
+    for creator_id, said in triage.items():
+        place = _place_of(txn, places, creator_id)
+        _check_triage(said)
+        before = entries.pop(place, ListEntry())
+        if (before.state, before.reason) == (said.state, said.reason):
+            entries |= {place: before} if before != ListEntry() else {}
+        elif said != Triage():
+            entries[place] = ListEntry(state=said.state, reason=said.reason, at=now, actor=actor)
+    return entries
+
+
+def _check_triage(said: Triage) -> None:
+    if said.state not in STATES:
+        raise Malformed(f"a state is one of {', '.join(STATES[1:])}, or nothing; not {said.state[:40]!r}")
+    if len(said.reason) > MAX_REASON_CHARS or not said.reason.replace("\n", " ").isprintable():
+        raise Malformed(f"a reason has {MAX_REASON_CHARS} printable characters at most")
 
 
 def _known(txn: Txn, creator_ids: Iterable[CreatorId]) -> list[CreatorId]:
@@ -208,7 +308,7 @@ def _free_name(txn: Txn, mine: CreatorList, name: str) -> str:
 
 def _check_version(found: CreatorList, version: int | None) -> None:
     if version is not None and version != found.version:
-        raise Conflict(f"the list has version {found.version} by now, not {version}; read it again")
+        raise Stale(f"the list has version {found.version} by now, not {version}; read it again", current=found)
 
 
 def _check_members(creator_ids: Sequence[CreatorId]) -> None:

@@ -321,13 +321,19 @@ def _all(base: Path) -> list[Path]:
     return sorted(base.glob("text-*"))
 
 
-def _newest(base: Path) -> Path | None:
-    """Of several (a crash during a swap), the newest that was finished; the others are removed."""
+def complete_index(base: Path) -> Path | None:
+    """Of several (a crash during a swap), the newest that was finished and is of this version."""
     complete = [folder for folder in _all(base) if folder.name.startswith(_name()) and (folder / "checkpoint").exists()]
-    for folder in _all(base):
-        if not complete or folder != complete[-1]:
-            shutil.rmtree(folder, ignore_errors=True)
     return complete[-1] if complete else None
+
+
+def _newest(base: Path) -> Path | None:
+    """The others are removed."""
+    newest = complete_index(base)
+    for folder in _all(base):
+        if folder != newest:
+            shutil.rmtree(folder, ignore_errors=True)
+    return newest
 
 
 def _write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from daemon.config import load, memory_ceiling_bytes
 from daemon.deploy.files import (
     ALERTS,
     CONFIG,
@@ -21,6 +22,7 @@ from daemon.deploy.files import (
     write,
 )
 
+DEFAULT_MEMORY_GIB = 4.0
 deploy_app = typer.Typer(help="Write files for systemd, Prometheus and Grafana.", no_args_is_help=True)
 
 OutputOption = Annotated[
@@ -32,11 +34,15 @@ OutputOption = Annotated[
 def systemd(
     output: OutputOption,
     config: Annotated[Path, typer.Option("--config", "-c", help="Where the settings will be.")] = CONFIG,
-    memory_gib: Annotated[float, typer.Option(min=0.5, help="Memory that the daemon may use.")] = 4.0,
+    memory_gib: Annotated[
+        float | None,
+        typer.Option(min=0.125, help="Memory that the daemon may use.", show_default="memory.ceiling, else 4"),
+    ] = None,
 ) -> None:
     """A hardened unit that runs this installation."""
     command = own_command()
-    _tell(write(output, {UNIT: unit(command, config.absolute(), memory_gib)}))
+    limit = memory_gib or _ceiling_gib(config) or DEFAULT_MEMORY_GIB
+    _tell(write(output, {UNIT: unit(command, config.absolute(), limit)}))
     folder = hidden_folder(command)
     if folder:
         sys.stderr.write(
@@ -55,6 +61,13 @@ def prometheus(output: OutputOption) -> None:
 def grafana(output: OutputOption) -> None:
     """A dashboard."""
     _tell(write(output, {DASHBOARD: shipped(DASHBOARD)}))
+
+
+def _ceiling_gib(config: Path) -> float:
+    """0 where the settings are not there yet, or set none."""
+    if not config.is_file():
+        return 0.0
+    return memory_ceiling_bytes(load(config, {}, {}).config) / (1 << 30)
 
 
 def _tell(paths: list[Path]) -> None:

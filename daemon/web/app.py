@@ -10,7 +10,7 @@ import trio
 from quart import Response, g, request
 from quart_trio import QuartTrio
 
-from daemon.web import creators, guard, hub, lists, openapi, pages, problems, search
+from daemon.web import creators, guard, hub, lists, notes, openapi, pages, problems, saved, search, versions
 from daemon.web.services import PublicServices
 
 
@@ -37,7 +37,10 @@ def create_app(services: PublicServices, *, any_host: bool = False) -> QuartTrio
     problems.register(app)
     search.register(app, services)
     creators.register(app, services)
+    versions.register(app)
     lists.register(app, services.searching)
+    notes.register(app, services.searching)
+    saved.register(app, services.searching)
     if services.hub is not None:
         hub.register(app, services.hub)
     pages.register(app, services)

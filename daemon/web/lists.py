@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from quart import Response, request
 from quart_trio import QuartTrio
@@ -11,6 +12,7 @@ from quart_trio import QuartTrio
 from daemon.web.answering import view_of
 from daemon.web.params import (
     MAX_LIMIT,
+    chosen,
     decode_cursor,
     encode_cursor,
     json_body,
@@ -23,10 +25,22 @@ from daemon.web.problems import BadParameter
 from daemon.web.replies import json_response, nothing
 from daemon.web.services import SearchServices
 from daemon.web.tenant import actor, tenant_id
-from daemon.web.views import instant
-from proto.api import CreatorView, HiddenPage, HiddenState, ListChange, ListCreate, ListPage, Lists, ListView
+from daemon.web.versions import MAX_VERSION, stated_version, tagged
+from daemon.web.views import entry_view, instant, list_view
+from proto.api import (
+    CreatorView,
+    HiddenPage,
+    HiddenState,
+    ListChange,
+    ListCreate,
+    ListNewsView,
+    ListPage,
+    Lists,
+    TriageChange,
+)
 from proto.ids import CreatorId
-from proto.records import CreatorList
+from proto.records import ListEntry
+from stores.lists import STATES, Triage
 
 LIMIT = 50
 MOST_AT_ONCE = 10_000
@@ -48,53 +62,110 @@ def register(app: QuartTrio, services: SearchServices) -> None:
         only_known(request.args, ())
         ids = _ids(body.creators, "/creators")
         made = await tenancy.create_list(tenant_id(), secrets.token_hex(8), body.name, ids, actor())
-        return json_response(list_view(made), 201)
+        return tagged(json_response(list_view(made), 201), made.version)
 
     @app.get("/v1/lists/<list_id>")
     async def one_list(list_id: str) -> Response:
         """Raises NotFound."""
-        offset, limit = _place(list_id)
-        found, members = await tenancy.list_members(tenant_id(), list_id)
-        creators, cursor = await _page(services, members, offset, limit, list_id)
-        return json_response(ListPage(of=list_view(found), creators=creators, cursor=cursor))
+        state = request.args.get("state")
+        if state is not None:
+            chosen(state, "state", STATES)
+        place = list_id if state is None else f"{list_id} {state}"
+        offset, limit = _place(place, ("state",))
+        found = await tenancy.read_list(tenant_id(), list_id)
+        states = {one: found.entries.get(one, ListEntry()).state for one in found.members}
+        wanted = [one for one in found.members if state is None or states[one] == state]
+        creators, cursor = await _page(services, wanted, offset, limit, place)
+        notes = await tenancy.notes_on(tenant_id(), wanted[offset : offset + limit])
+        ids = [CreatorId(int(one.creator_id)) for one in creators]
+        page = ListPage(
+            of=list_view(found.of),
+            creators=creators,
+            entries=[entry_view(one, found.entries.get(one), notes.get(one)) for one in ids],
+            cursor=cursor,
+            total=len(wanted),
+            states=dict(Counter(states.values())),
+        )
+        return tagged(json_response(page), found.of.version)
 
     @app.patch("/v1/lists/<list_id>")
     async def change(list_id: str) -> Response:
-        """Raises NotFound, and Conflict where the list has changed since it was read."""
+        """Raises NotFound, and Stale where the list has changed since it was read."""
         body = await json_body(ListChange)
         only_known(request.args, ())
+        before = body.move.before if body.move is not None else None
         changed = await tenancy.change_list(
             tenant_id(),
             list_id,
-            version=body.version,
+            version=stated_version(body.version),
             name=body.name,
             add=_ids(body.add, "/add"),
             remove=_ids(body.remove, "/remove"),
+            triage=_triage(body.triage),
+            move=_ids(body.move.creators, "/move/creators") if body.move is not None else (),
+            before=parse_creator_id(before, "/move/before") if before is not None else None,
             actor=actor(),
         )
-        return json_response(list_view(changed))
+        return tagged(json_response(list_view(changed)), changed.version)
 
     @app.delete("/v1/lists/<list_id>")
     async def delete(list_id: str) -> Response:
         """Raises as `change`."""
         only_known(request.args, ("version",))
-        version = whole_number(request.args, "version", 0, 1, 1 << 53) if "version" in request.args else None
-        await tenancy.delete_list(tenant_id(), list_id, version, actor())
+        version = whole_number(request.args, "version", 0, 1, MAX_VERSION) if "version" in request.args else None
+        await tenancy.delete_list(tenant_id(), list_id, stated_version(version), actor())
         return nothing()
+
+    @app.get("/v1/lists/<list_id>/changes")
+    async def news(list_id: str) -> Response:
+        """Raises NotFound."""
+        only_known(request.args, ("since",))
+        since = whole_number(request.args, "since", 0, 0, MAX_VERSION) if "since" in request.args else None
+        found = await tenancy.list_news(tenant_id(), list_id, since, actor())
+        return json_response(
+            ListNewsView(
+                of=list_view(found.of),
+                since=found.since.version,
+                since_at=instant(found.since_at or None),
+                complete=found.since.complete,
+                added=[str(one) for one in found.added],
+                removed=[str(one) for one in found.removed],
+                triaged=[entry_view(one, found.entries.get(one)) for one in found.triaged],
+                posted=[str(one) for one in found.posted],
+                renamed=found.since.renamed,
+                reordered=found.since.reordered,
+                actors=list(found.since.actors),
+            )
+        )
+
+    @app.post("/v1/lists/<list_id>/visits")
+    async def seen(list_id: str) -> Response:
+        """Up to ``version``, or all of it. Raises NotFound."""
+        only_known(request.args, ("version",))
+        version = whole_number(request.args, "version", 0, 1, MAX_VERSION) if "version" in request.args else None
+        found = await tenancy.visit_list(tenant_id(), list_id, version, actor())
+        return tagged(json_response(list_view(found)), found.version)
 
     @app.put("/v1/lists/<list_id>/creators/<creator_id>")
     async def put_in(list_id: str, creator_id: str) -> Response:
-        """Raises NotFound for an unknown list or creator."""
+        """With a body, it says what is thought of the creator. Raises NotFound for an unknown list or creator."""
+        said = await json_body(TriageChange, optional=True)
         only_known(request.args, ())
-        ids = [parse_creator_id(creator_id)]
-        return json_response(list_view(await tenancy.change_list(tenant_id(), list_id, add=ids, actor=actor())))
+        number = parse_creator_id(creator_id)
+        triage = {number: Triage(said.state, said.reason)} if request.mimetype == "application/json" else {}
+        changed = await tenancy.change_list(
+            tenant_id(), list_id, version=stated_version(None), add=[number], triage=triage, actor=actor()
+        )
+        return tagged(json_response(list_view(changed)), changed.version)
 
     @app.delete("/v1/lists/<list_id>/creators/<creator_id>")
     async def take_out(list_id: str, creator_id: str) -> Response:
         """Raises NotFound for an unknown list."""
         only_known(request.args, ())
-        ids = [parse_creator_id(creator_id)]
-        return json_response(list_view(await tenancy.change_list(tenant_id(), list_id, remove=ids, actor=actor())))
+        changed = await tenancy.change_list(
+            tenant_id(), list_id, version=stated_version(None), remove=[parse_creator_id(creator_id)], actor=actor()
+        )
+        return tagged(json_response(list_view(changed)), changed.version)
 
     @app.get("/v1/hidden")
     async def hidden() -> Response:
@@ -117,27 +188,22 @@ def register(app: QuartTrio, services: SearchServices) -> None:
         return json_response(HiddenState(creator_id=creator_id, hidden=False, changed=changed))
 
 
-def list_view(one: CreatorList) -> ListView:
-    return ListView(
-        list_id=one.list_id,
-        name=one.name,
-        version=one.version,
-        creators=len(one.creator_ids),
-        created_at=instant(one.created_at or None),
-        changed_at=instant(one.changed_at or None),
-    )
-
-
 def _ids(texts: Sequence[str], pointer: str) -> list[CreatorId]:
     if len(texts) > MOST_AT_ONCE:
         raise BadParameter(f"{MOST_AT_ONCE:,} creators may be named at once, not {len(texts):,}", pointer=pointer)
     return [parse_creator_id(text, f"{pointer}/{at}") for at, text in enumerate(texts)]
 
 
-def _place(of: str) -> tuple[int, int]:
+def _triage(said: Mapping[str, TriageChange]) -> dict[CreatorId, Triage]:
+    if len(said) > MOST_AT_ONCE:
+        raise BadParameter(f"{MOST_AT_ONCE:,} creators may be named at once, not {len(said):,}", pointer="/triage")
+    return {parse_creator_id(text, f"/triage/{text[:40]}"): Triage(one.state, one.reason) for text, one in said.items()}
+
+
+def _place(of: str, more: Sequence[str] = ()) -> tuple[int, int]:
     """Offset and limit as the request states them."""
-    only_known(request.args, ("cursor", "limit"))
-    one_each(("cursor", "limit"))
+    only_known(request.args, ("cursor", "limit", *more))
+    one_each(("cursor", "limit", *more))
     limit = whole_number(request.args, "limit", LIMIT, 1, MAX_LIMIT)
     cursor = request.args.get("cursor", "")
     return decode_cursor(cursor, of).offset if cursor else 0, limit

@@ -18,6 +18,7 @@ TITLES = {
     404: "Not found",
     405: "Another method than the path has",
     409: "What is to be changed is not as the request has it",
+    412: "What `If-Match` names is not how it is stored now: `current` has that",
     413: "The body is too large",
     415: "The body is no JSON",
     421: "Foreign host",
@@ -25,6 +26,15 @@ TITLES = {
     503: "Loading, or out of time",
 }
 LIMITS = ("enum", "minimum", "maximum", "maxLength", "items")
+IF_MATCH = (
+    {
+        "name": "If-Match",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string", "pattern": '^"[0-9]{1,15}"$'},
+        "description": "The ETag as it was read: where it has changed since, it stays and 412 says how it is.",
+    },
+)
 REF = "#/components/schemas/{name}"
 TREE = "FilterTree"
 
@@ -54,16 +64,22 @@ def _operation(route: Route, by_type: dict[str, Any], problem: dict[str, Any]) -
         responses[str(status)] = _ok(route, by_type) | {"description": TITLES[status]}
     if route.moves:
         responses["307"] = {"description": route.moves, "headers": {"Location": {"schema": {"type": "string"}}}}
-    for status in sorted({*route.problems, *ALWAYS}):
+    for status in route.empty:
+        responses[str(status)] = {"description": "Done"}
+    for status in sorted({*route.problems, *ALWAYS, *((412,) if route.versioned else ())}):
         responses.setdefault(str(status), {"description": TITLES[status]} | problem)
     operation: dict[str, Any] = {
         "summary": route.summary,
-        "parameters": [*_parameters(route, "path"), *_parameters(route, "query")],
+        "parameters": [
+            *_parameters(route, "path"),
+            *_parameters(route, "query"),
+            *(IF_MATCH if route.versioned else ()),
+        ],
         "responses": responses,
     }
     if route.body is not None:
         schema = by_type[repr(route.body)]
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        operation["requestBody"] = {"required": not route.optional, "content": {"application/json": {"schema": schema}}}
     return operation
 
 

@@ -49,6 +49,7 @@ TITLES = {
     405: "Method not allowed",
     408: "Request timeout",
     409: "Conflict",
+    412: "Precondition failed",
     413: "Content too large",
     415: "Unsupported media type",
     421: "Misdirected request",
@@ -71,7 +72,13 @@ class WrongMedia(PokedexError):
 
 
 def problem(
-    status: int, code: str, detail: str = "", pointer: str = "", column: str = "", position: int | None = None
+    status: int,
+    code: str,
+    detail: str = "",
+    pointer: str = "",
+    column: str = "",
+    position: int | None = None,
+    current: dict[str, Any] | None = None,
 ) -> Response:
     g.problem = code
     body = Problem(
@@ -84,6 +91,7 @@ def problem(
         pointer=pointer,
         column=column,
         position=position,
+        current=current,
     )
     return Response(msgspec.json.encode(body), status, content_type="application/problem+json")
 

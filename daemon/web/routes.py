@@ -22,17 +22,27 @@ from proto.api import (
     HiddenState,
     ListChange,
     ListCreate,
+    ListNewsView,
     ListPage,
     Lists,
     ListView,
+    NoteChange,
+    NotePage,
+    NoteView,
     ReadyAnswer,
     ReviewPage,
+    SavedSearchChange,
+    SavedSearchCreate,
+    SavedSearches,
+    SavedSearchView,
     SearchAnswer,
     SearchRequest,
     SimilarRequest,
     Suggestions,
+    TriageChange,
 )
 from stores.filter_columns import FACETS
+from stores.lists import STATES
 
 Schema = Mapping[str, Any]
 Parameter = tuple[Schema, str]
@@ -40,6 +50,7 @@ Parameter = tuple[Schema, str]
 
 ID: Parameter = ({"type": "string", "pattern": "^[0-9]{1,19}$"}, "The creator's id.")
 LIST_ID: Parameter = ({"type": "string", "pattern": "^[0-9a-f]{16}$"}, "The list's id.")
+SEARCH_ID: Parameter = ({"type": "string", "pattern": "^[0-9a-f]{16}$"}, "The saved search's id.")
 CURSOR: Parameter = ({"type": "string"}, "The `cursor` of the page before.")
 MOVED = "An id of a creator that was merged into another leads there."
 READING = (400,)
@@ -56,14 +67,20 @@ class Route(msgspec.Struct, kw_only=True, frozen=True):
     status: int = 200
     media: tuple[str, ...] = ("application/json",)
     body: Any = None
+    optional: bool = False
+    """Whether the body may be left out."""
     places: Mapping[str, Parameter] = {}
     query: Mapping[str, Parameter] = {}
     required: tuple[str, ...] = ()
     """Of ``query``."""
     also: tuple[int, ...] = ()
     """Other statuses with the same body."""
+    empty: tuple[int, ...] = ()
+    """Other statuses without a body."""
     moves: str = ""
     problems: tuple[int, ...] = ()
+    versioned: bool = False
+    """Whether a change may be bound to a version, by `If-Match`."""
 
 
 def _number(default: int, most: int, about: str) -> Parameter:
@@ -132,7 +149,7 @@ _IN_LIST = {"list_id": LIST_ID, "creator_id": ID}
 _PAGED = {"cursor": CURSOR, "limit": _number(LISTED, MAX_LIMIT, "Creators on this page.")}
 _VERSION: Parameter = (
     {"type": "integer", "minimum": 1},
-    "Of the list as it was read: where it has changed since, it stays and 409 says so.",
+    "As it was read: where it has changed since, it stays and 409 says so.",
 )
 
 ROUTES: tuple[Route, ...] = (
@@ -211,16 +228,23 @@ ROUTES: tuple[Route, ...] = (
         summary="A list with its creators.",
         answer=ListPage,
         places={"list_id": LIST_ID},
-        query=_PAGED,
+        query={
+            **_PAGED,
+            "state": (
+                {"type": "string", "enum": list(STATES)},
+                "Only creators with this state; empty: undecided ones.",
+            ),
+        },
         problems=(400, 404),
     ),
     Route(
         method="patch",
         path="/v1/lists/{list_id}",
-        summary="Rename a list, put creators in or take them out.",
+        summary="Rename a list, put creators in or take them out, say what is thought of them, move them.",
         answer=ListView,
         places={"list_id": LIST_ID},
         body=ListChange,
+        versioned=True,
         problems=(*WRITING, 404, 409),
     ),
     Route(
@@ -231,15 +255,37 @@ ROUTES: tuple[Route, ...] = (
         status=204,
         places={"list_id": LIST_ID},
         query={"version": _VERSION},
+        versioned=True,
         problems=(400, 404, 409),
+    ),
+    Route(
+        method="get",
+        path="/v1/lists/{list_id}/changes",
+        summary="What became of a list since the last visit, or since a version.",
+        answer=ListNewsView,
+        places={"list_id": LIST_ID},
+        query={"since": ({"type": "integer", "minimum": 0}, "A version; without it, that of the last visit.")},
+        problems=(400, 404),
+    ),
+    Route(
+        method="post",
+        path="/v1/lists/{list_id}/visits",
+        summary="Note that a list has been seen.",
+        answer=ListView,
+        places={"list_id": LIST_ID},
+        query={"version": ({"type": "integer", "minimum": 1}, "Up to which; without it, as it is now.")},
+        problems=(400, 404),
     ),
     Route(
         method="put",
         path="/v1/lists/{list_id}/creators/{creator_id}",
-        summary="Put a creator into a list; one that is in it stays.",
+        summary="Put a creator into a list, and say what is thought of it; one that is in it stays.",
         answer=ListView,
         places=_IN_LIST,
-        problems=(400, 404),
+        body=TriageChange,
+        optional=True,
+        versioned=True,
+        problems=(*WRITING, 404, 409),
     ),
     Route(
         method="delete",
@@ -247,7 +293,87 @@ ROUTES: tuple[Route, ...] = (
         summary="Take a creator out of a list.",
         answer=ListView,
         places=_IN_LIST,
+        versioned=True,
+        problems=(400, 404, 409),
+    ),
+    Route(
+        method="get",
+        path="/v1/notes",
+        summary="What was noted of creators.",
+        answer=NotePage,
+        query={**_PAGED, "tag": ({"type": "string", "maxLength": 100}, "Only those with this tag.")},
+        problems=READING,
+    ),
+    Route(
+        method="get",
+        path="/v1/creators/{creator_id}/note",
+        summary="What was noted of a creator.",
+        answer=NoteView,
+        places={"creator_id": ID},
         problems=(400, 404),
+    ),
+    Route(
+        method="put",
+        path="/v1/creators/{creator_id}/note",
+        summary="Write a note or tags; 204 where nothing is left of it.",
+        answer=NoteView,
+        empty=(204,),
+        places={"creator_id": ID},
+        body=NoteChange,
+        versioned=True,
+        problems=(*WRITING, 404, 409),
+    ),
+    Route(
+        method="delete",
+        path="/v1/creators/{creator_id}/note",
+        summary="Delete the note of a creator.",
+        answer=None,
+        status=204,
+        places={"creator_id": ID},
+        query={"version": ({"type": "integer", "minimum": 0}, "Of the note as it was read.")},
+        versioned=True,
+        problems=(400, 404, 409),
+    ),
+    Route(
+        method="get", path="/v1/searches", summary="Saved searches, by name.", answer=SavedSearches, problems=READING
+    ),
+    Route(
+        method="post",
+        path="/v1/searches",
+        summary="Save a search.",
+        answer=SavedSearchView,
+        status=201,
+        body=SavedSearchCreate,
+        problems=(*WRITING, 409),
+    ),
+    Route(
+        method="get",
+        path="/v1/searches/{search_id}",
+        summary="A saved search.",
+        answer=SavedSearchView,
+        places={"search_id": SEARCH_ID},
+        problems=(400, 404),
+    ),
+    Route(
+        method="patch",
+        path="/v1/searches/{search_id}",
+        summary="Rename a saved search, or search for something else by it.",
+        answer=SavedSearchView,
+        places={"search_id": SEARCH_ID},
+        body=SavedSearchChange,
+        versioned=True,
+        problems=(*WRITING, 404, 409),
+    ),
+    Route(
+        method="delete",
+        path="/v1/searches/{search_id}",
+        summary="Delete a saved search.",
+        answer=None,
+        status=204,
+        places={"search_id": SEARCH_ID},
+        query={"version": _VERSION},
+        versioned=True,
+        problems=(400, 404, 409),
     ),
     Route(
         method="get",

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from urllib.parse import quote
 
+import msgspec
+
 from actors.peers import Peers, Rank
 from proto.api import (
     AccountView,
@@ -15,20 +17,29 @@ from proto.api import (
     CreatorView,
     EmbeddingView,
     EnrichmentView,
+    EntryView,
+    ListView,
+    NoteView,
     Provenance,
     RankView,
+    SavedSearchView,
+    SearchRequest,
     SignGroupView,
     SignView,
     VitalSignsView,
 )
-from proto.ids import Platform
+from proto.ids import CreatorId, Platform
 from proto.records import (
     Activity,
     ContentItem,
     Creator,
     CreatorAccount,
+    CreatorList,
     EmbeddingRecord,
     Enrichment,
+    ListEntry,
+    Note,
+    SavedSearch,
     SignGroup,
     VitalSign,
 )
@@ -230,4 +241,52 @@ def content_view(item: ContentItem) -> ContentView:
         duration_seconds=item.duration_seconds,
         permalink=item.permalink,
         provenance={"details": api(item.fetched_at), "counts": api(max(item.counted_at, item.fetched_at))},
+    )
+
+
+def list_view(one: CreatorList) -> ListView:
+    return ListView(
+        list_id=one.list_id,
+        name=one.name,
+        version=one.version,
+        creators=len(one.creator_ids),
+        created_at=instant(one.created_at or None),
+        changed_at=instant(one.changed_at or None),
+    )
+
+
+def entry_view(creator_id: CreatorId, entry: ListEntry | None, note: Note | None = None) -> EntryView:
+    """``entry``: None where nobody has said anything."""
+    said = entry or ListEntry()
+    return EntryView(
+        creator_id=str(creator_id),
+        state=said.state,
+        reason=said.reason,
+        decided_at=instant(said.at or None),
+        decided_by=said.actor,
+        note=note.text if note else "",
+        tags=note.tags if note else [],
+        note_version=note.version if note else 0,
+    )
+
+
+def note_view(note: Note) -> NoteView:
+    return NoteView(
+        creator_id=str(note.creator_id),
+        text=note.text,
+        tags=note.tags,
+        version=note.version,
+        changed_at=instant(note.at or None),
+        changed_by=note.actor,
+    )
+
+
+def saved_search_view(one: SavedSearch) -> SavedSearchView:
+    return SavedSearchView(
+        search_id=one.search_id,
+        name=one.name,
+        request=msgspec.json.decode(one.query, type=SearchRequest),
+        version=one.version,
+        created_at=instant(one.created_at or None),
+        changed_at=instant(one.at or None),
     )

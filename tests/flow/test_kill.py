@@ -103,7 +103,7 @@ def test_killed_at_a_random_moment(point: int, undisturbed: dict[str, Any], tmp_
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("point", range(3, 3 + int(os.environ.get("POKEDEXD_KILL_POINTS", "22"))))
+@pytest.mark.parametrize("point", range(3, 3 + int(os.environ.get("POKEDEXD_TEST_KILL_POINTS", "22"))))
 def test_killed_at_many_random_moments(point: int, undisturbed: dict[str, Any], tmp_path: Path) -> None:
     share = random.Random(f"{SEED}/{point}").uniform(0.0, 1.0)
     print(f"seed {SEED}, point {point}: killed after {share:.0%} of an undisturbed run")

@@ -44,6 +44,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     assert process.wait(60) == 0
 
 
+class NotReady(Exception):
+    """It listens, and answers nothing yet."""
+
+
 class Prometheus:
     """The shipped snippet as its settings, but for the address, the interval and the rules' place."""
 
@@ -62,15 +66,18 @@ class Prometheus:
         self._client = httpx2.Client(base_url=f"http://127.0.0.1:{port}/api/v1", trust_env=False, timeout=30)
 
     def get(self, path: str, **params: str) -> Any:
-        reply = self._client.get(path, params=params).json()
+        answer = self._client.get(path, params=params)
+        if answer.status_code == 503:
+            raise NotReady(answer.text)
+        reply = answer.json()
         assert reply["status"] == "success", (params, reply)
         return reply["data"]
 
     def value(self, query: str) -> list[float]:
         try:
             return [float(one["value"][1]) for one in self.get("/query", query=query)["result"]]
-        except httpx2.TransportError:
-            return []  # it does not listen yet
+        except (httpx2.TransportError, NotReady):
+            return []  # it does not listen yet, or still reads its files
 
     def close(self) -> None:
         self._client.close()

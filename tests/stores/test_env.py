@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -146,4 +147,16 @@ def test_a_half_restored_directory_is_refused_and_the_copy_of_a_backup_that_died
     (tmp_path / RESTORING / "store").mkdir(parents=True)
     for _ in range(2):
         with pytest.raises(Unavailable, match="was not finished"):
+            Environment(tmp_path, map_size_bytes=1 << 30)
+
+
+def test_a_store_that_was_cut_off_is_refused_and_does_not_end_the_process(tmp_path: Path) -> None:
+    env = Environment(tmp_path, map_size_bytes=1 << 30)
+    for number in range(50):
+        env.write_now(lambda txn, number=number: txn.put("raw", bytes((number,)), b"x" * 30_000))  # type: ignore[misc]
+    env.close()
+    file = tmp_path / "store" / "data.mdb"
+    os.truncate(file, file.stat().st_size // 2)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=r"cut off.*restore a backup"):
             Environment(tmp_path, map_size_bytes=1 << 30)

@@ -24,7 +24,7 @@ from proto.errors import Malformed
 from tests.flow.processes import run_cli
 
 SEED = 1
-ACCOUNTS = int(os.environ.get("POKEDEXD_IDENTITY_ACCOUNTS", "100000"))
+ACCOUNTS = int(os.environ.get("POKEDEXD_TEST_IDENTITY_ACCOUNTS", "100000"))
 
 
 def quiet(name: str, share: float) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from daemon.evaluation.ingestion import Report, evaluate
 
-LONG_ACCOUNTS = int(os.environ.get("POKEDEXD_EVAL_ACCOUNTS", "20000"))
+LONG_ACCOUNTS = int(os.environ.get("POKEDEXD_TEST_EVAL_ACCOUNTS", "20000"))
 
 
 def run(accounts: int, days: float) -> Report:
