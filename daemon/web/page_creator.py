@@ -53,7 +53,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         who, number = viewer(), parse_creator_id(creator_id)
         page = await detail(services, creator_id)
         found = await _series(number)
-        on, others = await _lists(who, number)
+        on = await _lists(who, number)
         raw = await services.raw_pages(number, RAW_PAGES) if who.may(ADMIN) else []
         return pages.render(
             "creator.html",
@@ -68,7 +68,8 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
             views=line_chart(found.views),
             alike=await _alike(who, page.creator),
             on=on,
-            others=others,
+            note=(await searching.tenancy.notes_on(who.tenant_id, [number])).get(number) if who.may(LISTS) else None,
+            hidden=number in await searching.tenancy.hidden(who.tenant_id) if who.may(LISTS) else False,
             raw=[(one, instant(one.fetched_at)) for one in raw],
             operations=services.operations is not None,
         )
@@ -95,6 +96,32 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         form = await posted(who)
         await operations.reviewing.split(form.get("account", ""))
         return redirect(f"/creators/{parse_creator_id(creator_id)}#identity", 303)  # type: ignore[return-value]
+
+    @app.post("/creators/<creator_id>/note")
+    async def write_note_on_page(creator_id: str) -> Response:
+        """Text and tags; nothing deletes the note."""
+        who = viewer_with(LISTS)
+        form = await posted(who)
+        number, version = parse_creator_id(creator_id), form.get("version", "")
+        await searching.tenancy.write_note(
+            who.tenant_id,
+            number,
+            text=form.get("text", "").replace("\r\n", "\n").strip(),
+            tags=[tag.strip() for tag in form.get("tags", "").split(",") if tag.strip()],
+            version=int(version) if version.isdecimal() else None,
+            actor=who.actor,
+        )
+        return redirect(f"/creators/{number}#notes", 303)  # type: ignore[return-value]
+
+    @app.post("/creators/<creator_id>/hidden")
+    async def hide_on_page(creator_id: str) -> Response:
+        """Whether searches leave the creator out."""
+        who = viewer_with(LISTS)
+        form = await posted(who)
+        number = parse_creator_id(creator_id)
+        change = searching.tenancy.hide if form.get("hidden") == "yes" else searching.tenancy.unhide
+        await change(who.tenant_id, number, who.actor)
+        return redirect(f"/creators/{number}", 303)  # type: ignore[return-value]
 
     @app.get("/compare")
     async def compare_page() -> Response:
@@ -126,14 +153,10 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
             return []
         return found.hits
 
-    async def _lists(who: Viewer, number: CreatorId) -> tuple[list[CreatorList], list[CreatorList]]:
-        """Those that the creator is on, and the others."""
-        if not who.may(LISTS):
-            return [], []
-        known = await searching.tenancy.lists(who.tenant_id)
-        return [one for one in known if number in one.creator_ids], [
-            one for one in known if number not in one.creator_ids
-        ]
+    async def _lists(who: Viewer, number: CreatorId) -> list[CreatorList]:
+        """Those that the creator is on."""
+        known = await searching.tenancy.lists(who.tenant_id) if who.may(LISTS) else []
+        return [one for one in known if number in one.creator_ids]
 
 
 def _line(points: Sequence[Point]) -> Line | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from quart import Response, redirect, request
 from quart_trio import QuartTrio
+from werkzeug.datastructures import MultiDict
 
 from daemon.web.answering import view_of
 from daemon.web.export import export_creators
@@ -20,11 +21,15 @@ from daemon.web.services import PublicServices, SearchServices
 from daemon.web.viewer import LISTS, Viewer, viewer_with
 from proto.api import CreatorView
 from proto.ids import CreatorId
-from proto.records import CreatorList
+from proto.records import CreatorList, ListEntry, Note
+from stores.catalog import ShownCreator
+from stores.lists import Triage
 
 PAGE = 60
 MOST_AT_ONCE = 1_000
 UNDECIDED = ""
+BY_NAME = "undecided"
+"""What a form says for it."""
 STATES = {"shortlist": "Shortlist", "maybe": "Maybe", "no": "No", UNDECIDED: "Undecided"}
 
 
@@ -39,18 +44,19 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Board(msgspec.Struct, kw_only=True, frozen=True):
-    """``triage``: whether creators can be sorted."""
+    """``counts``: of the whole list, by state; ``entries`` are a page of it."""
 
     of: CreatorList
     entries: list[Entry]
     total: int
-    triage: bool = False
+    counts: Mapping[str, int]
 
-    def columns(self) -> list[tuple[str, str, list[Entry]]]:
-        """State, its name and who has it; one column where nothing is sorted."""
-        if not self.triage:
-            return [(UNDECIDED, "Creators", self.entries)]
-        return [(state, name, [one for one in self.entries if one.state == state]) for state, name in STATES.items()]
+    def columns(self) -> list[tuple[str, str, list[Entry], int]]:
+        """State, its name, who has it on this page, and how many have it."""
+        return [
+            (state, name, [one for one in self.entries if one.state == state], self.counts.get(state, 0))
+            for state, name in STATES.items()
+        ]
 
 
 class Rollup(msgspec.Struct, kw_only=True, frozen=True):
@@ -67,10 +73,27 @@ class Rollup(msgspec.Struct, kw_only=True, frozen=True):
 
 async def read_board(services: SearchServices, who: Viewer, list_id: str, offset: int) -> Board:
     """Raises NotFound."""
-    of, members = await services.tenancy.list_members(who.tenant_id, list_id)
-    shown = await services.shown(members[offset : offset + PAGE], 0)
-    entries = [Entry(creator=view_of(one)) for one in shown if one is not None]
-    return Board(of=of, entries=entries, total=len(members))
+    found = await services.tenancy.read_list(who.tenant_id, list_id)
+    page = found.members[offset : offset + PAGE]
+    notes = await services.tenancy.notes_on(who.tenant_id, page)
+    said = {one: found.entries.get(one, ListEntry()) for one in found.members}
+    shown = [one for one in await services.shown(page, 0) if one is not None]
+    return Board(
+        of=found.of,
+        entries=[_entry(one, said[one.creator.creator_id], notes.get(one.creator.creator_id)) for one in shown],
+        total=len(found.members),
+        counts=Counter(entry.state for entry in said.values()),
+    )
+
+
+def _entry(one: ShownCreator, said: ListEntry, note: Note | None) -> Entry:
+    return Entry(
+        creator=view_of(one),
+        state=said.state,
+        reason=said.reason,
+        note=note.text if note else "",
+        tags=tuple(note.tags) if note else (),
+    )
 
 
 def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
@@ -109,6 +132,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
             "list.html",
             who,
             board=board,
+            news=await tenancy.list_news(who.tenant_id, list_id, None, who.actor),
             rollup=await _rollup(searching, board.of.creator_ids),
             sample=ROLLED_UP,
             states=STATES,
@@ -126,8 +150,17 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
             name=form.get("name"),
             add=_ids(form.getlist("id")),
             remove=_ids(form.getlist("remove")),
+            triage=_triage(form),
             actor=who.actor,
         )
+        return _to(f"/lists/{list_id}{'#c' + form['creator'] if 'state' in form else ''}")
+
+    @app.post("/lists/<list_id>/seen")
+    async def list_seen_on_page(list_id: str) -> Response:
+        """What is new is not any more, up to the version that was shown."""
+        who = viewer_with(LISTS)
+        version = (await posted(who)).get("version", "")
+        await tenancy.visit_list(who.tenant_id, list_id, int(version) if version.isdecimal() else None, who.actor)
         return _to(f"/lists/{list_id}")
 
     @app.post("/lists/<list_id>/delete")
@@ -163,6 +196,14 @@ async def _rollup(services: SearchServices, ids: Sequence[CreatorId]) -> Rollup 
         countries=Counter(one.country or "unknown" for one in shown).most_common(6),
         platforms=Counter(name for one in shown for name in one.followers_by_platform).most_common(),
     )
+
+
+def _triage(form: MultiDict[str, str]) -> dict[CreatorId, Triage]:
+    """What a card's form says of its creator."""
+    if "state" not in form:
+        return {}
+    state = form["state"].removeprefix(BY_NAME)
+    return {parse_creator_id(form.get("creator", ""), "creator"): Triage(state, form.get("reason", "").strip())}
 
 
 def _ids(texts: Sequence[str]) -> list[CreatorId]:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from quart import Response, redirect, request
 from quart_trio import QuartTrio
+from werkzeug.datastructures import MultiDict
 
 from daemon.web.answering import answer, standing
 from daemon.web.asking import FULL, ask, ask_similar
 from daemon.web.charts import spark
 from daemon.web.export import export_creators
+from daemon.web.forms import posted
 from daemon.web.history import SPARK_DAYS, series, spark_values
 from daemon.web.page_query import PICKED, PageQuery, page_query
 from daemon.web.params import parse_creator_id
 from daemon.web.problems import BadParameter
 from daemon.web.rendering import Pages
 from daemon.web.services import PublicServices
-from daemon.web.viewer import viewer
+from daemon.web.viewer import LISTS, Viewer, viewer, viewer_with
+from daemon.web.views import saved_search_view
 from proto.api import Hit, Interpreted, RelaxationView, SearchAnswer, SearchRequest, SimilarRequest
 from proto.errors import FilterError, Unavailable
 from proto.ids import CreatorId
@@ -91,7 +95,35 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
             following=query.url(cursor=found.cursor) if found and found.cursor else "",
             export=f"/v1/search/export?{urlencode(query.api_parameters())}" if found else "",
             first=not query.parameters() and not query.cursor,
+            saved=await _saved(who) if not query.parameters() else [],
         )
+
+    async def _saved(who: Viewer) -> list[tuple[str, str, str]]:
+        """Name, where it leads and its id."""
+        if not who.may(LISTS):
+            return []
+        found = [saved_search_view(one) for one in await searching.tenancy.searches(who.tenant_id)]
+        return [(one.name, saved_url(one.request), one.search_id) for one in found]
+
+    @app.post("/searches")
+    async def save_search_on_page() -> Response:
+        """What the form's address looks for, under a name."""
+        who = viewer_with(LISTS)
+        form = await posted(who)
+        query = page_query(MultiDict(parse_qsl(form.get("query", ""))))
+        asked = msgspec.structs.replace(query, cursor="").request()
+        text = msgspec.json.encode(asked).decode()
+        await searching.tenancy.create_search(
+            who.tenant_id, secrets.token_hex(8), form.get("name", ""), text, who.actor
+        )
+        return redirect(query.url(), 303)  # type: ignore[return-value]
+
+    @app.post("/searches/<search_id>/delete")
+    async def delete_search_on_page(search_id: str) -> Response:
+        who = viewer_with(LISTS)
+        await posted(who)
+        await searching.tenancy.delete_search(who.tenant_id, search_id, None, who.actor)
+        return redirect("/", 303)  # type: ignore[return-value]
 
     @app.get("/why/<creator_id>")
     async def why_page(creator_id: str) -> Response:
@@ -151,6 +183,12 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         histories = await services.history(ids, since) if ids else {}
         drawn = {str(one): spark(spark_values(series(found).followers)) for one, found in histories.items()}
         return {one: path for one, path in drawn.items() if path}
+
+
+def saved_url(asked: SearchRequest) -> str:
+    """The page of a saved search; one whose filter is a tree has words alone there."""
+    stated = asked.filter if isinstance(asked.filter, str) else ""
+    return PageQuery(q=asked.q, filter=stated, drop=tuple(asked.drop), sort=asked.sort).url()
 
 
 def _explained(query: PageQuery) -> SearchRequest:

@@ -44,6 +44,8 @@ from proto.records import (
     CreatorList,
     EmbeddingRecord,
     Enrichment,
+    Note,
+    SavedSearch,
 )
 from stores.briefs import BriefVocabulary, Term, parse_brief
 from stores.catalog import ShownCreator
@@ -150,6 +152,18 @@ class NothingNoted(Tenancy):
     async def lists(self, tenant_id: str) -> list[CreatorList]:
         del tenant_id
         return []
+
+    async def searches(self, tenant_id: str) -> list[SavedSearch]:
+        del tenant_id
+        return []
+
+    async def hidden(self, tenant_id: str) -> list[CreatorId]:
+        del tenant_id
+        return []
+
+    async def notes_on(self, tenant_id: str, creator_ids: Sequence[CreatorId]) -> dict[CreatorId, Note]:
+        del tenant_id, creator_ids
+        return {}
 
 
 class World:
