@@ -212,7 +212,7 @@ def test_a_list_is_made_looked_at_and_exported(site: Site) -> None:
     site.open("/")
     for box in site.all(".pick")[:3]:
         box.click()
-    names = site.texts(".card h2")[:3]
+    names, ids = site.texts(".card h2")[:3], site.ids()
     site.leaving(site.one("#picked button[formaction='/lists/put']").click)
     site.one("#name").send_keys("Spring")
     site.leaving(lambda: site.one("#name").send_keys(Keys.ENTER))
@@ -221,10 +221,38 @@ def test_a_list_is_made_looked_at_and_exported(site: Site) -> None:
     path = urlsplit(site.one("a[href$='/export']").get_attribute("href") or "").path
     rows = list(csv.DictReader(io.StringIO(site.http.get(path).text)))
     assert [row["name"] for row in rows] == names
-    site.leaving(site.all(".triage button")[0].click)
+    site.one(f".board .card[id='c{ids[1]}'] [name=reason]").send_keys("speaks to parents")
+    site.leaving(site.one(f".board .card[id='c{ids[1]}'] [value=maybe]").click)
+    site.leaving(site.one(f".board .card[id='c{ids[0]}'] [value=shortlist]").click)
+    columns = [[one for one in names if one in text] for text in site.texts(".board > section")]
+    assert columns == [[names[0]], [names[1]], [], [names[2]]]
+    assert site.one(f".board .card[id='c{ids[1]}'] [name=reason]").get_attribute("value") == "speaks to parents"
+    site.leaving(site.one(f".board .card[id='c{ids[2]}'] [name=remove]").click)
     assert len(site.all(".board .card")) == 2
     site.open("/lists")
     assert site.texts("tbody th")[0] == "Spring"
+
+
+def test_what_is_thought_of_a_creator_and_a_search_is_kept(site: Site) -> None:
+    creator = site.ids()[3]
+    site.open(f"/creators/{creator}")
+    site.one("#text").send_keys("Asked in May")
+    site.one("#tags").send_keys("spring, budget")
+    site.leaving(site.one("#notes ~ form button").click)
+    note = site.http.get(f"/v1/creators/{creator}/note").json()
+    assert (note["text"], note["tags"]) == ("Asked in May", ["spring", "budget"])
+    total = site.http.get("/v1/search").json()["total"]
+    site.leaving(site.one("button[name=hidden]").click)
+    assert site.http.get("/v1/search").json()["total"] == total - 1
+    site.leaving(site.one("button[name=hidden]").click)
+    site.open(f"/?{urlencode({'q': BRIEF, 'sort': 'followers'})}")
+    found = site.texts(".card h2")
+    site.one(".keep summary").click()
+    site.one("#search-name").send_keys("Games")
+    site.leaving(lambda: site.one("#search-name").send_keys(Keys.ENTER))
+    site.open("/")
+    site.leaving(site.one(".examples .chip a").click)
+    assert site.texts(".card h2") == found
 
 
 def test_a_pair_is_judged_by_a_person(site: Site) -> None:
@@ -362,7 +390,7 @@ def paths(site: Site) -> dict[str, str]:
         "creator": f"/creators/{ids[1]}",
         "compare": f"/compare?{urlencode([('id', one) for one in ids])}",
         "lists": "/lists",
-        "list": f"/lists/{lists[0]['list_id']}",
+        "list": f"/lists/{max(lists, key=lambda one: one['creators'])['list_id']}",
         "put": f"/lists/put?id={ids[0]}",
         "operations": "/operations",
         "import": "/import",

@@ -8,10 +8,10 @@ function listen() {
   stream.onmessage = (event) => {
     const fresh = new DOMParser().parseFromString(event.data, "text/html");
     moving.replaceChildren(...fresh.body.children);
-    beat.textContent = ", live";
+    beat.textContent = "live";
     moving.dataset.beats = Number(moving.dataset.beats ?? 0) + 1;
   };
-  stream.onerror = () => { beat.textContent = ", waiting for the daemon"; };
+  stream.onerror = () => { beat.textContent = "waiting for the daemon"; };
 }
 
 // A page that nobody looks at asks for nothing.
