@@ -13,7 +13,7 @@ from daemon.web.viewer import Viewer
 async def posted(who: Viewer) -> MultiDict[str, str]:
     """The fields. Answers 403 where the form is not of a page of this viewer; the origin is checked before that."""
     form = await request.form
-    if not hmac.compare_digest(form.get("csrf", "").encode(), who.csrf_token.encode()):
+    if not hmac.compare_digest(form.get("csrf_token", "").encode(), who.csrf_token.encode()):
         abort(403, "the form is older than this session; load its page again")
     return form
 

@@ -19,7 +19,7 @@ from daemon.web.problems import BadParameter
 from daemon.web.rendering import Pages
 from daemon.web.replies import see
 from daemon.web.services import Operations, PublicServices
-from daemon.web.viewer import ADMIN, LISTS, Viewer, viewer, viewer_with
+from daemon.web.viewer import ADMIN, LISTS, Viewer, needs, viewer, viewer_with
 from daemon.web.views import instant
 from proto.api import CreatorDetail, CreatorView, Hit, SignGroupView, SimilarRequest
 from proto.errors import NotFound, Unavailable
@@ -75,6 +75,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         )
 
     @app.post("/creators/<creator_id>/forget")
+    @needs(ADMIN)
     async def forget_on_page(creator_id: str) -> Response:
         """Erases all accounts of a creator, once the name was typed."""
         operations, who = _operations(services)
@@ -90,6 +91,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         return pages.render("forgotten.html", who, name=page.creator.name, accounts=len(reports))
 
     @app.post("/creators/<creator_id>/split")
+    @needs(ADMIN)
     async def split_on_page(creator_id: str) -> Response:
         """An account is none of this creator's others any more."""
         operations, who = _operations(services)
@@ -98,6 +100,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         return redirect(f"/creators/{parse_creator_id(creator_id)}#identity", 303)  # type: ignore[return-value]
 
     @app.post("/creators/<creator_id>/note")
+    @needs(LISTS)
     async def write_note_on_page(creator_id: str) -> Response:
         """Text and tags; nothing deletes the note."""
         who = viewer_with(LISTS)
@@ -114,6 +117,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         return redirect(f"/creators/{number}#notes", 303)  # type: ignore[return-value]
 
     @app.post("/creators/<creator_id>/hidden")
+    @needs(LISTS)
     async def hide_on_page(creator_id: str) -> Response:
         """Whether searches leave the creator out."""
         who = viewer_with(LISTS)

@@ -11,7 +11,7 @@ from daemon.importing import mark_duplicates, rows_of
 from daemon.web.forms import posted
 from daemon.web.rendering import Pages
 from daemon.web.services import PublicServices
-from daemon.web.viewer import ADMIN, viewer_with
+from daemon.web.viewer import ADMIN, needs, viewer_with
 from proto.errors import Malformed
 
 MOST_ROWS = 10_000
@@ -21,10 +21,12 @@ SHOWN = 500
 
 def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
     @app.get("/import")
+    @needs(ADMIN)
     async def import_page() -> Response:
         return pages.render("import.html", viewer_with(ADMIN), verdicts=None, counts={}, shown=SHOWN, wrong="")
 
     @app.post("/import")
+    @needs(ADMIN)
     async def import_file() -> Response:
         who = viewer_with(ADMIN)
         form = await posted(who)

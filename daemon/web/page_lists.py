@@ -18,7 +18,7 @@ from daemon.web.params import parse_creator_id, whole_number
 from daemon.web.problems import BadParameter
 from daemon.web.rendering import Pages
 from daemon.web.services import PublicServices, SearchServices
-from daemon.web.viewer import LISTS, Viewer, viewer_with
+from daemon.web.viewer import LISTS, Viewer, needs, viewer_with
 from proto.api import CreatorView
 from proto.ids import CreatorId
 from proto.records import CreatorList, ListEntry, Note
@@ -101,11 +101,13 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
     tenancy = searching.tenancy
 
     @app.get("/lists")
+    @needs(LISTS)
     async def lists_page() -> Response:
         who = viewer_with(LISTS)
         return pages.render("lists.html", who, lists=await tenancy.lists(who.tenant_id))
 
     @app.post("/lists")
+    @needs(LISTS)
     async def make_list_on_page() -> Response:
         """A new list, with the creators that are named."""
         who = viewer_with(LISTS)
@@ -115,6 +117,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         return _to(f"/lists/{made.list_id}")
 
     @app.get("/lists/put")
+    @needs(LISTS)
     async def choose_list_page() -> Response:
         """On which list shall they be?"""
         who = viewer_with(LISTS)
@@ -123,6 +126,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         return pages.render("put.html", who, lists=await tenancy.lists(who.tenant_id), creators=shown)
 
     @app.get("/lists/<list_id>")
+    @needs(LISTS)
     async def list_page(list_id: str) -> Response:
         who = viewer_with(LISTS)
         offset = whole_number(request.args, "from", 0, 0, 1 << 30)
@@ -140,6 +144,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         )
 
     @app.post("/lists/<list_id>/change")
+    @needs(LISTS)
     async def change_list_on_page(list_id: str) -> Response:
         """Puts creators in, takes them out, or renames."""
         who = viewer_with(LISTS)
@@ -156,6 +161,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         return _to(f"/lists/{list_id}{'#c' + form['creator'] if 'state' in form else ''}")
 
     @app.post("/lists/<list_id>/seen")
+    @needs(LISTS)
     async def list_seen_on_page(list_id: str) -> Response:
         """What is new is not any more, up to the version that was shown."""
         who = viewer_with(LISTS)
@@ -164,6 +170,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         return _to(f"/lists/{list_id}")
 
     @app.post("/lists/<list_id>/delete")
+    @needs(LISTS)
     async def delete_list_on_page(list_id: str) -> Response:
         who = viewer_with(LISTS)
         form = await posted(who)
@@ -172,6 +179,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         return _to("/lists")
 
     @app.get("/lists/<list_id>/export")
+    @needs(LISTS)
     async def export_list_on_page(list_id: str) -> Response:
         who = viewer_with(LISTS)
         _, members = await tenancy.list_members(who.tenant_id, list_id)

@@ -16,7 +16,7 @@ from daemon.web.charts import spark
 from daemon.web.forms import posted
 from daemon.web.rendering import Pages
 from daemon.web.services import Operations, PublicServices
-from daemon.web.viewer import ADMIN, Viewer, viewer_with
+from daemon.web.viewer import ADMIN, Viewer, needs, viewer_with
 from daemon.web.views import instant
 from proto.api import AdminStatus, ReviewView, StageStatus
 from proto.ids import CreatorId
@@ -84,6 +84,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
     streams = trio.CapacityLimiter(MOST_STREAMS)
 
     @app.get("/operations")
+    @needs(ADMIN)
     async def operations_page() -> Response:
         operations, who = _allowed(services)
         status = await operations.status()
@@ -105,6 +106,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         return redirect("/operations", 303)  # type: ignore[return-value]
 
     @app.get("/operations/live")
+    @needs(ADMIN)
     async def operations_live() -> Response:
         """Server-sent events: what moves of the page, drawn anew each second."""
         operations, _ = _allowed(services)
@@ -116,6 +118,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         return answer
 
     @app.post("/operations/dead-letters/<letter_id>/replay")
+    @needs(ADMIN)
     async def replay_on_page(letter_id: str) -> Response:
         operations, who = _allowed(services)
         await posted(who)
@@ -123,6 +126,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         return redirect("/operations#dead-letters", 303)  # type: ignore[return-value]
 
     @app.post("/operations/reviews")
+    @needs(ADMIN)
     async def decide_on_page() -> Response:
         """A person's word on two accounts."""
         operations, who = _allowed(services)

@@ -22,7 +22,7 @@ from daemon.web.params import parse_creator_id
 from daemon.web.problems import BadParameter
 from daemon.web.rendering import Pages
 from daemon.web.services import PublicServices
-from daemon.web.viewer import LISTS, Viewer, viewer, viewer_with
+from daemon.web.viewer import LISTS, Viewer, needs, viewer, viewer_with
 from daemon.web.views import saved_search_view
 from proto.api import Hit, Interpreted, RelaxationView, SearchAnswer, SearchRequest, SimilarRequest
 from proto.errors import FilterError, Unavailable
@@ -106,6 +106,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         return [(one.name, saved_url(one.request), one.search_id) for one in found]
 
     @app.post("/searches")
+    @needs(LISTS)
     async def save_search_on_page() -> Response:
         """What the form's address looks for, under a name."""
         who = viewer_with(LISTS)
@@ -119,6 +120,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         return redirect(query.url(), 303)  # type: ignore[return-value]
 
     @app.post("/searches/<search_id>/delete")
+    @needs(LISTS)
     async def delete_search_on_page(search_id: str) -> Response:
         who = viewer_with(LISTS)
         await posted(who)

@@ -10,7 +10,7 @@ from daemon.web import page_creator, page_import, page_lists, page_operations, p
 from daemon.web.forms import inside, posted
 from daemon.web.rendering import THEMES, Pages
 from daemon.web.services import PublicServices
-from daemon.web.viewer import viewer
+from daemon.web.viewer import ANYBODY, needs, viewer
 from proto.api import Problem
 
 STATIC_AGE_SECONDS = 3_600
@@ -23,12 +23,22 @@ def register(app: QuartTrio, services: PublicServices) -> None:
         now=services.now,
         banner=services.banner,
         pictures=services.pictures,
-        niches=services.searching.niches,
+        niches={**services.searching.subjects, **services.searching.niches},
+        styles=services.searching.styles,
     )
     for each in (page_search, page_creator, page_lists, page_operations, page_import):
         each.register(app, services, pages)
 
+    if services.login:
+
+        @app.get("/login")
+        @needs(ANYBODY)
+        async def login_page() -> Response:
+            place = inside(request.args.get("next", "/"))
+            return pages.render("login.html", viewer(), next=place, failed="failed" in request.args)
+
     @app.post("/theme")
+    @needs(ANYBODY)
     async def choose_theme() -> Response:
         """Light, dark, or as the system has it."""
         form = await posted(viewer())

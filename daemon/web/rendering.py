@@ -31,7 +31,16 @@ AGES = ((60, "s"), (60, "min"), (24, "h"), (7, "d"), (4.345, "w"), (12, "mo"), (
 class Pages:
     """Renders a template for a viewer; a part of a page where ``part`` is asked for."""
 
-    def __init__(self, *, now: Callable[[], float], banner: str, pictures: bool, niches: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        *,
+        now: Callable[[], float],
+        banner: str,
+        pictures: bool,
+        niches: Mapping[str, str],
+        styles: Mapping[str, str],
+    ) -> None:
+        """``niches``: names of niches and of narrower subjects."""
         self._now = now
         self._templates = Environment(
             loader=PackageLoader("daemon.web", "templates"),
@@ -40,7 +49,14 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {**FILTERS, "label": lambda value: label(value, niches)}
+        self._templates.filters |= {
+            **FILTERS,
+            "niche": lambda value: niches.get(value) or label(value),
+            "style": lambda value: styles.get(value) or label(value),
+            "valued": lambda value, column: (
+                {"niche": niches, "style": styles}.get(column, {}).get(value) or label(value)
+            ),
+        }
         self._templates.globals |= {
             "asset": assets().__getitem__,
             "banner": banner,
@@ -127,10 +143,11 @@ def platform_name(name: str) -> str:
     return PLATFORMS.get(name, name)
 
 
-def label(value: str | None, niches: Mapping[str, str]) -> str:
+def label(value: str | None) -> str:
+    """A word of ours as people say it."""
     if not value:
         return "unknown"
-    return niches.get(value) or LABELS.get(value) or PLATFORMS.get(value) or value.replace("-", " ").replace("_", " ")
+    return LABELS.get(value) or PLATFORMS.get(value) or value.replace("-", " ").replace("_", " ")
 
 
 @pass_context
@@ -189,6 +206,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "web_link": web_link,
     "share": share,
     "platform": platform_name,
+    "label": label,
     "ago": ago,
     "age": age,
     "day": day,

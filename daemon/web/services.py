@@ -61,6 +61,9 @@ class SearchServices(msgspec.Struct, kw_only=True, frozen=True):
     """Niches and styles that filters may name."""
     niches: Mapping[str, str]
     """Names of the niches, by their ids."""
+    subjects: Mapping[str, str] = {}
+    """Of their narrower subjects."""
+    styles: Mapping[str, str] = {}
     seeds: Callable[[Sequence[str]], Awaitable[list[Seed]]]
     """Raises NotFound for a reference to nobody, Malformed for what is none."""
     shown: Callable[[Sequence[CreatorId], int], Awaitable[list[ShownCreator | None]]]
@@ -135,6 +138,8 @@ class PublicServices(msgspec.Struct, kw_only=True, frozen=True):
     max_body_bytes: int
     request_timeout_seconds: float
     banner: str = ""
+    login: bool = False
+    """Whether a key can be handed in for a session, at `/v1/session`."""
     hub: HubServices | None = None
     """Where a hub pushes."""
     history: Callable[[Sequence[CreatorId], int], Awaitable[Mapping[CreatorId, Histories]]] = nothing_known

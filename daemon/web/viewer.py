@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import msgspec
-from quart import abort
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import msgspec
+from quart import abort, request
+
+from daemon.web.guard import LOOPBACK_NAMES, host_name
 from daemon.web.tenant import actor, tenant_id
 
-SEARCH, LISTS, ADMIN = "search", "lists", "admin"
+ANYBODY, SEARCH, LISTS, ADMIN = "", "search", "lists", "admin"
 SCOPES = frozenset({SEARCH, LISTS, ADMIN})
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
 class Viewer(msgspec.Struct, kw_only=True, frozen=True):
@@ -25,9 +31,21 @@ class Viewer(msgspec.Struct, kw_only=True, frozen=True):
         return scope in self.scopes
 
 
+def needs(scope: str) -> Callable[[Handler], Handler]:
+    """Marks a handler of a page with the scope that it asks for; one without a mark asks for ``search``."""
+
+    def mark(handler: Handler) -> Handler:
+        handler.scope_needed = scope  # type: ignore[attr-defined]
+        return handler
+
+    return mark
+
+
 def viewer() -> Viewer:
-    """Until requests carry keys, everybody on loopback is the one who runs this."""
-    return Viewer(tenant_id=tenant_id(), actor=actor(), scopes=SCOPES)
+    """Until requests carry keys, whoever comes by a name of loopback is the one who runs this; others, who come through
+    a proxy, are no operators."""
+    here = host_name(request.headers.get("Host", "")) in LOOPBACK_NAMES
+    return Viewer(tenant_id=tenant_id(), actor=actor(), scopes=SCOPES if here else SCOPES - {ADMIN})
 
 
 def viewer_with(scope: str) -> Viewer:

@@ -269,7 +269,7 @@ def test_a_dead_letter_is_replayed_while_the_pipeline_moves(site: Site) -> None:
     site.until(lambda: int(site.one("#moving").get_attribute("data-beats") or 0) >= 2)
     before = site.texts(moving)[-1]
     action = urlsplit(site.one("#dead-letters form").get_attribute("action") or "").path
-    assert site.http.post(action, data={"csrf": ""}).status_code == 303
+    assert site.http.post(action, data={"csrf_token": ""}).status_code == 303
     site.until(lambda: site.texts(moving)[-1] != before)
     site.open("/operations")
     assert "replay" in " ".join(site.texts("tbody td"))

@@ -1,0 +1,194 @@
+"""What operators see and do on the pages; the whole of it in a browser is in tests/browser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx2
+import msgspec
+import pytest
+import trio
+
+from daemon.dead_letters import DeadLetters
+from daemon.importing import Verdict
+from daemon.reviewing import Reviewing
+from daemon.stock import Stock
+from daemon.web import page_creator
+from daemon.web.app import create_app
+from daemon.web.page_operations import BESIDE, SHARED, Gauge, Throughput, gauges, lanes
+from daemon.web.services import Operations, PublicServices, TaskView
+from daemon.web.viewer import SCOPES, Viewer
+from proto.api import StageStatus
+from proto.ids import Platform
+from proto.records import Activity, AuditEvent
+from stores.env import Environment
+from tests.daemon.web.conftest import Connect
+from tests.daemon.web.fakes import NOW, Steering, World, creator
+from tests.daemon.web.test_pages import Reader, inert
+
+ELSEWHERE = {"Host": "pokedex.example"}
+
+
+class Played:
+    """Operations over an empty store."""
+
+    def __init__(self, env: Environment) -> None:
+        self.stopping = trio.Event()
+        self.forgotten: list[str] = []
+        self.imported: list[tuple[int, str]] = []
+        self._env, self._steering = env, Steering()
+
+    async def forget(self, references: Sequence[str]) -> list[msgspec.Struct]:
+        self.forgotten += references
+        return list(await self._steering.forget(references))
+
+    async def import_rows(self, rows: Sequence[tuple[int, str]]) -> list[Verdict]:
+        self.imported += rows
+        return [Verdict(line=line, value=text, verdict="added") for line, text in rows]
+
+    async def tasks(self) -> list[TaskView]:
+        return [TaskView(name="reindex", state="running", done=3, total=9)]
+
+    async def audit(self, limit: int) -> list[AuditEvent]:
+        return [AuditEvent(at=int(NOW), tenant_id="t", actor="<b>ann</b>", action="search", detail="yoga")][:limit]
+
+    def services(self) -> PublicServices:
+        operations = Operations(
+            status=self._steering.status,
+            stock=lambda: None,
+            letters=DeadLetters(self._env, now=lambda: NOW),
+            reviewing=Reviewing(self._env, now=lambda: NOW, hand_on=lambda _: None),
+            recent_audit=self.audit,
+            import_rows=self.import_rows,
+            forget=self.forget,
+            stopping=self.stopping,
+            tasks=self.tasks,
+        )
+        world = World([creator(1, "Ana Silva")])
+        world.allowed = [ELSEWHERE["Host"]]
+        return msgspec.structs.replace(world.services(), operations=operations)
+
+
+@pytest.fixture
+def played(tmp_path: Path) -> Played:
+    return Played(Environment(tmp_path / "data"))
+
+
+async def test_operators_see_how_it_goes(connect: Connect, played: Played) -> None:
+    http = await connect(create_app(played.services()))
+    page = Reader((await http.get("/operations")).text)
+    for text in ("1,234 pending", "embedder", "12.3k", "reindex", "3 of 9", "<b>ann</b>", "Nothing waits"):
+        assert text in page.words
+    assert inert(page)
+    assert (await http.get("/ops")).headers["location"] == "/operations"
+
+
+async def test_who_comes_by_another_name_than_loopbacks_is_no_operator(connect: Connect, played: Played) -> None:
+    http = await connect(create_app(played.services()))
+    for path in ("/operations", "/operations/live", "/import"):
+        assert (await http.get(path, headers=ELSEWHERE)).status_code == 403
+    for path in ("/import", "/operations/reviews", "/operations/dead-letters/x/replay", "/creators/1/forget"):
+        assert (await http.post(path, headers=ELSEWHERE)).status_code == 403
+    page = Reader((await http.get("/", headers=ELSEWHERE)).text)
+    assert "/lists" in page.links()
+    assert "/operations" not in page.links()
+
+
+async def test_the_page_moves_until_the_daemon_ends(connect: Connect, played: Played) -> None:
+    http = await connect(create_app(played.services()))
+    async with http.stream("GET", "/operations/live") as reply:
+        assert reply.headers["content-type"].startswith("text/event-stream")
+        seen = ""
+        async for text in reply.aiter_text():
+            seen += text
+            if seen.count("\n\n") >= 2:
+                played.stopping.set()
+    assert all(line.startswith("data: ") for line in seen.splitlines() if line)
+    assert "embedder" in seen
+
+
+async def test_forgetting_asks_for_a_key_and_the_name(
+    connect: Connect, played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    http = await connect(create_app(played.services()))
+    assert "asks for a key" in (await http.get("/creators/1")).text
+    reply = await http.post("/creators/1/forget", data={"confirm": "Ana Silva"})
+    assert (reply.status_code, played.forgotten) == (403, [])
+    known = Viewer(tenant_id="default", actor="ann", scopes=SCOPES, csrf_token="token", keyed=True)
+    monkeypatch.setattr(page_creator, "viewer", lambda: known)
+    monkeypatch.setattr(page_creator, "viewer_with", lambda _: known)
+    page = Reader((await http.get("/creators/1")).text)
+    assert ("form", "/creators/1/forget") in [(tag, attributes.get("action")) for tag, attributes in page.tags]
+    for data in ({"confirm": "Ana Silva"}, {"confirm": "ana", "csrf_token": "token"}):
+        assert (await http.post("/creators/1/forget", data=data)).status_code in (400, 403)
+    assert played.forgotten == []
+    reply = await http.post("/creators/1/forget", data={"confirm": "Ana Silva", "csrf_token": "token"})
+    assert "Ana Silva is forgotten" in reply.text
+    assert played.forgotten == ["youtube:UC1"]
+
+
+async def test_lines_and_files_are_brought_in(connect: Connect, played: Played) -> None:
+    http = await connect(create_app(played.services()))
+    page = Reader((await http.post("/import", data={"lines": "@anasilva\n\n@bobuilds"})).text)
+    assert played.imported == [(1, "@anasilva"), (3, "@bobuilds")]
+    assert "2 added" in page.words
+    await upload(http, "a.jsonl", b'{"handle": "@cycles"}\n')
+    assert played.imported[2:] == [(1, "@cycles")]
+    for name, data in (("a.csv", b""), ("a.csv", b"\xff\xfe\xff\x00\xd8\x00"), ("a.csv", b"\x80abc")):
+        reply = await upload(http, name, data)
+        assert reply.status_code == 400
+        assert 'role="alert"' in reply.text
+    assert len(played.imported) == 3
+
+
+async def upload(http: httpx2.AsyncClient, name: str, data: bytes) -> httpx2.Response:
+    return await http.post("/import", files={"file": (name, data)}, data={"csrf_token": ""})
+
+
+async def test_a_session_can_begin_and_end_where_there_are_keys(connect: Connect) -> None:
+    services = World([]).services()
+    assert (await (await connect(create_app(services))).get("/login")).status_code == 404
+    http = await connect(create_app(msgspec.structs.replace(services, login=True)))
+    page = Reader((await http.get("/login?next=//evil.example&failed=1")).text)
+    assert "not known" in page.words
+    assert ("input", "/") in [(tag, attributes.get("value")) for tag, attributes in page.tags]
+
+
+def stage(name: str, handled: int) -> StageStatus:
+    return StageStatus(
+        name=name, queue_depth=0, blocked_seconds=0, state="running", handled=handled, restarts=0, busy_seconds=0
+    )
+
+
+def test_throughput_is_what_was_handled_between_two_looks() -> None:
+    seen = Throughput()
+    assert [one.per_second for one in seen.see([stage("a", 10)], 1.0)] == [None]
+    assert [one.per_second for one in seen.see([stage("a", 30)], 3.0)] == [10.0]
+    (one,) = seen.see([stage("a", 5)], 4.0)  # restarted
+    assert (one.per_second, one.line != "") == (0.0, True)
+
+
+def test_stages_stand_in_lanes() -> None:
+    names = ("scheduler/youtube", "fetcher/youtube", "fetcher/instagram", "embedder", "sweeper", "indexer")
+    found = lanes(Throughput().see([stage(name, 0) for name in names], 0.0))
+    assert [(lane, [one.of.name for one in row]) for lane, row in found] == [
+        ("youtube", ["scheduler/youtube", "fetcher/youtube"]),
+        ("instagram", ["fetcher/instagram"]),
+        (SHARED, ["embedder", "indexer"]),
+        (BESIDE, ["sweeper"]),
+    ]
+
+
+def test_buckets_without_accounts_have_no_gauge() -> None:
+    youtube = Platform.YOUTUBE
+    stock = Stock(
+        at=NOW,
+        accounts={(youtube, Activity.ACTIVE): 4, (youtube, Activity.LONG_TAIL): 0},
+        fresh={(youtube, Activity.ACTIVE): 3},
+        searchable=4,
+        embedded=4,
+        vectors={},
+    )
+    assert gauges(stock) == [Gauge(platform="youtube", bucket="active", promised="daily", fresh=3, accounts=4)]
+    assert gauges(None) == []
