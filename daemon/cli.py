@@ -57,8 +57,9 @@ from daemon.raw_export import export_raw, find_account
 from daemon.reprocessing import FieldDiff, Reprocessing, open_readers
 from daemon.reprocessing import Report as Reprocessed
 from daemon.restoring import RESTORED_SETTINGS, examine, restore, words_of
-from daemon.terminal import ConfigOption, DataDirOption, JsonOption, err, out
+from daemon.terminal import ConfigOption, DataDirOption, JsonOption, client_for, err, out
 from daemon.terminal import line as _line
+from daemon.terminal import settings as _settings
 from daemon.terminal import table as _table
 from models.build import Recipe, build, find_source
 from models.minilm import MINILM
@@ -179,7 +180,7 @@ def import_(
     data: DataDirOption = None,
 ) -> None:
     """Add accounts from a list, with a verdict for every row. The same list again changes nothing."""
-    loaded = _load(config, {"daemon.data_dir": _text(data)})
+    loaded = _settings(config, data)
     rows = list(read_rows(file))
     import_id = hashlib.sha256(repr(rows).encode()).hexdigest()
     target = verdicts or file.with_name(file.name + ".verdicts.csv")
@@ -205,7 +206,7 @@ def import_(
 @app.command()
 def reindex(config: ConfigOption = None, data: DataDirOption = None) -> None:
     """Throw the search indexes away; the next start rebuilds them from the store."""
-    loaded = _load(config, {"daemon.data_dir": _text(data)})
+    loaded = _settings(config, data)
     folder = _existing_data_dir(loaded.config)
     Environment(folder, map_size_bytes=loaded.config.storage.map_size_gib << 30).close()  # refused while a daemon runs
     drop_indexes(folder)
@@ -215,7 +216,7 @@ def reindex(config: ConfigOption = None, data: DataDirOption = None) -> None:
 @app.command()
 def migrate(config: ConfigOption = None, data: DataDirOption = None, as_json: JsonOption = False) -> None:
     """Bring a store that an older version wrote up to this one, backed up first; the daemon does so when it starts."""
-    loaded = _load(config, {"daemon.data_dir": _text(data)})
+    loaded = _settings(config, data)
     folder = _existing_data_dir(loaded.config)
     with err.status("migrating") as status:
         migrated = migrating.migrate(loaded, folder, tell=status.update)
@@ -236,8 +237,8 @@ def forget(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Erase accounts everywhere and never take them in again."""
-    loaded = _load(config, {"daemon.data_dir": _text(data)})
-    client = _admin_client(loaded.config)
+    loaded = _settings(config, data)
+    client = client_for(loaded.config)
     with err.status("erasing"):
         reports = client.forget(accounts) if client.answers() else _forget_offline(loaded.config, accounts)
     if as_json:
@@ -261,8 +262,8 @@ def backup(
     as_json: JsonOption = False,
 ) -> None:
     """Write everything into one file, while the daemon goes on; secrets and the suppression journal are not in it."""
-    loaded = _load(config, {"daemon.data_dir": _text(data)})
-    client = _admin_client(loaded.config)
+    loaded = _settings(config, data)
+    client = client_for(loaded.config)
     with _named_progress() as tell:
         if client.answers():
             made = _back_up_online(client, file.absolute(), tell)
@@ -323,7 +324,7 @@ def restore_(
     drill: Annotated[bool, typer.Option("--drill", help="Only try it, in a temporary folder.")] = False,
 ) -> None:
     """Make a data directory of a backup, into an empty folder; the next start builds the indexes."""
-    settings = _load(config, {"daemon.data_dir": _text(data)}).config
+    settings = _settings(config, data).config
     folder = data_dir(settings, os.environ)
     place = suppression_path(settings, os.environ, folder)
     journal = _journal_to_obey(suppression_file, place, without=without_suppression)
@@ -410,7 +411,7 @@ def reprocess(
     data: DataDirOption = None,
 ) -> None:
     """Read the stored pages again with this version, and show what that changes; the daemon must be stopped."""
-    loaded = _load(config, {"daemon.data_dir": _text(data)})
+    loaded = _settings(config, data)
     with (
         _offline_store(loaded.config) as env,
         _who_is_forgotten(loaded.config) as forbids,
@@ -445,7 +446,7 @@ def raw_export(
     data: DataDirOption = None,
 ) -> None:
     """Write every stored page of an account as JSON lines, oldest first; the daemon must be stopped."""
-    loaded = _load(config, {"daemon.data_dir": _text(data)})
+    loaded = _settings(config, data)
     with _offline_store(loaded.config) as env:
         key = trio.run(find_account, env, account)
         if output is None:
@@ -505,7 +506,7 @@ def ctl_status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Show what the daemon is doing."""
-    client = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config)
+    client = client_for(_settings(config, data).config)
     if as_json:
         sys.stdout.write(client.status_json().decode() + "\n")
         return
@@ -559,7 +560,7 @@ def ctl_status(
 @ctl_app.command("reload")
 def ctl_reload(config: ConfigOption = None, data: DataDirOption = None) -> None:
     """Have the daemon read its settings again."""
-    answer = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).reload()
+    answer = client_for(_settings(config, data).config).reload()
     out.print(f"in force now: {', '.join(answer['applied']) or 'nothing changed'}", highlight=False)
     if answer["needs_restart"]:
         out.print(f"after a restart: {', '.join(answer['needs_restart'])}", highlight=False)
@@ -573,7 +574,7 @@ def ctl_importance(
     data: DataDirOption = None,
 ) -> None:
     """Say how much accounts matter: how often they are read follows from it."""
-    client = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config)
+    client = client_for(_settings(config, data).config)
     weighed = client.set_importance(accounts, importance)
     for one in weighed:
         _line(f"{one.account}  {one.detail or f'{one.before:g} → {one.importance:g}'}")
@@ -589,7 +590,7 @@ def ctl_review(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """List accounts that may be one person's and wait for your word, the likeliest first, with what speaks for it."""
-    page = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).reviews(limit)
+    page = client_for(_settings(config, data).config).reviews(limit)
     if as_json:
         sys.stdout.write(msgspec.json.encode(page).decode() + "\n")
         return
@@ -609,9 +610,7 @@ def ctl_accept(
     data: DataDirOption = None,
 ) -> None:
     """Say that two accounts are one person's; with them go the other accounts of their creators."""
-    _tell_decisions(
-        _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).decide(first, second, same=True)
-    )
+    _tell_decisions(client_for(_settings(config, data).config).decide(first, second, same=True))
 
 
 @ctl_app.command("reject")
@@ -622,7 +621,7 @@ def ctl_reject(
     data: DataDirOption = None,
 ) -> None:
     """Say that two accounts are two people's."""
-    client = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config)
+    client = client_for(_settings(config, data).config)
     _tell_decisions(client.decide(first, second, same=False))
 
 
@@ -633,7 +632,7 @@ def ctl_merge(
     data: DataDirOption = None,
 ) -> None:
     """Put creators together; the oldest one's id stays, the others lead to it."""
-    _tell_decisions(_admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).merge(creators))
+    _tell_decisions(client_for(_settings(config, data).config).merge(creators))
 
 
 @ctl_app.command("split")
@@ -643,7 +642,7 @@ def ctl_split(
     data: DataDirOption = None,
 ) -> None:
     """Take an account out of its creator, for good."""
-    _tell_decisions(_admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).split(account))
+    _tell_decisions(client_for(_settings(config, data).config).split(account))
 
 
 def _tell_decisions(decisions: Sequence[DecisionView]) -> None:
@@ -665,7 +664,7 @@ def ctl_dead_letters(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """List what does not succeed by itself, with its cause and the command that tries it again."""
-    letters = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).dead_letters(reason)
+    letters = client_for(_settings(config, data).config).dead_letters(reason)
     if as_json:
         sys.stdout.write(msgspec.json.encode(letters).decode() + "\n")
         return
@@ -688,7 +687,7 @@ def ctl_replay(
     """Put dead letters back to be tried again now."""
     if (letter_id is None) != everything or (reason and not everything):
         raise typer.BadParameter("name one letter, or give --all, with or without --reason")
-    client = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config)
+    client = client_for(_settings(config, data).config)
     if letter_id is not None:
         letter = client.replay(letter_id)
         _line(f"put back: {letter.stage} {letter.entity}")
@@ -710,7 +709,7 @@ def ctl_weights_get(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Show the weights in force."""
-    _show_weights(_admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).weights(tenant), as_json)
+    _show_weights(client_for(_settings(config, data).config).weights(tenant), as_json)
 
 
 @weights_app.command("set")
@@ -727,7 +726,7 @@ def ctl_weights_set(
     if reset == bool(weights):
         raise typer.BadParameter("name weights, or give --reset")
     changes = None if reset else _weights(weights or [])
-    client = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config)
+    client = client_for(_settings(config, data).config)
     _show_weights(client.set_weights(tenant, changes), False)
 
 
@@ -741,7 +740,7 @@ def ctl_weights_what_if(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Run the latest searches again under other weights, and show how their first hits change."""
-    client = _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config)
+    client = client_for(_settings(config, data).config)
     found = client.what_if(tenant, _weights(weights), queries)
     if as_json:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
@@ -761,7 +760,7 @@ def ctl_queries_export(
     data: DataDirOption = None,
 ) -> None:
     """Write logged searches with their candidates as JSON lines, to learn ranking from."""
-    for lines in _admin_client(_load(config, {"daemon.data_dir": _text(data)}).config).queries(tenant, after):
+    for lines in client_for(_settings(config, data).config).queries(tenant, after):
         sys.stdout.write(lines.decode())
 
 
@@ -824,11 +823,6 @@ def _load(path: Path | None, flags: dict[str, Any]) -> Loaded:
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
-
-
-def _admin_client(config: Config) -> AdminClient:
-    folder = data_dir(config, os.environ)
-    return AdminClient(admin_socket_path(config, os.environ, folder))
 
 
 def _forget_offline(config: Config, accounts: Sequence[str]) -> list[Report]:
@@ -981,7 +975,7 @@ class _Offline:
 @contextlib.contextmanager
 def _importer(config: Config) -> Iterator[Importer]:
     """By the running daemon when there is one, else into the store."""
-    client = _admin_client(config)
+    client = client_for(config)
     if client.answers():
         yield _Online(client)
         return

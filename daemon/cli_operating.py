@@ -74,8 +74,6 @@ def init_command(
     )
     for path in founded.written:
         line(f"written: {path}")
-    if founded.admin_key:
-        line(f"the first admin key, shown this once: {founded.admin_key}")
     hidden = hidden_folder(own_command())
     if hidden:
         line(

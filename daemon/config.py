@@ -733,7 +733,7 @@ def dump(loaded: Loaded, *, secrets_masked: bool = True) -> str:
         if above != section:
             section = above
             lines += ["", f"[{section}]"]
-        value = _value_at(loaded.config, key)
+        value = value_at(loaded.config, key)
         if key in SECRETS and not secrets_masked:
             continue
         shown = "********" if key in SECRETS and value else value
@@ -779,7 +779,7 @@ def built_folder(name: str) -> Path:
 
 def reloadable(old: Config, new: Config) -> tuple[list[str], list[str]]:
     """Settings that differ: those a running daemon takes over, and those that need a restart."""
-    changed = [key for key in known_keys() if _value_at(old, key) != _value_at(new, key)]
+    changed = [key for key in known_keys() if value_at(old, key) != value_at(new, key)]
     now = [key for key in changed if key.startswith(RELOADABLE)]
     return now, [key for key in changed if key not in now]
 
@@ -907,7 +907,7 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def _value_at(config: Config, key: str) -> Any:
+def value_at(config: Config, key: str) -> Any:
     value: Any = config
     for part in key.split("."):
         value = getattr(value, part)

@@ -1,4 +1,5 @@
-"""`pokedexd doctor`: looks at everything that the daemon stands on, with and without a running one, and changes nothing.
+"""`pokedexd doctor`: looks at everything that the daemon stands on, with and without a running one, and
+changes nothing but the booking of the calls that it makes.
 
 Each check is a function of `Patient` that returns findings. One that fails in a way that nobody foresaw is a finding too.
 """

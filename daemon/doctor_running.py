@@ -51,7 +51,9 @@ def letters(patient: Patient) -> Iterator[Finding]:
     assert patient.status is not None
     if patient.status.dead_letters:
         text = f"{patient.status.dead_letters:,} dead letters wait for somebody to look"
-        yield warning("dead_letters", text, "pokedexd ctl dead-letters list; then retry or purge them")
+        yield warning(
+            "dead_letters", text, "pokedexd ctl dead-letters tells the causes; pokedexd ctl replay tries them again"
+        )
 
 
 def same_place(patient: Patient) -> Iterator[Finding]:

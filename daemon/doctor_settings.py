@@ -13,12 +13,12 @@ from daemon.config import (
     DISABLED,
     SECRETS,
     Config,
-    _value_at,
     instagram_tokens,
     known_keys,
     memory_ceiling_bytes,
     model_folder,
     switched_off,
+    value_at,
 )
 from daemon.doctor_patient import Patient
 from daemon.findings import Finding, fault, note, warning
@@ -37,8 +37,8 @@ def origins(patient: Patient) -> list[Finding]:
     loaded, usual = patient.loaded, Config()
     found = []
     for key in known_keys():
-        value = _value_at(loaded.config, key)
-        if value == _value_at(usual, key) or loaded.origin[key] == "default":
+        value = value_at(loaded.config, key)
+        if value == value_at(usual, key) or loaded.origin[key] == "default":
             continue
         shown = "********" if key in SECRETS else repr(value)[:SHOWN_CHARS]
         place = loaded.origin[key]
@@ -111,7 +111,7 @@ def memory(patient: Patient) -> Iterator[Finding]:
         yield warning(
             "memory",
             f"memory.ceiling is {ceiling / GIB:.1f} GiB, and the machine has {machine / GIB:.1f}",
-            "lower it, so that the daemon stops taking in before the kernel ends it",
+            "lower it: the kernel ends the daemon before that",
         )
     limit = unit_limit_bytes(patient.holder)
     if ceiling and limit and limit < ceiling:

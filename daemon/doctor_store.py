@@ -12,8 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from daemon.app import budgets_of
-from daemon.backup import LAST_BACKUP_AT, folder_of, own_backups
+from daemon.backup import folder_of, own_backups
 from daemon.doctor_patient import Patient
+from daemon.figures import last_backup_at
 from daemon.findings import Finding, fault, note, warning
 from daemon.migrating import earlier_backups
 from proto.errors import IndexBroken, Unavailable
@@ -209,8 +210,7 @@ def backups(patient: Patient) -> Iterator[Finding]:
 def _last_backup(patient: Patient) -> float | None:
     shared = patient.holder != 0
     with suppress(Unavailable, KeyError, ValueError), look_into(patient.data_dir, shared=shared) as found:
-        stored = found.txn.get("meta", LAST_BACKUP_AT.encode())
-        return float(stored) if stored else None
+        return last_backup_at(found.txn)
     return None
 
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from daemon.config import load, memory_ceiling_bytes
-from daemon.deploy.files import UNIT, own_command, unit
+from daemon.deploy.files import DEFAULT_MEMORY_GIB, UNIT, own_command, unit
 from proto.errors import ConfigError, Unavailable
 
 GIB = 1 << 30
-DEFAULT_MEMORY_GIB = 4.0
-"""Of the unit where no ceiling is set."""
 
 
 class Answers(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,11 +27,6 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
 class Founded(msgspec.Struct, frozen=True, kw_only=True):
     written: list[Path]
     next_steps: list[str]
-    admin_key: str = ""
-
-
-MakeKey = Callable[[Path], str]
-"""Makes the first admin key in a data directory and returns it."""
 
 
 def found(
@@ -44,9 +36,8 @@ def found(
     data_dir: Path,
     stated: bool,
     unit_folder: Path,
-    make_key: MakeKey | None = None,
 ) -> Founded:
-    """``stated``: whether the data directory is written into the settings; ``make_key``: None where there are no keys.
+    """``stated``: whether the data directory is written into the settings.
 
     Raises ConfigError, before anything is written, for a file that exists and for answers that are no settings.
     """
@@ -68,8 +59,7 @@ def found(
         _write_new(unit_file, unit(own_command(), config, memory_gib), 0o644)
     except OSError as error:
         raise Unavailable(f"{error.filename}: cannot be written: {error.strerror}") from error
-    key = make_key(data_dir) if make_key is not None else ""
-    return Founded(written=[*written, config, unit_file], next_steps=steps(answers, config, unit_file), admin_key=key)
+    return Founded(written=[*written, config, unit_file], next_steps=steps(answers, config, unit_file))
 
 
 def settings_text(answers: Answers, data_dir: Path | None) -> str:

@@ -149,15 +149,6 @@ class Tenancy:
     async def lists(self, tenant_id: str) -> list[CreatorList]:
         return await self._env.read(lambda txn: lists_of(txn, tenant_id))
 
-    async def list_members(self, tenant_id: str, list_id: str) -> tuple[CreatorList, list[CreatorId]]:
-        """The list, and where its ids lead now. Raises NotFound."""
-
-        def look(txn: Txn) -> tuple[CreatorList, list[CreatorId]]:
-            found = get_list(txn, tenant_id, list_id)
-            return found, present_ids(txn, found.creator_ids)
-
-        return await self._env.read(look)
-
     async def read_list(self, tenant_id: str, list_id: str) -> ListRead:
         """Raises NotFound."""
 
@@ -181,9 +172,9 @@ class Tenancy:
 
         return await self._env.write(change)
 
-    async def notes(self, tenant_id: str, tag: str = "") -> list[Note]:
+    async def notes(self, tenant_id: str) -> list[Note]:
         """By creator."""
-        return await self._env.read(lambda txn: notes_of(txn, tenant_id, tag))
+        return await self._env.read(lambda txn: notes_of(txn, tenant_id))
 
     async def notes_on(self, tenant_id: str, creator_ids: Sequence[CreatorId]) -> dict[CreatorId, Note]:
         """Of those that something is noted of."""

@@ -30,10 +30,6 @@ def settings(config: Path | None, data: Path | None) -> Loaded:
     return load(config, os.environ, {"daemon.data_dir": None if data is None else str(data)})
 
 
-def client_of(config: Path | None, data: Path | None) -> AdminClient:
-    return client_for(settings(config, data).config)
-
-
 def client_for(config: Config) -> AdminClient:
     return AdminClient(admin_socket_path(config, os.environ, data_dir(config, os.environ)))
 

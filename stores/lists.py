@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 import numpy as np
 
-from proto.errors import Conflict, Malformed, NotFound, Stale
+from proto.errors import Conflict, Malformed, NotFound
 from proto.ids import CreatorId, Row
 from proto.records import CreatorList, ListEntry, ListStep, Record
 from stores.belonging import MOVES, present_id
 from stores.codec import decode, encode, pack_id, unpack_id
+from stores.edits import check_version
 from stores.env import Txn
 from stores.list_steps import append_step, forget_steps, replace_in_steps, step_between
 from stores.ports import Rows
@@ -110,7 +111,7 @@ def change_list(
     another than the list's.
     """
     old = get_list(txn, tenant_id, list_id)
-    _check_version(old, version)
+    check_version("the list", old.version, version, old)
     out = {present_id(txn, one) or one for one in remove}
     kept = [one for one in old.creator_ids if not out or (present_id(txn, one) or one) not in out]
     held = {present_id(txn, one) for one in kept}
@@ -144,7 +145,7 @@ def entries_of(txn: Txn, found: CreatorList) -> dict[CreatorId, ListEntry]:
 def delete_list(txn: Txn, tenant_id: str, list_id: str, version: int | None = None) -> CreatorList:
     """The list that is gone. Raises NotFound, and Stale as `change_list`."""
     old = get_list(txn, tenant_id, list_id)
-    _check_version(old, version)
+    check_version("the list", old.version, version, old)
     txn.delete("lists", _key(tenant_id, list_id))
     forget_steps(txn, old)
     txn.add(CHANGES + tenant_id)
@@ -216,7 +217,7 @@ def _replace_in_lists(txn: Txn, gone: set[CreatorId], instead: Sequence[CreatorI
     met = [one for one in found if not gone.isdisjoint(one.creator_ids)]
     for one in met:
         ids = [other for member in one.creator_ids for other in (instead if member in gone else [member])]
-        entries = {member: entry for member, entry in one.entries.items() if member not in gone}
+        entries = _entries_after(one.entries, gone, instead)
         _put(
             txn,
             msgspec.structs.replace(
@@ -224,6 +225,15 @@ def _replace_in_lists(txn: Txn, gone: set[CreatorId], instead: Sequence[CreatorI
             ),
         )
     return len(met)
+
+
+def _entries_after(
+    entries: Mapping[CreatorId, ListEntry], gone: set[CreatorId], instead: Sequence[CreatorId]
+) -> dict[CreatorId, ListEntry]:
+    """What was said of who is gone holds for the first of who goes on of it, as notes do."""
+    kept = {member: entry for member, entry in entries.items() if member not in gone}
+    said = [entry for member, entry in sorted(entries.items(), key=lambda pair: -pair[1].at) if member in gone]
+    return {instead[0]: said[0], **kept} if instead and said else kept
 
 
 def _replace_hidden(txn: Txn, gone: set[CreatorId], instead: Sequence[CreatorId]) -> int:
@@ -304,11 +314,6 @@ def _free_name(txn: Txn, mine: CreatorList, name: str) -> str:
     if taken is not None and taken.list_id != mine.list_id:
         raise Conflict(f"there is a list {taken.name!r} already: {taken.list_id}")
     return name
-
-
-def _check_version(found: CreatorList, version: int | None) -> None:
-    if version is not None and version != found.version:
-        raise Stale(f"the list has version {found.version} by now, not {version}; read it again", current=found)
 
 
 def _check_members(creator_ids: Sequence[CreatorId]) -> None:

@@ -10,11 +10,12 @@ from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
-from proto.errors import Conflict, Malformed, NotFound, Stale
+from proto.errors import Conflict, Malformed, NotFound
 from proto.ids import CreatorId, creator_id_of
 from proto.records import Note
 from stores.belonging import members_of, present_id
 from stores.codec import decode, encode, pack_id
+from stores.edits import check_version
 from stores.env import Txn
 
 MAX_NOTES = 50_000
@@ -33,16 +34,20 @@ def note_of(txn: Txn, tenant_id: str, creator_id: CreatorId) -> Note | None:
     return _joined(tenant_id, present, found) if found else None
 
 
-def notes_of(txn: Txn, tenant_id: str, tag: str = "") -> list[Note]:
-    """By creator, those with the tag or all; of creators that are there."""
+def notes_of(txn: Txn, tenant_id: str) -> list[Note]:
+    """By creator; of creators that are there."""
     by_creator: dict[CreatorId, list[Note]] = {}
     for _, value in txn.scan("notes", _prefix(tenant_id)):
         note = decode(Note, value)
         present = present_id(txn, note.creator_id)
         if present is not None:
             by_creator.setdefault(present, []).append(note)
-    joined = (_joined(tenant_id, creator_id, notes) for creator_id, notes in sorted(by_creator.items()))
-    return [one for one in joined if not tag or tag.casefold() in (name.casefold() for name in one.tags)]
+    return [_joined(tenant_id, creator_id, notes) for creator_id, notes in sorted(by_creator.items())]
+
+
+def has_tag(note: Note, tag: str) -> bool:
+    """In any case."""
+    return tag.casefold() in (one.casefold() for one in note.tags)
 
 
 def write_note(
@@ -66,7 +71,7 @@ def write_note(
     if present is None:
         raise NotFound(f"no creator {creator_id}")
     old = note_of(txn, tenant_id, present)
-    _check_version(old, version)
+    check_version("the note", old.version if old else 0, version, old)
     fresh = Note(
         tenant_id=tenant_id,
         creator_id=present,
@@ -109,12 +114,6 @@ def _joined(tenant_id: str, creator_id: CreatorId, notes: Sequence[Note]) -> Not
         version=sum(one.version for one in notes),
         actor=latest.actor,
     )
-
-
-def _check_version(old: Note | None, version: int | None) -> None:
-    present = old.version if old else 0
-    if version is not None and version != present:
-        raise Stale(f"the note has version {present} by now, not {version}; read it again", current=old)
 
 
 def _text(text: str) -> str:

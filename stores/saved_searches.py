@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from proto.errors import Conflict, Malformed, NotFound, Stale
+from proto.errors import Conflict, Malformed, NotFound
 from proto.records import SavedSearch
 from stores.codec import decode, encode
+from stores.edits import check_version
 from stores.env import Txn
 
 MAX_SEARCHES = 1_000
@@ -56,7 +57,7 @@ def change_search(
 ) -> SavedSearch:
     """Raises NotFound, Malformed, Conflict, and Stale where ``version`` is given and another than the search's."""
     old = get_search(txn, tenant_id, search_id)
-    _check_version(old, version)
+    check_version("the saved search", old.version, version, old)
     fresh = msgspec.structs.replace(
         old,
         name=old.name if name is None else _free_name(txn, tenant_id, search_id, name),
@@ -72,7 +73,7 @@ def change_search(
 def delete_search(txn: Txn, tenant_id: str, search_id: str, version: int | None = None) -> SavedSearch:
     """What is gone. Raises as `change_search`."""
     old = get_search(txn, tenant_id, search_id)
-    _check_version(old, version)
+    check_version("the saved search", old.version, version, old)
     txn.delete("saved_searches", _key(tenant_id, search_id))
     return old
 
@@ -85,11 +86,6 @@ def _free_name(txn: Txn, tenant_id: str, search_id: str, name: str) -> str:
         if one.name.casefold() == name.casefold() and one.search_id != search_id:
             raise Conflict(f"there is a saved search {one.name!r} already: {one.search_id}")
     return name
-
-
-def _check_version(old: SavedSearch, version: int | None) -> None:
-    if version is not None and version != old.version:
-        raise Stale(f"the saved search has version {old.version} by now, not {version}; read it again", current=old)
 
 
 def _prefix(tenant_id: str) -> bytes:

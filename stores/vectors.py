@@ -313,8 +313,7 @@ class HnswVectorIndex:
             raise IndexBroken(f"{self.path.name}: ahead of the store")
         if not self.path.exists():
             raise IndexBroken(f"{self.path.name}: the graph is gone")
-        if self.path.stat().st_size != sidecar.size or sha256_of(self.path) != sidecar.sha256:
-            raise IndexBroken(f"{self.path.name}: checksum differs")
+        _check_sum(self.path, sidecar)
         graph = hnswlib.Index("ip", self.dims)
         graph.load_index(str(self.path), max_elements=max(len(self._present), sidecar.count))
         graph.set_ef(self._ef)
@@ -443,12 +442,15 @@ def _graph(dims: int, capacity: int, ef: int) -> Any:
 def snapshot_trouble(path: Path) -> str:
     """Blocking: what is wrong with a saved graph by its own sidecar; empty for a sound one."""
     try:
-        sidecar = _read_sidecar(path)
+        _check_sum(path, _read_sidecar(path))
     except IndexBroken as error:
         return str(error)
-    if path.stat().st_size != sidecar.size or sha256_of(path) != sidecar.sha256:
-        return f"{path.name}: checksum differs"
     return ""
+
+
+def _check_sum(path: Path, sidecar: Sidecar) -> None:
+    if path.stat().st_size != sidecar.size or sha256_of(path) != sidecar.sha256:
+        raise IndexBroken(f"{path.name}: checksum differs")
 
 
 def _sidecar_path(path: Path) -> Path:

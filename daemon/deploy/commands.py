@@ -13,6 +13,7 @@ from daemon.deploy.files import (
     ALERTS,
     CONFIG,
     DASHBOARD,
+    DEFAULT_MEMORY_GIB,
     SCRAPE,
     UNIT,
     hidden_folder,
@@ -22,7 +23,6 @@ from daemon.deploy.files import (
     write,
 )
 
-DEFAULT_MEMORY_GIB = 4.0
 deploy_app = typer.Typer(help="Write files for systemd, Prometheus and Grafana.", no_args_is_help=True)
 
 OutputOption = Annotated[

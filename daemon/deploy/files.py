@@ -14,6 +14,8 @@ UNIT = "pokedexd.service"
 ALERTS, SCRAPE = "pokedexd-alerts.yml", "pokedexd-scrape.yml"
 DASHBOARD = "pokedexd-dashboard.json"
 CONFIG = Path("/etc/pokedexd/pokedexd.toml")
+DEFAULT_MEMORY_GIB = 4.0
+"""Of the unit where no ceiling is set."""
 HIGH_SHARE = 0.75
 """Of the memory limit: from there on the kernel takes pages back before it ends anything."""
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 (where not to install to)

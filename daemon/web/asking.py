@@ -135,14 +135,15 @@ async def ask_similar(services: SearchServices, asked: SimilarRequest, tenant_id
 
 
 @contextmanager
-def in_body() -> Iterator[None]:
-    """What is wrong with a parameter is told with a JSON pointer."""
+def in_body(under: str = "") -> Iterator[None]:
+    """What is wrong with a parameter is told with a JSON pointer. ``under``: that of the request within the body."""
     try:
         yield
     except BadParameter as error:
-        raise BadParameter(str(error), pointer=f"/{error.pointer}", code=error.code) from error
+        raise BadParameter(str(error), pointer=f"{under}/{error.pointer}", code=error.code) from error
     except FilterError as error:
-        pointer = error.pointer if (error.pointer or "").startswith("/") else "/filter"
+        stated = error.pointer or ""
+        pointer = under + (stated if stated.startswith("/") else "/filter")
         raise FilterError(str(error), column=error.column, position=error.position, pointer=pointer) from error
 
 

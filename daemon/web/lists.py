@@ -10,22 +10,19 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from daemon.web.answering import view_of
+from daemon.web.paging import asked_place, next_cursor
 from daemon.web.params import (
-    MAX_LIMIT,
     chosen,
-    decode_cursor,
-    encode_cursor,
     json_body,
-    one_each,
     only_known,
+    optional_json_body,
     parse_creator_id,
-    whole_number,
 )
 from daemon.web.problems import BadParameter
 from daemon.web.replies import json_response, nothing
 from daemon.web.services import SearchServices
 from daemon.web.tenant import actor, tenant_id
-from daemon.web.versions import MAX_VERSION, stated_version, tagged
+from daemon.web.versions import asked_version, stated_version, tagged
 from daemon.web.views import entry_view, instant, list_view
 from proto.api import (
     CreatorView,
@@ -42,7 +39,6 @@ from proto.ids import CreatorId
 from proto.records import ListEntry
 from stores.lists import STATES, Triage
 
-LIMIT = 50
 MOST_AT_ONCE = 10_000
 """Creators put into a list, or taken out, by one request."""
 
@@ -71,7 +67,7 @@ def register(app: QuartTrio, services: SearchServices) -> None:
         if state is not None:
             chosen(state, "state", STATES)
         place = list_id if state is None else f"{list_id} {state}"
-        offset, limit = _place(place, ("state",))
+        offset, limit = asked_place(place, ("state",))
         found = await tenancy.read_list(tenant_id(), list_id)
         states = {one: found.entries.get(one, ListEntry()).state for one in found.members}
         wanted = [one for one in found.members if state is None or states[one] == state]
@@ -112,16 +108,14 @@ def register(app: QuartTrio, services: SearchServices) -> None:
     async def delete(list_id: str) -> Response:
         """Raises as `change`."""
         only_known(request.args, ("version",))
-        version = whole_number(request.args, "version", 0, 1, MAX_VERSION) if "version" in request.args else None
-        await tenancy.delete_list(tenant_id(), list_id, stated_version(version), actor())
+        await tenancy.delete_list(tenant_id(), list_id, stated_version(asked_version()), actor())
         return nothing()
 
     @app.get("/v1/lists/<list_id>/changes")
     async def news(list_id: str) -> Response:
         """Raises NotFound."""
         only_known(request.args, ("since",))
-        since = whole_number(request.args, "since", 0, 0, MAX_VERSION) if "since" in request.args else None
-        found = await tenancy.list_news(tenant_id(), list_id, since, actor())
+        found = await tenancy.list_news(tenant_id(), list_id, asked_version("since", least=0), actor())
         return json_response(
             ListNewsView(
                 of=list_view(found.of),
@@ -142,17 +136,16 @@ def register(app: QuartTrio, services: SearchServices) -> None:
     async def seen(list_id: str) -> Response:
         """Up to ``version``, or all of it. Raises NotFound."""
         only_known(request.args, ("version",))
-        version = whole_number(request.args, "version", 0, 1, MAX_VERSION) if "version" in request.args else None
-        found = await tenancy.visit_list(tenant_id(), list_id, version, actor())
+        found = await tenancy.visit_list(tenant_id(), list_id, asked_version(), actor())
         return tagged(json_response(list_view(found)), found.version)
 
     @app.put("/v1/lists/<list_id>/creators/<creator_id>")
     async def put_in(list_id: str, creator_id: str) -> Response:
         """With a body, it says what is thought of the creator. Raises NotFound for an unknown list or creator."""
-        said = await json_body(TriageChange, optional=True)
+        said = await optional_json_body(TriageChange)
         only_known(request.args, ())
         number = parse_creator_id(creator_id)
-        triage = {number: Triage(said.state, said.reason)} if request.mimetype == "application/json" else {}
+        triage = {} if said is None else {number: Triage(said.state, said.reason)}
         changed = await tenancy.change_list(
             tenant_id(), list_id, version=stated_version(None), add=[number], triage=triage, actor=actor()
         )
@@ -169,7 +162,7 @@ def register(app: QuartTrio, services: SearchServices) -> None:
 
     @app.get("/v1/hidden")
     async def hidden() -> Response:
-        offset, limit = _place("hidden")
+        offset, limit = asked_place("hidden")
         members = await tenancy.hidden(tenant_id())
         creators, cursor = await _page(services, members, offset, limit, "hidden")
         return json_response(HiddenPage(creators=creators, total=len(members), cursor=cursor))
@@ -200,20 +193,9 @@ def _triage(said: Mapping[str, TriageChange]) -> dict[CreatorId, Triage]:
     return {parse_creator_id(text, f"/triage/{text[:40]}"): Triage(one.state, one.reason) for text, one in said.items()}
 
 
-def _place(of: str, more: Sequence[str] = ()) -> tuple[int, int]:
-    """Offset and limit as the request states them."""
-    only_known(request.args, ("cursor", "limit", *more))
-    one_each(("cursor", "limit", *more))
-    limit = whole_number(request.args, "limit", LIMIT, 1, MAX_LIMIT)
-    cursor = request.args.get("cursor", "")
-    return decode_cursor(cursor, of).offset if cursor else 0, limit
-
-
 async def _page(
     services: SearchServices, members: Sequence[CreatorId], offset: int, limit: int, of: str
 ) -> tuple[list[CreatorView], str | None]:
     """Creators, and the cursor of those that follow."""
     shown = await services.shown(members[offset : offset + limit], 0)
-    following = offset + limit
-    cursor = encode_cursor(following, of) if following < len(members) else None
-    return [view_of(one) for one in shown if one is not None], cursor
+    return [view_of(one) for one in shown if one is not None], next_cursor(of, offset + limit, len(members))

@@ -96,11 +96,23 @@ def parse_creator_id(text: str, name: str = "creator_id") -> CreatorId:
     return CreatorId(int(text))
 
 
-async def json_body(kind: type[T], *, optional: bool = False) -> T:
+async def json_body(kind: type[T]) -> T:
     """The request's body. Raises WrongMedia for a body of another type, BadParameter for one that does not fit."""
-    data = await request.get_data(cache=False)  # first: a connection whose body nobody read is closed
-    if not data and optional:
-        return kind()
+    return _body(await _body_bytes(), kind)
+
+
+async def optional_json_body(kind: type[T]) -> T | None:
+    """None where there is no body, whatever type is said of it. Raises as `json_body`."""
+    data = await _body_bytes()
+    return _body(data, kind) if data else None
+
+
+async def _body_bytes() -> bytes | str:
+    """Read before anything else is looked at: a connection whose body nobody read is closed."""
+    return await request.get_data(cache=False)
+
+
+def _body(data: bytes | str, kind: type[T]) -> T:
     if request.mimetype != "application/json":
         raise WrongMedia("the body must be JSON, with Content-Type: application/json")
     return decode_body(data, kind)

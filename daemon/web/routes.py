@@ -10,7 +10,7 @@ import msgspec
 from daemon.interpreting import MODES
 from daemon.web.asking import BRIEF, EXPLAIN, FIELDS, FUSIONS, MAX_QUERY_CHARS, SORTS
 from daemon.web.export import FORMATS
-from daemon.web.lists import LIMIT as LISTED
+from daemon.web.paging import LIMIT as LISTED
 from daemon.web.params import MAX_LIMIT
 from daemon.web.search import EXPLAIN_PARAMETERS, EXPORT_PARAMETERS, MAX_PREFIX_CHARS, MOST_SUGGESTIONS, SUGGESTIONS
 from proto.api import (

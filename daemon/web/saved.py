@@ -8,16 +8,15 @@ import msgspec
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from daemon.web.asking import ask
-from daemon.web.params import json_body, only_known, whole_number
+from daemon.web.asking import ask, in_body
+from daemon.web.params import json_body, only_known
 from daemon.web.problems import BadParameter
 from daemon.web.replies import json_response, nothing
 from daemon.web.services import SearchServices
 from daemon.web.tenant import actor, tenant_id
-from daemon.web.versions import MAX_VERSION, stated_version, tagged
+from daemon.web.versions import asked_version, stated_version, tagged
 from daemon.web.views import saved_search_view
 from proto.api import SavedSearchChange, SavedSearchCreate, SavedSearches, SearchRequest
-from proto.errors import FilterError
 
 MAX_REQUEST_BYTES = 16_384
 
@@ -66,23 +65,15 @@ def register(app: QuartTrio, services: SearchServices) -> None:
     async def delete_search(search_id: str) -> Response:
         """Raises as `change_search`."""
         only_known(request.args, ("version",))
-        version = whole_number(request.args, "version", 0, 1, MAX_VERSION) if "version" in request.args else None
-        await tenancy.delete_search(tenant_id(), search_id, stated_version(version), actor())
+        await tenancy.delete_search(tenant_id(), search_id, stated_version(asked_version()), actor())
         return nothing()
 
 
 async def _checked(services: SearchServices, asked: SearchRequest) -> str:
     """As it is stored. What could not be searched for is refused now, with its place in the body."""
     kept = msgspec.structs.replace(asked, cursor="")
-    try:
+    with in_body("/request"):
         await ask(services, kept, tenant_id())
-    except BadParameter as error:
-        raise BadParameter(str(error), pointer=f"/request/{error.pointer}", code=error.code) from error
-    except FilterError as error:
-        pointer = error.pointer if (error.pointer or "").startswith("/") else "/filter"
-        raise FilterError(
-            str(error), column=error.column, position=error.position, pointer=f"/request{pointer}"
-        ) from error
     stated = {
         name: value
         for name, value in msgspec.to_builtins(kept).items()

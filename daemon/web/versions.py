@@ -9,6 +9,7 @@ import msgspec
 from quart import Response, request
 from quart_trio import QuartTrio
 
+from daemon.web.params import whole_number
 from daemon.web.problems import BadParameter, problem
 from daemon.web.views import list_view, note_view, saved_search_view
 from proto.errors import Stale
@@ -20,6 +21,11 @@ MAX_VERSION = 1 << 53
 
 def register(app: QuartTrio) -> None:
     app.register_error_handler(Stale, _stale)
+
+
+def asked_version(name: str = "version", *, least: int = 1) -> int | None:
+    """Of the query; None where there is none. Raises BadParameter."""
+    return whole_number(request.args, name, least, least, MAX_VERSION) if name in request.args else None
 
 
 def stated_version(in_body: int | None) -> int | None:

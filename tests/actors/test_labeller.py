@@ -543,18 +543,18 @@ async def test_who_got_another_account_meanwhile_is_asked_about_again(desk: Desk
         assert found is not None
         put_creator(txn, msgspec.structs.replace(found, account_keys=[*found.account_keys, "instagram:1"]))
 
-    asked = model.extract
+    asked, again = model.extract, trio.Event()
 
     async def extract(*given: Any, **more: Any) -> Reply:
-        if not model.prompts:
-            await desk.env.write(join)
+        if model.prompts:
+            again.set()
+            await trio.sleep_forever()  # so that what is seen is what became of the first answer
+        await desk.env.write(join)
         return await asked(*given, **more)
 
     model.extract = extract  # type: ignore[method-assign]
     async with desk.asked(model):
-        await desk.until(lambda: len(model.prompts) == 1)
-        for _ in range(50):
-            await trio.lowlevel.checkpoint()
+        await desk.until(again.is_set)
         assert desk.methods([creator]) == ["local"], "labels of the creator as it was"
         assert desk.waits(creator)
 

@@ -69,6 +69,23 @@ async def test_a_note_stays_with_who_goes_on(env: Environment) -> None:
     await env.write(story)
 
 
+async def test_what_was_said_in_a_list_stays_with_who_goes_on(env: Environment) -> None:
+    def story(txn: Txn) -> None:
+        ana, ben = found(txn, "ana", "ben")
+        merge(txn, "ana", "ben")
+        lists.create_list(txn, ME, "a1", "x", [ana], NOW)
+        lists.change_list(txn, ME, "a1", triage={ana: Triage("shortlist", "funny")}, now=NOW)
+        erase_account(txn, account("ana"), now=NOW)
+        part(txn, "ben")
+        kept = lists.get_list(txn, ME, "a1")
+        assert kept.creator_ids == [ben]
+        assert [(one, entry.state, entry.reason) for one, entry in kept.entries.items()] == [
+            (ben, "shortlist", "funny")
+        ]
+
+    await env.write(story)
+
+
 async def test_a_merge_that_is_undone_gives_both_notes_back(env: Environment) -> None:
     def story(txn: Txn) -> None:
         ana, ben = found(txn, "ana", "ben")

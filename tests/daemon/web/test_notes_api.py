@@ -51,6 +51,8 @@ async def test_what_is_thought_of_a_creator_is_of_one_list(noted: Noted, http: h
     chosen = (await http.get(path, params={"state": "no"})).json()
     assert ([one["creator_id"] for one in chosen["creators"]], chosen["total"]) == ([ben], 1)
     assert [one["creator_id"] for one in (await http.get(f"{path}?state=")).json()["creators"]] == [eve]
+    bare = await http.put(f"{path}/creators/{ben}", headers={"Content-Type": "application/json"})
+    assert (bare.status_code, bare.json()["version"]) == (200, 2)  # nothing is said, so that nothing is taken back
     await http.put(f"{path}/creators/{ben}", json={"state": ""})
     assert (await http.get(path)).json()["states"] == {"shortlist": 1, "": 2}
     wrong = await http.patch(path, json={"triage": {ana: {"state": "yes"}}})
