@@ -182,9 +182,9 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
     @needs(LISTS)
     async def export_list_on_page(list_id: str) -> Response:
         who = viewer_with(LISTS)
-        _, members = await tenancy.list_members(who.tenant_id, list_id)
+        found = await tenancy.read_list(who.tenant_id, list_id)
         form = request.args.get("format", "csv")
-        return await export_creators(searching, members, form, who.tenant_id, services.audit, services.now())
+        return await export_creators(searching, found.members, form, who.tenant_id, services.audit, services.now())
 
 
 ROLLED_UP = 2_000
