@@ -9,9 +9,17 @@ from werkzeug.datastructures import MultiDict
 
 from daemon.web.viewer import Viewer
 
+OWN = ("same-origin", "none")
+
 
 async def posted(who: Viewer) -> MultiDict[str, str]:
-    """The fields. Answers 403 where the form is not of a page of this viewer; the origin is checked before that."""
+    """The fields. Answers 403 where the form is not of a page of this viewer.
+
+    That the Origin is an allowed host is checked before; here browsers say whether it was this very port too, since
+    others that serve pages on the same machine are not this daemon.
+    """
+    if request.headers.get("Sec-Fetch-Site", "none") not in OWN:
+        abort(403, "forms of other sites are refused")
     form = await request.form
     if not hmac.compare_digest(form.get("csrf_token", "").encode(), who.csrf_token.encode()):
         abort(403, "the form is older than this session; load its page again")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import msgspec
 
@@ -62,17 +63,14 @@ def added_up(histories: Histories, name: str) -> list[Point]:
 
 
 def spark_values(points: Sequence[Point], days: int = SPARK_DAYS) -> list[float | None]:
-    """A value a day up to the last reading; None on days without one. Empty for fewer than two readings."""
+    """A value a day up to the last reading, on the line between two; None in a gap. Empty for fewer than two readings."""
     if len(points) < 2:
         return []
-    by_day = dict(points)
     last = int(points[-1][0])
-    first = max(int(points[0][0]), last - days + 1)
     found: list[float | None] = []
-    value: float | None = None
-    since = 0
-    for day in range(first, last + 1):
-        since = 0 if float(day) in by_day else since + 1
-        value = by_day.get(float(day), value if since <= gap_days(last - day) else None)
+    for (day, value), (after, next_value) in pairwise(points):
+        length = after - day
+        joined = length <= gap_days(last - day)
         found.append(value)
-    return found
+        found += [value + (next_value - value) * at / length if joined else None for at in range(1, int(length))]
+    return [*found, points[-1][1]][-days:]

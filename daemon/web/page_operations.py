@@ -97,7 +97,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
             letters=letters,
             reviews=reviews,
             sides=[await _sides(services, one) for one in reviews.pairs],
-            tasks=await operations.tasks(),
+            tasks=await operations.tasks() if operations.tasks is not None else None,
             audit=[(one, instant(one.at)) for one in await operations.recent_audit(AUDITED)],
         )
 

@@ -86,10 +86,6 @@ async def nothing_read(creator_id: CreatorId, limit: int) -> list[RawPage]:
     return []
 
 
-async def no_tasks() -> list[TaskView]:
-    return []
-
-
 class TaskView(msgspec.Struct, kw_only=True, frozen=True):
     """Something long that an operator asked for."""
 
@@ -114,7 +110,8 @@ class Operations(msgspec.Struct, kw_only=True, frozen=True):
     forget: Callable[[Sequence[str]], Awaitable[Sequence[msgspec.Struct]]]
     stopping: trio.Event
     """Set when the daemon ends: pages that go on by themselves end then."""
-    tasks: Callable[[], Awaitable[Sequence[TaskView]]] = no_tasks
+    tasks: Callable[[], Awaitable[Sequence[TaskView]]] | None = None
+    """None where nothing keeps them."""
 
 
 class PublicServices(msgspec.Struct, kw_only=True, frozen=True):

@@ -11,6 +11,8 @@ from quart import abort, request
 from daemon.web.guard import LOOPBACK_NAMES, host_name
 from daemon.web.tenant import actor, tenant_id
 
+PROXIED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
+"""A request with one of these came from elsewhere, whatever its Host became on the way."""
 ANYBODY, SEARCH, LISTS, ADMIN = "", "search", "lists", "admin"
 SCOPES = frozenset({SEARCH, LISTS, ADMIN})
 
@@ -45,6 +47,7 @@ def viewer() -> Viewer:
     """Until requests carry keys, whoever comes by a name of loopback is the one who runs this; others, who come through
     a proxy, are no operators."""
     here = host_name(request.headers.get("Host", "")) in LOOPBACK_NAMES
+    here = here and not any(name in request.headers for name in PROXIED)
     return Viewer(tenant_id=tenant_id(), actor=actor(), scopes=SCOPES if here else SCOPES - {ADMIN})
 
 

@@ -405,7 +405,7 @@ def test_no_page_keeps_anybody_out(site: Site, colours: str) -> None:
     for name, path in paths(site).items():
         site.open(path)
         if name == "operations":
-            site.until(lambda: site.one("#moving").get_attribute("data-beats"))
+            site.until(lambda: site.one("#moving").get_attribute("data-beats") == "2")
         if name in SIX:
             picture(site.browser, SHOTS / f"{name}-{colours}.png")
         found += [f"{name}: {one}" for one in violations(site.browser)]

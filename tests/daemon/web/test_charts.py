@@ -74,4 +74,6 @@ def test_an_account_that_joins_later_is_no_growth() -> None:
     assert added_up(histories, "followers") == [(2.0, 160.0), (3.0, 170.0), (4.0, 180.0)]
     assert spark_values(added_up(histories, "followers")) == [160.0, 170.0, 180.0]
     assert spark_values([(1.0, 5.0)]) == []
+    assert spark_values([(1.0, 5.0), (3.0, 9.0)]) == [5.0, 7.0, 9.0]
+    assert spark_values([(1.0, 5.0), (5.0, 9.0)], 3) == [None, None, 9.0]
     assert added_up({}, "followers") == []

@@ -155,6 +155,15 @@ async def test_a_session_can_begin_and_end_where_there_are_keys(connect: Connect
     assert ("input", "/") in [(tag, attributes.get("value")) for tag, attributes in page.tags]
 
 
+@pytest.mark.parametrize("name", ["Forwarded", "Via", "X-Forwarded-For", "X-Real-IP"])
+async def test_a_proxy_that_changes_the_host_makes_nobody_an_operator(
+    connect: Connect, played: Played, name: str
+) -> None:
+    http = await connect(create_app(played.services()))
+    assert (await http.get("/operations")).status_code == 200
+    assert (await http.get("/operations", headers={name: "203.0.113.9"})).status_code == 403
+
+
 def stage(name: str, handled: int) -> StageStatus:
     return StageStatus(
         name=name, queue_depth=0, blocked_seconds=0, state="running", handled=handled, restarts=0, busy_seconds=0
