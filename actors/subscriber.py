@@ -48,13 +48,13 @@ PAGE = 200
 """Accounts looked at in one snapshot."""
 BEAT_SECONDS = 2.0
 """Between pages; a million accounts are walked in under three hours."""
-REST_SECONDS = 3_600.0
-"""Between walks: a channel falls silent, or comes alive, by the day."""
+SHORTEST_REST_SECONDS, LONGEST_REST_SECONDS = 60.0, 3_600.0
+"""Between walks, as long as the walk took: a few new channels need not wait for an hour, many are not walked always."""
 IDLE_SECONDS = 60.0
 """Between looks for what is due, while nothing is."""
 JUDGE_SECONDS = 300.0
 """Between verdicts on the hub; adds to `actors.push_trust.notice_seconds`."""
-VERIFY_SECONDS = 600
+VERIFY_SECONDS = 60
 """How long the hub may take to verify what it accepted, before it is asked again; doubles with each request."""
 UNVERIFIED = 3
 """Accepted requests for one channel without a verification, after which the operator is told, once a day."""
@@ -119,9 +119,14 @@ class Subscriber:
             nursery.cancel_scope.cancel("stop")
 
     async def _walk(self) -> None:
+        began = trio.current_time()
         while True:
-            ended = await self.walk_page()
-            await trio.sleep(REST_SECONDS if ended else BEAT_SECONDS)
+            if not await self.walk_page():
+                await trio.sleep(BEAT_SECONDS)
+                continue
+            took_seconds = trio.current_time() - began
+            await trio.sleep(min(max(took_seconds, SHORTEST_REST_SECONDS), LONGEST_REST_SECONDS))
+            began = trio.current_time()
 
     async def _judge(self) -> None:
         while True:

@@ -320,13 +320,13 @@ async def test_a_failing_hub_is_asked_ever_more_seldom(
 async def test_the_pauses_begin_anew_once_the_hub_has_answered(
     played: Played, autojump_clock: trio.testing.MockClock
 ) -> None:
-    statuses = iter((500, 500, 500, 500, 202, 500, 202))
+    statuses = itertools.chain((500, 500, 500, 500, 202, 500), itertools.repeat(202))
     played.answer = lambda _: httpx2.Response(next(statuses))
     played.verifies = False
     for number in range(2):
         await played.account(f"UC{number}")
     async with played.running():
-        await trio.sleep(VERIFY_SECONDS)
+        await trio.sleep(10 * VERIFY_SECONDS)
     waits = [later - at for (at, _), (later, _) in itertools.pairwise(played.asked)]
     assert waits[3] >= FIRST_PAUSE_SECONDS * 4
     assert waits[5] <= FIRST_PAUSE_SECONDS + 2
@@ -402,6 +402,16 @@ async def test_a_stop_amid_a_request_is_obeyed_at_once_and_the_request_is_made_a
     async with played.running():
         await trio.sleep(VERIFY_SECONDS + 5)
     assert len(played.asked) == 2
+    assert (await played.subscription("UCa")).state is State.ACTIVE
+
+
+async def test_a_channel_that_comes_alive_between_walks_is_asked_for_within_minutes(
+    played: Played, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with played.running():
+        await trio.sleep(5)
+        await played.account("UCa")
+        await trio.sleep(120)
     assert (await played.subscription("UCa")).state is State.ACTIVE
 
 

@@ -58,7 +58,6 @@ def test_a_push_reaches_the_daemon_and_the_forgotten_stay_away(tmp_path: Path) -
         ids = import_world(sim, data, env)
         drop_lists(tmp_path)
         silent = env | {"POKEDEXD_PLATFORMS__YOUTUBE__PUSH_ENABLED": "false"}
-        """Nobody listens at the callback yet; the hub, not verified, would be left alone for ten minutes."""
         with Daemon(data, silent) as daemon:
             wait_for(lambda: daemon.wait_until_done()["counts"]["content_items"] > CONTENT, "the channels' content")
             assert daemon.terminate() == 0
