@@ -76,7 +76,9 @@ class Pages:
             path=request.full_path.removesuffix("?"),
             **({"q": ""} | values),
         )
-        return Response(text, code, content_type="text/html; charset=utf-8")
+        answer = Response(text, code, content_type="text/html; charset=utf-8")
+        answer.headers["Cache-Control"] = "private, no-cache"  # of this viewer, and as of now
+        return answer
 
     def piece(self, template: str, **values: Any) -> str:
         """Without a page around it."""

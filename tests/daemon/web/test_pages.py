@@ -243,6 +243,7 @@ async def test_pictures_of_elsewhere_are_loaded_only_where_that_is_allowed(conne
     reply = await (await connect(create_app(services))).get("/")
     assert "pictures.example" not in reply.text
     assert "https:" not in reply.headers["content-security-policy"]
+    assert reply.headers["cache-control"] == "private, no-cache"
     allowed = create_app(msgspec.structs.replace(services, pictures=True))
     reply = await (await connect(allowed)).get("/")
     assert 'src="https://pictures.example/1.jpg"' in reply.text
