@@ -257,6 +257,9 @@ def test_what_is_thought_of_a_creator_and_a_search_is_kept(site: Site) -> None:
 
 def test_a_pair_is_judged_by_a_person(site: Site) -> None:
     site.open("/operations")
+    # What moves above the buttons grows with the first survey; a click meanwhile would land beside them.
+    site.until(lambda: int(site.one("#moving").get_attribute("data-beats") or 0) >= 1)
+    site.until(lambda: "survey is under way" not in site.one("#moving").text)
     assert len(site.all(".pair-of .sides .bio")) == 2
     site.leaving(site.one(".pair-of button[value=no]").click)
     assert "Nothing waits" in site.texts("#reviews")[0]
