@@ -28,4 +28,5 @@ async def posted(who: Viewer) -> MultiDict[str, str]:
 
 def inside(path: str, default: str = "/") -> str:
     """A path of this host; anything else would lead a reader away."""
-    return path if path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() else default
+    own = path.startswith("/") and not path.startswith("//") and path.isprintable() and path.isascii()
+    return path if own and "\\" not in path else default

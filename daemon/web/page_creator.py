@@ -10,6 +10,7 @@ from quart_trio import QuartTrio
 
 from daemon.web.answering import answer
 from daemon.web.asking import ask_similar
+from daemon.web.authorising import needs
 from daemon.web.charts import Point, in_words, line_chart, spark
 from daemon.web.creators import detail, moved_to
 from daemon.web.forms import posted
@@ -19,7 +20,7 @@ from daemon.web.problems import BadParameter
 from daemon.web.rendering import Pages
 from daemon.web.replies import see
 from daemon.web.services import Operations, PublicServices
-from daemon.web.viewer import ADMIN, LISTS, Viewer, needs, viewer, viewer_with
+from daemon.web.viewer import ADMIN, LISTS, Viewer, viewer, viewer_with
 from daemon.web.views import instant
 from proto.api import CreatorDetail, CreatorView, Hit, SignGroupView, SimilarRequest
 from proto.errors import NotFound, Unavailable

@@ -8,10 +8,11 @@ from quart import Response, abort, request
 from quart_trio import QuartTrio
 
 from daemon.importing import mark_duplicates, rows_of
+from daemon.web.authorising import needs
 from daemon.web.forms import posted
 from daemon.web.rendering import Pages
 from daemon.web.services import PublicServices
-from daemon.web.viewer import ADMIN, needs, viewer_with
+from daemon.web.viewer import ADMIN, viewer_with
 from proto.errors import Malformed
 
 MOST_ROWS = 10_000

@@ -12,13 +12,14 @@ from quart_trio import QuartTrio
 from werkzeug.datastructures import MultiDict
 
 from daemon.web.answering import view_of
+from daemon.web.authorising import needs
 from daemon.web.export import export_creators
 from daemon.web.forms import posted
 from daemon.web.params import parse_creator_id, whole_number
 from daemon.web.problems import BadParameter
 from daemon.web.rendering import Pages
 from daemon.web.services import PublicServices, SearchServices
-from daemon.web.viewer import LISTS, Viewer, needs, viewer_with
+from daemon.web.viewer import EXPORT, LISTS, Viewer, viewer_with
 from proto.api import CreatorView
 from proto.ids import CreatorId
 from proto.records import CreatorList, ListEntry, Note
@@ -181,6 +182,8 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
     @app.get("/lists/<list_id>/export")
     @needs(LISTS)
     async def export_list_on_page(list_id: str) -> Response:
+        """Takes both scopes."""
+        viewer_with(EXPORT)
         who = viewer_with(LISTS)
         found = await tenancy.read_list(who.tenant_id, list_id)
         form = request.args.get("format", "csv")

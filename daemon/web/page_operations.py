@@ -12,15 +12,16 @@ from quart import Response, abort, redirect, request
 from quart_trio import QuartTrio
 
 from daemon.stock import Stock
+from daemon.web.authorising import needs
 from daemon.web.charts import spark
 from daemon.web.forms import posted
 from daemon.web.rendering import Pages
 from daemon.web.services import Operations, PublicServices
-from daemon.web.viewer import ADMIN, Viewer, needs, viewer_with
+from daemon.web.viewer import ADMIN, Viewer, viewer_with
 from daemon.web.views import instant
 from proto.api import AdminStatus, ReviewView, StageStatus
 from proto.ids import CreatorId
-from proto.records import Activity, CreatorAccount
+from proto.records import DEFAULT_TENANT, Activity, CreatorAccount
 
 BEAT_SECONDS = 1.0
 STREAM_SECONDS = 600.0
@@ -90,6 +91,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         status = await operations.status()
         letters = await operations.letters.page(cursor=request.args.get("letters", ""), limit=LETTERS)
         reviews = await operations.reviewing.page(request.args.get("reviews", ""), REVIEWS)
+        audited = "" if who.tenant_id == DEFAULT_TENANT else who.tenant_id
         return pages.render(
             "operations.html",
             who,
@@ -98,10 +100,11 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
             reviews=reviews,
             sides=[await _sides(services, one) for one in reviews.pairs],
             tasks=await operations.tasks() if operations.tasks is not None else None,
-            audit=[(one, instant(one.at)) for one in await operations.recent_audit(AUDITED)],
+            audit=[(one, instant(one.at)) for one in await operations.recent_audit(AUDITED, audited)],
         )
 
     @app.get("/ops")
+    @needs(ADMIN)
     async def short_way() -> Response:
         return redirect("/operations", 303)  # type: ignore[return-value]
 

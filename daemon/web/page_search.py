@@ -13,6 +13,7 @@ from werkzeug.datastructures import MultiDict
 
 from daemon.web.answering import answer, standing
 from daemon.web.asking import FULL, ask, ask_similar
+from daemon.web.authorising import needs
 from daemon.web.charts import spark
 from daemon.web.export import export_creators
 from daemon.web.forms import posted
@@ -22,7 +23,7 @@ from daemon.web.params import parse_creator_id
 from daemon.web.problems import BadParameter
 from daemon.web.rendering import Pages
 from daemon.web.services import PublicServices
-from daemon.web.viewer import LISTS, Viewer, needs, viewer, viewer_with
+from daemon.web.viewer import EXPORT, LISTS, Viewer, viewer, viewer_with
 from daemon.web.views import saved_search_view
 from proto.api import Hit, Interpreted, RelaxationView, SearchAnswer, SearchRequest, SimilarRequest
 from proto.errors import FilterError, Unavailable
@@ -173,9 +174,10 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         )
 
     @app.get("/export")
+    @needs(EXPORT)
     async def export_picked() -> Response:
         """Creators that were picked by hand."""
-        who, form = viewer(), request.args.get("format", "csv")
+        who, form = viewer_with(EXPORT), request.args.get("format", "csv")
         return await export_creators(searching, _ids("id"), form, who.tenant_id, services.audit, services.now())
 
     async def _sparks(hits: Sequence[Hit]) -> dict[str, str]:

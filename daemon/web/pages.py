@@ -7,10 +7,11 @@ from quart import Response, redirect, request
 from quart_trio import QuartTrio
 
 from daemon.web import page_creator, page_import, page_lists, page_operations, page_search
+from daemon.web.authorising import ANYBODY, FORMS, LOGIN_PATH, needs
 from daemon.web.forms import inside, posted
 from daemon.web.rendering import THEMES, Pages
 from daemon.web.services import PublicServices
-from daemon.web.viewer import ANYBODY, needs, viewer
+from daemon.web.viewer import viewer
 from proto.api import Problem
 
 STATIC_AGE_SECONDS = 3_600
@@ -29,13 +30,13 @@ def register(app: QuartTrio, services: PublicServices) -> None:
     for each in (page_search, page_creator, page_lists, page_operations, page_import):
         each.register(app, services, pages)
 
-    if services.login:
-
-        @app.get("/login")
-        @needs(ANYBODY)
-        async def login_page() -> Response:
-            place = inside(request.args.get("next", "/"))
-            return pages.render("login.html", viewer(), next=place, failed="failed" in request.args)
+    @app.get(LOGIN_PATH)
+    @needs(ANYBODY)
+    async def login_page() -> Response:
+        place = inside(request.args.get("next", "/"))
+        if not services.access.asks and not services.access.has_keys:
+            return redirect(place, 303)  # type: ignore[return-value]
+        return pages.render("login.html", viewer(), next=place, failed="failed" in request.args)
 
     @app.post("/theme")
     @needs(ANYBODY)
@@ -54,7 +55,8 @@ def register(app: QuartTrio, services: PublicServices) -> None:
     async def as_page(response: Response) -> Response:
         """A reader in a browser is told of a problem in words."""
         wanted = request.accept_mimetypes.accept_html and "text/html" in request.headers.get("Accept", "")
-        if response.content_type != PROBLEM or not wanted or request.path.startswith("/v1/"):
+        by_page = not request.path.startswith("/v1/") or request.mimetype in FORMS
+        if response.content_type != PROBLEM or not wanted or not by_page:
             return response
         told = msgspec.json.decode(await response.get_data(), type=Problem)
         shown = pages.render(

@@ -13,6 +13,7 @@ from jinja2.runtime import Context
 from quart import Response, request
 
 from daemon.web import charts
+from daemon.web.names import COUNTRIES, LANGUAGES, country_name, language_name
 from daemon.web.viewer import Viewer
 from proto.api import Contribution, SignView
 
@@ -49,13 +50,12 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        named = {"niche": niches, "style": styles, "country": COUNTRIES, "language": LANGUAGES}
         self._templates.filters |= {
             **FILTERS,
             "niche": lambda value: niches.get(value) or label(value),
             "style": lambda value: styles.get(value) or label(value),
-            "valued": lambda value, column: (
-                {"niche": niches, "style": styles}.get(column, {}).get(value) or label(value)
-            ),
+            "valued": lambda value, column: named.get(column, {}).get(value) or label(value),
         }
         self._templates.globals |= {
             "asset": assets().__getitem__,
@@ -209,6 +209,8 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "share": share,
     "platform": platform_name,
     "label": label,
+    "country": country_name,
+    "language": language_name,
     "ago": ago,
     "age": age,
     "day": day,

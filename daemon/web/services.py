@@ -9,6 +9,7 @@ import trio
 from prometheus_client import CollectorRegistry
 
 from actors.peers import Peers
+from daemon.access import Access
 from daemon.dead_letters import DeadLetters
 from daemon.importing import Piece, Verdict
 from daemon.reviewing import Reviewing
@@ -105,7 +106,8 @@ class Operations(msgspec.Struct, kw_only=True, frozen=True):
     """As of the latest survey; None before the first."""
     letters: DeadLetters
     reviewing: Reviewing
-    recent_audit: Callable[[int], Awaitable[list[AuditEvent]]]
+    recent_audit: Callable[[int, str], Awaitable[list[AuditEvent]]]
+    """So many, newest first; of a tenant, or all."""
     import_rows: Callable[[Sequence[tuple[int, str]]], Awaitable[Sequence[Verdict]]]
     forget: Callable[[Sequence[str]], Awaitable[Sequence[msgspec.Struct]]]
     stopping: trio.Event
@@ -134,9 +136,11 @@ class PublicServices(msgspec.Struct, kw_only=True, frozen=True):
     allowed_hosts: Callable[[], list[str]]
     max_body_bytes: int
     request_timeout_seconds: float
+    access: Access
+    max_requests: int = 256
+    """At work at once."""
+    max_url_chars: int = 12_288
     banner: str = ""
-    login: bool = False
-    """Whether a key can be handed in for a session, at `/v1/session`."""
     hub: HubServices | None = None
     """Where a hub pushes."""
     history: Callable[[Sequence[CreatorId], int], Awaitable[Mapping[CreatorId, Histories]]] = nothing_known

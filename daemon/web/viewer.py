@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 import msgspec
 from quart import abort, request
 
 from daemon.web.guard import LOOPBACK_NAMES, host_name
-from daemon.web.tenant import actor, tenant_id
+from daemon.web.tenant import identity
 
 PROXIED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
 """A request with one of these came from elsewhere, whatever its Host became on the way."""
-ANYBODY, SEARCH, LISTS, ADMIN = "", "search", "lists", "admin"
-SCOPES = frozenset({SEARCH, LISTS, ADMIN})
-
-Handler = TypeVar("Handler", bound=Callable[..., Any])
+LISTS, EXPORT, ADMIN = "lists", "export", "admin"
 
 
 class Viewer(msgspec.Struct, kw_only=True, frozen=True):
@@ -33,22 +27,19 @@ class Viewer(msgspec.Struct, kw_only=True, frozen=True):
         return scope in self.scopes
 
 
-def needs(scope: str) -> Callable[[Handler], Handler]:
-    """Marks a handler of a page with the scope that it asks for; one without a mark asks for ``search``."""
-
-    def mark(handler: Handler) -> Handler:
-        handler.scope_needed = scope  # type: ignore[attr-defined]
-        return handler
-
-    return mark
-
-
 def viewer() -> Viewer:
-    """Until requests carry keys, whoever comes by a name of loopback is the one who runs this; others, who come through
-    a proxy, are no operators."""
+    """As the request was authorised. Where nobody is asked for a key, whoever comes by a name of loopback is the one who
+    runs this; others, who come through a proxy, are no operators."""
+    known = identity()
     here = host_name(request.headers.get("Host", "")) in LOOPBACK_NAMES
     here = here and not any(name in request.headers for name in PROXIED)
-    return Viewer(tenant_id=tenant_id(), actor=actor(), scopes=SCOPES if here else SCOPES - {ADMIN})
+    return Viewer(
+        tenant_id=known.tenant_id,
+        actor=known.actor,
+        scopes=known.scopes if here or not known.is_open else known.scopes - {ADMIN},
+        csrf_token=known.csrf_token,
+        keyed=not known.is_open and bool(known.scopes),
+    )
 
 
 def viewer_with(scope: str) -> Viewer:

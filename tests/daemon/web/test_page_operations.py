@@ -10,19 +10,19 @@ import msgspec
 import pytest
 import trio
 
+from daemon.access import Access
 from daemon.dead_letters import DeadLetters
 from daemon.importing import Verdict
 from daemon.reviewing import Reviewing
 from daemon.stock import Stock
-from daemon.web import page_creator
 from daemon.web.app import create_app
 from daemon.web.page_operations import BESIDE, SHARED, Gauge, Throughput, gauges, lanes
 from daemon.web.services import Operations, PublicServices, TaskView
-from daemon.web.viewer import SCOPES, Viewer
 from proto.api import StageStatus
 from proto.ids import Platform
-from proto.records import Activity, AuditEvent
+from proto.records import DEFAULT_TENANT, Activity, AuditEvent
 from stores.env import Environment
+from stores.journal import Journal
 from tests.daemon.web.conftest import Connect
 from tests.daemon.web.fakes import NOW, Steering, World, creator
 from tests.daemon.web.test_pages import Reader, inert
@@ -37,7 +37,10 @@ class Played:
         self.stopping = trio.Event()
         self.forgotten: list[str] = []
         self.imported: list[tuple[int, str]] = []
+        self.asked: list[str] = []
         self._env, self._steering = env, Steering()
+        Journal(env, lambda _: None).ensure_default_tenant(int(NOW))
+        self.access = Access(env, now=lambda: NOW, clock=lambda: 0.0)
 
     async def forget(self, references: Sequence[str]) -> list[msgspec.Struct]:
         self.forgotten += references
@@ -50,7 +53,8 @@ class Played:
     async def tasks(self) -> list[TaskView]:
         return [TaskView(name="reindex", state="running", done=3, total=9)]
 
-    async def audit(self, limit: int) -> list[AuditEvent]:
+    async def audit(self, limit: int, tenant_id: str) -> list[AuditEvent]:
+        self.asked.append(tenant_id)
         return [AuditEvent(at=int(NOW), tenant_id="t", actor="<b>ann</b>", action="search", detail="yoga")][:limit]
 
     def services(self) -> PublicServices:
@@ -66,6 +70,7 @@ class Played:
             tasks=self.tasks,
         )
         world = World([creator(1, "Ana Silva")])
+        world.access = self.access
         world.allowed = [ELSEWHERE["Host"]]
         return msgspec.structs.replace(world.services(), operations=operations)
 
@@ -108,24 +113,36 @@ async def test_the_page_moves_until_the_daemon_ends(connect: Connect, played: Pl
     assert "embedder" in seen
 
 
-async def test_forgetting_asks_for_a_key_and_the_name(
-    connect: Connect, played: Played, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_forgetting_asks_for_a_key_and_the_name(connect: Connect, played: Played) -> None:
     http = await connect(create_app(played.services()))
     assert "asks for a key" in (await http.get("/creators/1")).text
     reply = await http.post("/creators/1/forget", data={"confirm": "Ana Silva"})
     assert (reply.status_code, played.forgotten) == (403, [])
-    known = Viewer(tenant_id="default", actor="ann", scopes=SCOPES, csrf_token="token", keyed=True)
-    monkeypatch.setattr(page_creator, "viewer", lambda: known)
-    monkeypatch.setattr(page_creator, "viewer_with", lambda _: known)
+    await log_in(http, played, "search", "admin")
     page = Reader((await http.get("/creators/1")).text)
     assert ("form", "/creators/1/forget") in [(tag, attributes.get("action")) for tag, attributes in page.tags]
-    for data in ({"confirm": "Ana Silva"}, {"confirm": "ana", "csrf_token": "token"}):
+    token = next(str(one["value"]) for tag, one in page.tags if one.get("name") == "csrf_token")
+    for data in ({"confirm": "Ana Silva"}, {"confirm": "ana", "csrf_token": token}):
         assert (await http.post("/creators/1/forget", data=data)).status_code in (400, 403)
     assert played.forgotten == []
-    reply = await http.post("/creators/1/forget", data={"confirm": "Ana Silva", "csrf_token": "token"})
+    reply = await http.post("/creators/1/forget", data={"confirm": "Ana Silva", "csrf_token": token})
     assert "Ana Silva is forgotten" in reply.text
     assert played.forgotten == ["youtube:UC1"]
+
+
+async def test_operators_of_other_tenants_see_their_own_part_of_the_trail(connect: Connect, played: Played) -> None:
+    http = await connect(create_app(played.services()))
+    await http.get("/operations")
+    await played.access.create_tenant("acme", "Acme", "test")
+    await log_in(http, played, "admin", tenant_id="acme")
+    await http.get("/operations")
+    assert played.asked == ["", "acme"]
+
+
+async def log_in(http: httpx2.AsyncClient, played: Played, *scopes: str, tenant_id: str = DEFAULT_TENANT) -> None:
+    key, _ = await played.access.create_key(tenant_id, scopes=scopes, actor="test")
+    reply = await http.post("/v1/session", data={"key": key})
+    assert reply.status_code == 303
 
 
 async def test_lines_and_files_are_brought_in(connect: Connect, played: Played) -> None:
@@ -146,13 +163,22 @@ async def upload(http: httpx2.AsyncClient, name: str, data: bytes) -> httpx2.Res
     return await http.post("/import", files={"file": (name, data)}, data={"csrf_token": ""})
 
 
-async def test_a_session_can_begin_and_end_where_there_are_keys(connect: Connect) -> None:
-    services = World([]).services()
-    assert (await (await connect(create_app(services))).get("/login")).status_code == 404
-    http = await connect(create_app(msgspec.structs.replace(services, login=True)))
+async def test_there_is_a_login_where_there_are_keys(connect: Connect, played: Played) -> None:
+    http = await connect(create_app(played.services()))
+    assert (await http.get("/login?next=/lists")).headers["location"] == "/lists"
+    key, _ = await played.access.create_key(DEFAULT_TENANT, scopes=("search",), actor="test")
     page = Reader((await http.get("/login?next=//evil.example&failed=1")).text)
     assert "not known" in page.words
     assert ("input", "/") in [(tag, attributes.get("value")) for tag, attributes in page.tags]
+    assert page.links() == ["#main", "/"]
+    wrong = await http.post("/v1/session", data={"key": "pkd_wrong", "next": "/?q=a&sort=followers"})
+    assert wrong.headers["location"] == "/login?failed=1&next=%2F%3Fq%3Da%26sort%3Dfollowers"
+    assert (await http.post("/v1/session", data={"key": key, "next": "/"})).headers["location"] == "/"
+    page = Reader((await http.get("/")).text)
+    assert "Log out" in page.words
+    assert not {"/lists", "/operations", "/import"} & set(page.links())
+    refused = await http.get("/operations", headers={"Accept": "text/html"})
+    assert (refused.status_code, "takes the scope" in refused.text) == (403, True)
 
 
 @pytest.mark.parametrize("name", ["Forwarded", "Via", "X-Forwarded-For", "X-Real-IP"])
