@@ -63,6 +63,7 @@ def register(app: QuartTrio, services: PublicServices) -> None:
             "error.html",
             viewer(),
             response.status_code,
+            status=response.status_code,
             title=told.title,
             detail=told.detail,
             request_id=told.request_id,
