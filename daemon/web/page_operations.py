@@ -24,8 +24,10 @@ from proto.ids import CreatorId
 from proto.records import DEFAULT_TENANT, Activity, CreatorAccount
 
 BEAT_SECONDS = 1.0
-STREAM_SECONDS = 600.0
-"""After which a browser asks again."""
+STREAM_SECONDS = 60.0
+"""After which a browser asks again, and is asked for its key again."""
+RETRY = b"retry: 250\n\n"
+"""How many milliseconds later."""
 MOST_STREAMS = 20
 SAMPLES = 60
 LETTERS, REVIEWS, AUDITED = 20, 5, 30
@@ -144,6 +146,7 @@ async def _events(operations: Operations, pages: Pages, streams: trio.CapacityLi
     throughput = Throughput()
     began = trio.current_time()
     async with streams:
+        yield RETRY
         while not operations.stopping.is_set() and trio.current_time() - began < STREAM_SECONDS:
             status = await operations.status()
             stages = throughput.see(status.ready.stages, trio.current_time())

@@ -19,6 +19,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
+from daemon.access_client import AccessClient
 from tests.browser.browser import (
     CHROMEDRIVER,
     CHROMIUM,
@@ -49,8 +50,8 @@ pytestmark = pytest.mark.skipif(
 class Site:
     """The demo's pages in the browser."""
 
-    def __init__(self, url: str, browser: Chrome) -> None:
-        self.url, self.browser = url, browser
+    def __init__(self, url: str, browser: Chrome, data_dir: Path) -> None:
+        self.url, self.browser, self.data_dir = url, browser, data_dir
         self.hosts: set[str] = set()
         self.http = httpx2.Client(base_url=url, trust_env=False, timeout=30)
 
@@ -107,7 +108,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         pass
     plant(folder / "data")
     with demo(folder / "data") as url, chromium(folder) as browser:
-        found = Site(url, browser)
+        found = Site(url, browser, folder / "data")
         yield found
         found.http.close()
 
@@ -257,11 +258,11 @@ def test_what_is_thought_of_a_creator_and_a_search_is_kept(site: Site) -> None:
 
 def test_a_pair_is_judged_by_a_person(site: Site) -> None:
     site.open("/operations")
-    # What moves above the buttons may shift them under a pointer: the key goes to the button itself.
-    site.until(lambda: int(site.one("#moving").get_attribute("data-beats") or 0) >= 1)
-    site.until(lambda: "survey is under way" not in site.one("#moving").text)
+    place = site.one(".pair-of button[value=no]").rect
+    site.until(lambda: int(site.one("#moving").get_attribute("data-beats") or 0) >= 2)
+    assert site.one(".pair-of button[value=no]").rect == place, "what moves shifts no button"
     assert len(site.all(".pair-of .sides .bio")) == 2
-    site.leaving(lambda: site.one(".pair-of button[value=no]").send_keys(Keys.ENTER))
+    site.leaving(site.one(".pair-of button[value=no]").click)
     assert "Nothing waits" in site.texts("#reviews")[0]
     assert site.http.get("/v1/reviews").json()["total"] == 0
 
@@ -327,6 +328,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(site: Site) -> None:
     ):
         site.open(path)
         assert site.run("return document.documentElement.scrollWidth") <= PHONE[0], path
+        picture(site.browser, SHOTS / f"phone-{urlsplit(path).path.split('/')[1] or 'search'}.png")
     site.open("/")
     assert not site.one("#from").is_displayed()
     site.one("#narrow summary").click()
@@ -415,12 +417,48 @@ def test_no_page_keeps_anybody_out(site: Site, colours: str) -> None:
     assert found == []
 
 
+def test_a_key_logs_in_and_out(site: Site) -> None:
+    """From here on the daemon asks for keys."""
+    keys = AccessClient(site.data_dir / "admin.sock")
+    readers, operators = (
+        keys.create_key("default", name=name, scopes=scopes, lifetime_seconds=None, requests_per_minute=0).key
+        for name, scopes in (("reader", ["search"]), ("operator", ["search", "lists", "export", "admin"]))
+    )
+    site.open(f"/?{urlencode({'q': BRIEF})}")
+    assert urlsplit(site.browser.current_url).path == "/login"
+    assert site.texts("nav a") == []
+    assert violations(site.browser) == []
+    picture(site.browser, SHOTS / "login-light.png")
+    site.press("pkd_wrong")
+    site.leaving(lambda: site.press(Keys.ENTER))
+    assert "not known" in site.texts("[role=alert]")[0]
+    site.press(readers)
+    site.leaving(lambda: site.press(Keys.ENTER))
+    assert site.place == f"/?{urlencode({'q': BRIEF})}"
+    assert site.all(".card")
+    assert (site.texts("nav a"), site.all(".keep"), site.all("#picked [formaction='/export']")) == (["Search"], [], [])
+    for path in ("/operations", "/import", "/lists"):
+        site.open(path)
+        assert "takes the scope" in site.texts("[role=alert]")[0]
+    site.leaving(site.one("[action='/logout'] button").click)
+    assert site.place == "/login"
+    site.one("#key").send_keys(operators)
+    site.leaving(lambda: site.press(Keys.ENTER))
+    site.open("/operations")
+    site.until(lambda: int(site.one("#moving").get_attribute("data-beats") or 0) >= 1)
+    assert any("logged in" in text for text in site.texts("#audit tbody td"))
+    site.open("/")
+    site.browser.delete_all_cookies()
+    site.leaving(lambda: site.one("#q").send_keys("a"))
+    assert site.place.startswith("/login?next=%2F%3Fq%3Da")
+
+
 def test_no_other_host_was_asked_and_nothing_was_refused(site: Site) -> None:
     """Last: what the browser did in all the tests above."""
     assert site.hosts == {urlsplit(site.url).netloc}
     refused = [
         entry["message"]
         for entry in site.browser.get_log("browser")  # type: ignore[no-untyped-call]
-        if "404" not in entry["message"]
+        if not re.search("status of 40[34]", entry["message"])
     ]
     assert refused == []

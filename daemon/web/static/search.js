@@ -20,6 +20,7 @@ async function show(url, typing) {
   try {
     const asked = url + (url.includes("?") ? "&" : "?") + "part=1" + (typing ? "&typing=1" : "");
     const reply = await fetch(asked, { signal: mine.signal, headers: { Accept: "text/html" } });
+    if (new URL(reply.url).pathname === "/login") { location.reload(); return; } // the session has ended
     const fresh = new DOMParser().parseFromString(await reply.text(), "text/html");
     if (mine.signal.aborted) return;
     place(fresh);

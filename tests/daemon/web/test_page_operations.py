@@ -109,7 +109,7 @@ async def test_the_page_moves_until_the_daemon_ends(connect: Connect, played: Pl
             seen += text
             if seen.count("\n\n") >= 2:
                 played.stopping.set()
-    assert all(line.startswith("data: ") for line in seen.splitlines() if line)
+    assert all(line.startswith(("data: ", "retry: ")) for line in seen.splitlines() if line)
     assert "embedder" in seen
 
 
