@@ -157,7 +157,11 @@ def ago(context: Context, instant: str | None) -> str:
     """``3 h ago``, ``in 5 h``."""
     if not instant:
         return "never"
-    seconds = context["now"] - datetime.fromisoformat(instant).timestamp()
+    return since(context["now"] - datetime.fromisoformat(instant).timestamp())
+
+
+def since(seconds: float) -> str:
+    """``3 h ago``; of what is to come, ``in 5 h``."""
     if abs(seconds) < 60:
         return "just now"
     text = age(abs(seconds))
@@ -213,6 +217,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "language": language_name,
     "ago": ago,
     "age": age,
+    "since": since,
     "day": day,
     "moment": moment,
     "pieces": pieces,
