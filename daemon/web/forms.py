@@ -18,12 +18,17 @@ async def posted(who: Viewer) -> MultiDict[str, str]:
     That the Origin is an allowed host is checked before; here browsers say whether it was this very port too, since
     others that serve pages on the same machine are not this daemon.
     """
-    if request.headers.get("Sec-Fetch-Site", "none") not in OWN:
-        abort(403, "forms of other sites are refused")
-    form = await request.form
+    form = await own_form()
     if not hmac.compare_digest(form.get("csrf_token", "").encode(), who.csrf_token.encode()):
         abort(403, "the form is older than this session; load its page again")
     return form
+
+
+async def own_form() -> MultiDict[str, str]:
+    """The fields of a form before anybody is known. Answers 403 to one of another site or port."""
+    if request.headers.get("Sec-Fetch-Site", "none") not in OWN:
+        abort(403, "forms of other sites are refused")
+    return await request.form
 
 
 def inside(path: str, default: str = "/") -> str:

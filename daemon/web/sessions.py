@@ -9,7 +9,7 @@ from quart_trio import QuartTrio
 
 from daemon.access import Access, Identity, Unauthenticated
 from daemon.web.authorising import FORMS, KNOWN, LOGIN_PATH, SESSION_COOKIE, needs
-from daemon.web.forms import inside
+from daemon.web.forms import inside, own_form
 from daemon.web.params import json_body, only_known
 from daemon.web.problems import BadParameter
 from daemon.web.replies import json_response, nothing
@@ -59,7 +59,7 @@ def session_view(known: Identity) -> SessionView:
 
 
 async def _by_form(access: Access) -> Response:
-    form = await request.form
+    form = await own_form()
     place = inside(form.get("next", "/"))
     if not access.has_keys:
         return _see_other(place)

@@ -440,6 +440,7 @@ def test_a_key_logs_in_and_out(site: Site) -> None:
     for path in ("/operations", "/import", "/lists"):
         site.open(path)
         assert "takes the scope" in site.texts("[role=alert]")[0]
+        assert site.texts("main p a") == ["Log in with another key"]
     site.leaving(site.one("[action='/logout'] button").click)
     assert site.place == "/login"
     site.one("#key").send_keys(operators)

@@ -233,6 +233,8 @@ async def test_forms_log_in_and_out(guarded: Guarded, http: httpx2.AsyncClient) 
     key = await guarded.key()
     page = await http.get("/login", params={"next": '/"><script>'})
     assert "<script>" not in page.text
+    elsewhere = await http.post("/v1/session", data={"key": key}, headers={"Sec-Fetch-Site": "same-site"})
+    assert (elsewhere.status_code, "set-cookie" in elsewhere.headers) == (403, False)
     failed = await http.post("/v1/session", data={"key": "pkd_wrong", "next": "/lists"})
     assert (failed.status_code, failed.headers["location"]) == (303, "/login?failed=1&next=%2Flists")
     for place, there in (("/?q=x", "/?q=x"), ("//evil.example", "/"), ("https://evil.example", "/"), ("/\\evil", "/")):
