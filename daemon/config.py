@@ -287,7 +287,7 @@ class StorageConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     snapshot_minutes: Positive = 10
     """How often the vector graphs are saved while they change."""
     disk_floor_mib: NotNegative = 256
-    """With less free than this the doctor finds a fault."""
+    """With less free than this nothing is taken in, and the doctor finds a fault."""
 
 
 class MemoryConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):

@@ -62,9 +62,10 @@ async def open_listeners(
     send, receive = trio.open_memory_channel[AuditEvent](AUDIT_CAPACITY)
     public = _public_services(config, control, searching, access, stores, metrics, now, send, banner, stop)
     web = hypercorn_config(keep_alive_seconds=config.http.keep_alive_seconds, graceful_seconds=GRACEFUL_SECONDS)
-    state = ServerState(max_connections=config.http.max_connections)
 
     async def serve(app: Any, one: socket.socket, tls: Tls | None = None) -> None:
+        """Each with a limit of its own: who fills up the public one must not lock the operator out."""
+        state = ServerState(max_connections=config.http.max_connections)
         await nursery.start(partial(serve_app, app, web, [one], stop, state=state, tls=tls))
 
     def admin(*, trusted: bool) -> Any:
