@@ -59,12 +59,14 @@ def scripts(browser: Chrome, *, on: bool) -> None:
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not on})
 
 
-def violations(browser: Chrome) -> list[str]:
-    """What axe-core finds serious or critical on the page, with where."""
+def violations(browser: Chrome, *rules: str) -> list[str]:
+    """What axe-core finds serious or critical on the page, with where; by some rules, or all."""
     browser.execute_script(files("axe_playwright_python").joinpath("axe.min.js").read_text())
     found = browser.execute_async_script(
         "const done = arguments[arguments.length - 1];"
-        "axe.run(document, {resultTypes: ['violations']}).then((result) => done(result.violations))"
+        "const only = arguments[0].length ? {runOnly: arguments[0]} : {};"
+        "axe.run(document, {resultTypes: ['violations'], ...only}).then((result) => done(result.violations))",
+        list(rules),
     )
     return [
         f"{one['id']}: {node['html'][:160]} {node['failureSummary'][:200]}"

@@ -23,13 +23,23 @@ async function show(url, typing) {
     if (new URL(reply.url).pathname === "/login") { location.reload(); return; } // the session has ended
     const fresh = new DOMParser().parseFromString(await reply.text(), "text/html");
     if (mine.signal.aborted) return;
-    place(fresh);
+    if (reply.ok) place(fresh);
+    else refuse(fresh.querySelector(".notice"));
   } catch (error) {
     if (error.name !== "AbortError") say("The search could not be reached; try again.");
   } finally {
     clearTimeout(late);
     if (running === mine) { running = null; document.body.classList.remove("late"); }
   }
+}
+
+// Too fast for the key, or a fault: what was found stays, the reason stands above it.
+function refuse(notice) {
+  const results = document.getElementById("results");
+  results.querySelector(".refused")?.remove();
+  if (!notice) return;
+  notice.classList.add("refused");
+  results.prepend(notice);
 }
 
 // The focus stays where it was: on the element of the same id.

@@ -18,7 +18,7 @@ from daemon.stock import Stock
 from daemon.web.app import create_app
 from daemon.web.page_operations import BESIDE, SHARED, Gauge, Throughput, gauges, lanes
 from daemon.web.services import Operations, PublicServices, TaskView
-from proto.api import StageStatus
+from proto.api import AdminStatus, StageStatus
 from proto.ids import Platform
 from proto.records import DEFAULT_TENANT, Activity, AuditEvent
 from stores.env import Environment
@@ -87,6 +87,26 @@ async def test_operators_see_how_it_goes(connect: Connect, played: Played) -> No
         assert text in page.words
     assert inert(page)
     assert (await http.get("/ops")).headers["location"] == "/operations"
+
+
+async def test_operators_see_why_nothing_is_taken_in(connect: Connect, played: Played) -> None:
+    services = played.services()
+    assert services.operations is not None
+    status = await services.operations.status()
+    held = msgspec.structs.replace(
+        status,
+        resources=msgspec.structs.replace(status.resources, held_because="the disk is full"),
+        intake_paused={"youtube": "memory is above its ceiling"},
+    )
+
+    async def told() -> AdminStatus:
+        return held
+
+    operations = msgspec.structs.replace(services.operations, status=told)
+    http = await connect(create_app(msgspec.structs.replace(services, operations=operations)))
+    page = Reader((await http.get("/operations")).text)
+    assert "the disk is full" in page.words
+    assert "Nothing is fetched from YouTube: memory is above its ceiling" in page.words
 
 
 async def test_who_comes_by_another_name_than_loopbacks_is_no_operator(connect: Connect, played: Played) -> None:
