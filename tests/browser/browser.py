@@ -61,7 +61,8 @@ def scripts(browser: Chrome, *, on: bool) -> None:
 
 def violations(browser: Chrome, *rules: str) -> list[str]:
     """What axe-core finds serious or critical on the page, with where; by some rules, or all."""
-    browser.execute_script(files("axe_playwright_python").joinpath("axe.min.js").read_text())
+    if not browser.execute_script("return Boolean(window.axe)"):
+        browser.execute_script(files("axe_playwright_python").joinpath("axe.min.js").read_text())
     found = browser.execute_async_script(
         "const done = arguments[arguments.length - 1];"
         "const only = arguments[0].length ? {runOnly: arguments[0]} : {};"
