@@ -57,6 +57,8 @@ class HttpConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True)
     keep_alive_seconds: Seconds = 15.0
     head_seconds: Seconds = 5.0
     """Of a request, from its first byte on."""
+    pictures: bool = False
+    """Whether the pages load profile pictures from the platforms' hosts, which then see who reads."""
     require_key: str = "auto"
     """``auto``: from the first key or identity provider on; ``always``; ``never``: on loopback only."""
     session_hours: Annotated[float, Meta(gt=0, le=8_760)] = 12.0
