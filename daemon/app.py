@@ -26,6 +26,8 @@ from actors.platforms.youtube import YouTubeAdapter
 from actors.policy import policies
 from actors.subscriber import HubSettings, Subscriber
 from actors.token_bucket import TokenBucket
+from daemon.access import Access, Identity, note_uses
+from daemon.auditing import drop_audit_now_and_then
 from daemon.backup import Backups, back_up_now_and_then
 from daemon.clock import make_clock
 from daemon.config import (
@@ -58,6 +60,7 @@ from daemon.metrics import Metrics
 from daemon.migrating import migrate
 from daemon.model_change import ModelChange
 from daemon.notify import sd_notify, tell_systemd
+from daemon.oidc import JwksCache, TokenVerifier, check_oidc, fetcher
 from daemon.outside import Outside, open_outside
 from daemon.pipeline import (
     Indexes,
@@ -77,6 +80,7 @@ from daemon.stock import take_stock_again
 from daemon.synonyms import niche_synonyms
 from daemon.tenancy import Tenancy
 from daemon.web.services import QueryNote, SearchServices
+from daemon.web.tls import tls_of
 from models.embedding_port import EmbeddingPort
 from models.local_classifier import LocalClassifier
 from models.taxonomy import Taxonomy
@@ -150,6 +154,8 @@ async def run_daemon(
     config = loaded.config
     sys.setswitchinterval(config.daemon.switch_interval_seconds)
     metrics, readiness = Metrics(), Readiness()
+    tls = tls_of(config.http.tls_cert_file, config.http.tls_key_file)
+    check_oidc(config.oidc)
     if migrated := await Blocking("migration", 1, run_sync).call(migrate, loaded, data_dir):
         log.info("the store was migrated", to=migrated.to_version, backup=migrated.backup)
     if await Blocking("compaction", 1, run_sync).call(compact_where_wanted, config, data_dir):
@@ -175,6 +181,9 @@ async def run_daemon(
                 backups=partial(make_backups, config, stores, data_dir, parts.blocking("backup", 1), now),
                 resources=make_resources(config, parts, parts.blocking("resources", 1)),
             )
+            control.tls = tls
+            access = make_access(config, stores.env)
+            await access.load()
             tenancy = Tenancy(stores.env, settings=lambda: parts.searcher.weights, now=now, clock=trio.current_time)
             await tenancy.load()
             notes, noted = trio.open_memory_channel[QueryNote](QUERY_CAPACITY)
@@ -186,6 +195,8 @@ async def run_daemon(
                     config=config,
                     control=control,
                     searching=searching,
+                    access=access,
+                    tls=tls,
                     queries=QueryLog(stores.env, search=parts.searcher.search, tenancy=tenancy),
                     stores=stores,
                     metrics=metrics,
@@ -196,6 +207,7 @@ async def run_daemon(
                 )
                 outer.start_soon(write_audit, listening.audit_entries, stores.journal)
                 outer.start_soon(write_queries, noted, stores.env)
+                outer.start_soon(note_uses, access, web_stop)
                 task_status.started(Running(url=listening.url, admin_url=listening.admin_url, control=control))
                 sd_notify("READY=1", f"STATUS=serving {listening.url}")
                 await _work_until(stop, parts, control)
@@ -294,6 +306,9 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
         parts.now,
         stop,
     )
+    nursery.start_soon(
+        drop_audit_now_and_then, parts.stores.env, lambda: control.config.audit.keep_days, parts.now, stop
+    )
     nursery.start_soon(survey_creators, parts.stores.env, parts.stores.work, control.take_peers, parts.now, stop)
     nursery.start_soon(
         take_stock_again,
@@ -314,6 +329,29 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
         parts.now,
         stop,
     )
+
+
+def make_access(config: Config, env: Environment) -> Access:
+    """Keys and tokens run out by the real clock, also in a world that plays in the past."""
+
+    async def verify(token: str) -> Identity:
+        return await verifier.verify(token)
+
+    access = Access(
+        env,
+        now=time.time,
+        clock=trio.current_time,
+        require_key=config.http.require_key,
+        session_seconds=int(config.http.session_hours * 3_600),
+        verify=verify if config.oidc.issuer else None,
+    )
+    verifier = TokenVerifier(
+        config.oidc,
+        JwksCache(fetcher(config.oidc), trio.current_time),
+        now=time.time,
+        is_tenant=access.is_tenant,
+    )
+    return access
 
 
 def make_searching(

@@ -28,6 +28,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from daemon import cli_operating, migrating
+from daemon.access_cli import audit_app, keys_app, tenants_app
 from daemon.admin_client import ROWS_PER_REQUEST, AdminClient
 from daemon.app import Running, run_daemon
 from daemon.backup import Made, make_backup
@@ -92,6 +93,10 @@ ctl_app.add_typer(queries_app, name="queries")
 app.add_typer(eval_app, name="eval")
 app.add_typer(raw_app, name="raw")
 app.add_typer(deploy_app, name="deploy")
+for parent in (app, ctl_app):
+    parent.add_typer(keys_app, name="keys")
+    parent.add_typer(tenants_app, name="tenants")
+    parent.add_typer(audit_app, name="audit")
 cli_operating.register(app)
 TenantOption = Annotated[str, typer.Option(help="Whose.")]
 PortOption = Annotated[int | None, typer.Option(min=0, max=65_535, help="Port of the API and the page; 0: any free.")]

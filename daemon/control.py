@@ -28,6 +28,7 @@ from daemon.resources import Resources
 from daemon.reviewing import Reviewing
 from daemon.stock import Stock
 from daemon.visiting import schedule_of
+from daemon.web.tls import Tls
 from daemon.web.views import instant
 from proto.api import AdminStatus, BudgetStatus, CreatorSchedule, ReadyAnswer, ResourceStatus
 from proto.errors import ConfigError, Unavailable
@@ -73,6 +74,8 @@ class Control:
         """There once the indexes are open."""
         self.text: TantivyTextIndex | None = None
         """Likewise."""
+        self.tls: Tls | None = None
+        """Of the public listener, where it has a certificate."""
         self.peers = Peers()
         """As of the latest survey; without anybody before the first."""
         self.stock: Stock | None = None
@@ -154,12 +157,15 @@ class Control:
         """Takes over what can be changed while running. Raises ConfigError, and then everything stays as it was."""
         try:
             fresh = self._reload()
+            certificate = self.tls.read() if self.tls is not None else None
         except ConfigError as error:
             log.error("reload refused, settings stay as they are", reason=str(error))
             raise
         applied, _ = reloadable(self._loaded.config, fresh.config)
         _, needs_restart = reloadable(self._began_with, fresh.config)
         self._loaded = fresh
+        if self.tls is not None and certificate is not None:
+            self.tls.context = certificate
         set_level(fresh.config.log.level)
         self._searcher.weights = weights_of(fresh.config)
         log.info("settings reloaded", applied=applied, needs_restart=needs_restart)

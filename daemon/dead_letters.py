@@ -15,9 +15,9 @@ from proto.api import DeadLetterPage, DeadLetterView
 from proto.errors import Malformed, NotFound
 from proto.messages import STAGE_OF, AnyWork, CreatorAggregated
 from proto.records import DEFAULT_TENANT, AuditEvent, DeadLetter, Job
-from stores.codec import decode, encode, pack_id
+from stores.audit import append_audit
+from stores.codec import decode
 from stores.env import Environment, Txn
-from stores.journal import AUDIT_NUMBER
 from stores.labels import ask_again
 from stores.schedule import put_job
 from stores.work import decode_message, enqueue
@@ -121,4 +121,4 @@ def _put_back(txn: Txn, payload: Job | AnyWork, now: float) -> None:
 def _audit(txn: Txn, letter: DeadLetter, now: int) -> None:
     detail = f"{letter.stage} {letter.entity}: {letter.reason}"
     entry = AuditEvent(at=now, tenant_id=DEFAULT_TENANT, actor="operator", action="replay", detail=detail)
-    txn.put("audit", pack_id(txn.add(AUDIT_NUMBER)), encode(entry))
+    append_audit(txn, entry)

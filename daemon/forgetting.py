@@ -23,10 +23,11 @@ from proto.errors import Malformed, Unavailable
 from proto.ids import AccountKey, CreatorId, Platform, Row, account_key, creator_id_of
 from proto.messages import AccountEmbedded, AnyWork
 from proto.records import DEFAULT_TENANT, AuditEvent, CreatorAccount
+from stores.audit import append_audit
 from stores.belonging import members_of
 from stores.blocking import Blocking
 from stores.catalog import INDEX_SEQUENCE, find_by_handle, get_account
-from stores.codec import encode, pack_id, unpack_id
+from stores.codec import unpack_id
 from stores.columns import Columns
 from stores.env import Environment, Txn
 from stores.erasure import (
@@ -44,7 +45,6 @@ from stores.erasure import (
 )
 from stores.files import sync_folder, write_atomic
 from stores.identity import handles_of
-from stores.journal import AUDIT_NUMBER
 from stores.ports import TextIndex, VectorIndex
 from stores.suppression import Suppression
 from stores.traces import Trace, mentioned, traces
@@ -401,7 +401,7 @@ def _finish(txn: Txn, subjects: Sequence[Subject], now: int) -> list[AnyWork]:
 
 def _audit(txn: Txn, detail: str, now: int) -> None:
     entry = AuditEvent(at=now, tenant_id=DEFAULT_TENANT, actor="operator", action="erasure", detail=detail)
-    txn.put("audit", pack_id(txn.add(AUDIT_NUMBER)), encode(entry))
+    append_audit(txn, entry)
 
 
 def _drop_unopened(folder: Path, opened: Sequence[str]) -> None:

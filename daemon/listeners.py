@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 import trio
 
-from daemon.config import Config
+from daemon.access import Access
+from daemon.auditing import AuditTrail
+from daemon.config import LOOPBACK, Config
 from daemon.control import Control
 from daemon.metrics import Metrics
 from daemon.pipeline import Stores
@@ -21,6 +23,7 @@ from daemon.web.app import create_app
 from daemon.web.hub import HubServices
 from daemon.web.server import ServerState, hypercorn_config, serve_app, tcp_listener, unix_listener
 from daemon.web.services import AdminServices, PublicServices, SearchServices
+from daemon.web.tls import Tls
 from proto.errors import ConfigError
 from proto.records import AuditEvent
 
@@ -43,6 +46,8 @@ async def open_listeners(
     config: Config,
     control: Control,
     searching: SearchServices,
+    access: Access,
+    tls: Tls | None,
     queries: QueryLog,
     stores: Stores,
     metrics: Metrics,
@@ -51,15 +56,16 @@ async def open_listeners(
     banner: str,
     stop: trio.Event,
 ) -> Listening:
-    """Raises ConfigError when an address is taken."""
+    """Raises ConfigError when an address is taken, or one beyond loopback would stand open."""
+    refuse_open(config, access)
     send, receive = trio.open_memory_channel[AuditEvent](AUDIT_CAPACITY)
-    public = _public_services(config, control, searching, stores, metrics, now, send, banner)
+    public = _public_services(config, control, searching, access, stores, metrics, now, send, banner)
     web = hypercorn_config(keep_alive_seconds=config.http.keep_alive_seconds, graceful_seconds=GRACEFUL_SECONDS)
 
-    async def serve(app: Any, one: socket.socket) -> None:
+    async def serve(app: Any, one: socket.socket, tls: Tls | None = None) -> None:
         """Each with a limit of its own: who fills up the public one must not lock the operator out."""
         state = ServerState(max_connections=config.http.max_connections)
-        await nursery.start(partial(serve_app, app, web, [one], stop, state=state))
+        await nursery.start(partial(serve_app, app, web, [one], stop, state=state, tls=tls))
 
     def admin(*, trusted: bool) -> Any:
         return create_admin(
@@ -70,10 +76,12 @@ async def open_listeners(
             queries=queries,
             tenancy=searching.tenancy,
             backups=control.backups,
+            access=access,
+            trail=AuditTrail(stores.env),
         )
 
     tcp = _open(lambda: tcp_listener(config.http.host, config.http.port), f"{config.http.host}:{config.http.port}")
-    await serve(create_app(public), tcp)
+    await serve(create_app(public), tcp, tls)
     if config.http.socket:
         path = Path(config.http.socket)
         await serve(create_app(public, any_host=True), _open(lambda: unix_listener(path), str(path)))
@@ -88,17 +96,33 @@ async def open_listeners(
         admin_url = f"http://127.0.0.1:{port.getsockname()[1]}"
     host = f"[{config.http.host}]" if ":" in config.http.host else config.http.host
     return Listening(
-        url=f"http://{host}:{tcp.getsockname()[1]}",
+        url=f"{'https' if tls else 'http'}://{host}:{tcp.getsockname()[1]}",
         admin_url=admin_url,
         audit_entries=receive,
         close_audit=send.close,
     )
 
 
+def refuse_open(config: Config, access: Access) -> None:
+    """Raises ConfigError where anybody on the network could do anything."""
+    if config.http.host not in LOOPBACK and not access.has_keys:
+        raise ConfigError(
+            f"http.host: {config.http.host!r} is not loopback, and there is no key yet: "
+            "make one with `pokedexd keys create`, or name an identity provider in [oidc]"
+        )
+
+
+def hosts_of(config: Config) -> list[str]:
+    """Names in Host and Origin besides loopback's: an address that is listened on is one."""
+    own = [config.http.host] if config.http.host not in ("0.0.0.0", "::") else []  # noqa: S104
+    return [*config.http.allowed_hosts, *own]
+
+
 def _public_services(
     config: Config,
     control: Control,
     searching: SearchServices,
+    access: Access,
     stores: Stores,
     metrics: Metrics,
     now: Callable[[], float],
@@ -125,9 +149,12 @@ def _public_services(
         audit=note,
         now=now,
         observe_request=metrics.count_request,
-        allowed_hosts=lambda: control.config.http.allowed_hosts,
+        allowed_hosts=lambda: hosts_of(control.config),
         max_body_bytes=config.http.max_body_bytes,
+        max_requests=config.http.max_requests,
+        max_url_chars=config.http.max_url_chars,
         request_timeout_seconds=config.http.request_timeout_seconds,
+        access=access,
         banner=banner,
         hub=_hub_services(stores, metrics, now) if config.platforms.youtube.push_enabled else None,
     )

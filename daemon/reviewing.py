@@ -21,12 +21,11 @@ from proto.identity import IdentityDecision, IdentityPair
 from proto.ids import AccountKey, CreatorId
 from proto.messages import AccountEmbedded, AnyWork
 from proto.records import DEFAULT_TENANT, AuditEvent, CreatorAccount, IdentityLink
+from stores.audit import append_audit
 from stores.belonging import get_link, members_of, present_id
 from stores.catalog import get_account, get_creator
-from stores.codec import encode, pack_id
 from stores.env import Environment, Txn
 from stores.identity import REVIEWS, decisions_of, delete_decision, pairs_of, put_decision, review_page
-from stores.journal import AUDIT_NUMBER
 from stores.work import enqueue
 
 PAGE = 50
@@ -177,7 +176,7 @@ def _say(
 def _audit(txn: Txn, decision: IdentityDecision, now: int) -> None:
     detail = f"{decision.first} and {decision.second}: {'one person' if decision.same else 'two people'}"
     entry = AuditEvent(at=now, tenant_id=DEFAULT_TENANT, actor=decision.actor, action="identity", detail=detail)
-    txn.put("audit", pack_id(txn.add(AUDIT_NUMBER)), encode(entry))
+    append_audit(txn, entry)
 
 
 def _creator_id(txn: Txn, reference: str) -> CreatorId:

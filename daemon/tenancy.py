@@ -13,9 +13,9 @@ from daemon.weights import reweighted, told, weights_view
 from proto.api import WeightsView
 from proto.ids import CreatorId
 from proto.records import AuditEvent, CreatorList, ListEntry, Note, SavedSearch
+from stores.audit import append_audit
 from stores.catalog import get_creator
 from stores.env import Environment, Txn
-from stores.journal import append_audit
 from stores.list_steps import Since, since, visit, visited
 from stores.lists import (
     Triage,

@@ -820,6 +820,83 @@ class CreatorIdentity(Body):
     decisions: list[DecisionView]
 
 
+class SessionCreate(Body, forbid_unknown_fields=True):
+    """Who logs in."""
+
+    key: str
+    """A key, or a token of the identity provider."""
+
+
+class SessionView(Body):
+    """Who is asking."""
+
+    tenant_id: str
+    actor: str
+    """As the audit trail names it."""
+    scopes: list[str]
+    expires_at: str | None
+    """When the session or the key ends; null where it does not."""
+    csrf_token: str
+    """What a change that comes with the cookie brings along, as `X-CSRF-Token`; empty for who came by a key."""
+    is_open: bool
+    """Nobody is asked who they are, since there is no key yet."""
+
+
+class AuditView(Body):
+    """Who did what."""
+
+    number: int
+    at: str | None
+    tenant_id: str
+    actor: str
+    action: str
+    detail: str
+    request_id: str
+    hash: str
+    """That the next record holds; empty for records of before there was a chain."""
+
+
+class AuditPage(Body):
+    """Oldest first."""
+
+    records: list[AuditView]
+
+
+class KeyView(Body):
+    key_id: str
+    tenant_id: str
+    name: str
+    scopes: list[str]
+    requests_per_minute: int
+    """0: no limit."""
+    created_at: str | None
+    expires_at: str | None
+    last_used_at: str | None
+    revoked_at: str | None
+
+
+class Keys(Body):
+    """Oldest first."""
+
+    keys: list[KeyView]
+
+
+class KeyMade(Body):
+    key: str
+    """Shown this once."""
+    of: KeyView
+
+
+class TenantView(Body):
+    tenant_id: str
+    name: str
+    created_at: str | None
+
+
+class Tenants(Body):
+    tenants: list[TenantView]
+
+
 class Problem(Body, omit_defaults=True):
     """RFC 9457 problem details."""
 

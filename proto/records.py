@@ -402,6 +402,11 @@ class AuditEvent(Record):
     """``search``, ``config``, ``erasure``, ``merge``, …"""
     detail: str = ""
     request_id: str = ""
+    previous: str = ""
+    """Hash of the record before; empty for records of before there was a chain."""
+    salt: str = ""
+    """Key of ``detail_hash``; gone once somebody who stood in the detail was forgotten."""
+    detail_hash: str = ""
 
 
 class SearchWeights(Record):
@@ -419,15 +424,43 @@ class Tenant(Record):
     created_at: int = 0
     search_weights: SearchWeights | None = None
     """None: those of the settings."""
+    removed_at: int = 0
+    """A tenant that is gone keeps its id, which the audit trail has."""
 
 
 class ApiKey(Record):
+    """What is known of a key: not the key."""
+
     key_hash: str
+    """SHA-256, in hexadecimal digits."""
     tenant_id: str
     scopes: list[str] = []
     expires_at: int | None = None
     name: str = ""
     last_used_at: int | None = None
+    key_id: str = ""
+    """By which people speak of it."""
+    created_at: int = 0
+    requests_per_minute: int = 0
+    """0: no limit."""
+    revoked_at: int = 0
+
+
+class WebSession(Record):
+    """Somebody who has logged in with a browser."""
+
+    session_hash: str
+    """SHA-256 of what the cookie holds."""
+    tenant_id: str
+    actor: str
+    scopes: list[str] = []
+    """Of a token; those of a key are the key's."""
+    key_hash: str = ""
+    """Of the key that was logged in with: once that ends, so does the session."""
+    requests_per_minute: int = 0
+    """Of a token, as its scopes."""
+    created_at: int = 0
+    expires_at: int = 0
 
 
 class ListEntry(Record):

@@ -16,6 +16,7 @@ from proto.errors import PokedexError
 from proto.ids import AccountKey, CreatorId, RawId
 from proto.records import Creator, CreatorAccount, MetricSnapshot, StoredRaw
 from stores import checking_identity, checking_tenants, checking_work
+from stores.audit import AUDIT_NUMBER, verify_audit
 from stores.avatars import Avatar
 from stores.belonging import members_of
 from stores.catalog import (
@@ -34,7 +35,7 @@ from stores.codec import decode, pack_id, unpack_id
 from stores.content import ITEMS, Block, Months, _key, month_of, months_of
 from stores.env import DATABASES, Txn
 from stores.identity import REVIEWS
-from stores.journal import AUDIT_NUMBER, EVENT_NUMBER
+from stores.journal import EVENT_NUMBER
 from stores.query_log import QUERY_NUMBER
 from stores.raw import _by_account, get_raw, raw_id_of
 from stores.schedule import PENDING
@@ -83,6 +84,9 @@ def find_faults(txn: Txn, counts: Mapping[str, int], tell: Tell) -> list[Fault]:
         stated = counts.get(database)
         if stated is not None and stated != txn.entries(database):
             faults.append(Fault(database=database, key="", problem=f"has {txn.entries(database)} rows, not {stated}"))
+    trail = verify_audit(txn)
+    if trail.broken is not None:
+        faults.append(Fault(database="audit", key=str(trail.broken), problem=trail.problem))
     return faults + [Fault(database="meta", key=f"counter:{name}", problem=text) for name, text in _counters(txn, seen)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proto.records import CreatorList, ListStep, ListVisit, LoggedQuery, Note, SavedSearch
+from proto.records import ApiKey, CreatorList, ListStep, ListVisit, LoggedQuery, Note, SavedSearch, WebSession
 from stores.checking_links import Row, Rule, has
 from stores.codec import decode, unpack_id
 
@@ -12,6 +12,20 @@ ID_BYTES = 8
 FEATURE_BYTES = 4
 PLAIN_FEATURES = 4
 """Columns of ``features`` before those of the vector fields."""
+
+
+def _keys(row: Row) -> Iterator[str]:
+    key = decode(ApiKey, row.value)
+    if key.key_hash.encode() != row.key:
+        yield f"is key {key.key_id}"
+    yield from _no_tenant(row, key.tenant_id)
+
+
+def _sessions(row: Row) -> Iterator[str]:
+    session = decode(WebSession, row.value)
+    if session.session_hash.encode() != row.key:
+        yield "is another session"
+    yield from _no_tenant(row, session.tenant_id)
 
 
 def _lists(row: Row) -> Iterator[str]:
@@ -78,6 +92,8 @@ def _no_list(row: Row, key: bytes) -> Iterator[str]:
 
 
 RULES: dict[str, Rule] = {
+    "keys": _keys,
+    "sessions": _sessions,
     "lists": _lists,
     "list_steps": _steps,
     "list_visits": _visits,

@@ -69,6 +69,8 @@ DATABASES = (
     "index_log",
     "index_sequence",
     "tenants",
+    "keys",
+    "sessions",
     "lists",
     "list_steps",
     "list_visits",

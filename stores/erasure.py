@@ -34,6 +34,7 @@ from proto.records import (
     Priority,
     SavedSearch,
 )
+from stores.audit import without_names
 from stores.avatars import drop_avatar, get_avatar
 from stores.belonging import drop_formers, old_formers
 from stores.catalog import (
@@ -120,8 +121,8 @@ HANDLED = frozenset(
         "subscription_by_token",
     )
 )
-UNTOUCHED = frozenset(("ledger", "llm_spend", "tenants", "list_visits", "meta", "push_tally"))
-"""Budgets, tenants, settings, visits and tallies of posts by the hour speak of no account; what `mark_erasure` keeps in ``meta`` is taken out by itself."""
+UNTOUCHED = frozenset(("ledger", "llm_spend", "tenants", "keys", "sessions", "list_visits", "meta", "push_tally"))
+"""Budgets, tenants, their keys and sessions, settings, visits and tallies of posts by the hour speak of no account; what `mark_erasure` keeps in ``meta`` is taken out by itself."""
 
 PIECES = 500
 """Jobs, months of content, raw pages and snapshots taken out in one transaction at most."""
@@ -733,7 +734,7 @@ def _remove_letter(txn: Txn, stage: Stage, entity: str, reason: str, erased: Era
 
 
 def _names(subject: Subject) -> re.Pattern[str] | None:
-    return _names_of(subject.user_id, subject.handle, *subject.former)
+    return _names_of(subject.user_id, subject.handle, *subject.former, *map(str, subject.creator_ids))
 
 
 def _names_of(user_id: str, *handles: str) -> re.Pattern[str] | None:
@@ -795,7 +796,7 @@ def _scrubbed(
         search = decode(SavedSearch, value)
         return msgspec.structs.replace(search, name=hide(search.name), query=hide(search.query))
     entry = decode(AuditEvent, value)
-    return msgspec.structs.replace(entry, detail=hide(entry.detail), actor=hide(entry.actor))
+    return without_names(entry, hide(entry.detail))
 
 
 def _ids(database: str, subject: Subject) -> list[bytes]:

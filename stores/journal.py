@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from proto.records import DEFAULT_TENANT, AuditEvent, Event, Tenant
+from stores.audit import append_audit, latest_audit
 from stores.codec import decode, encode, pack_id
 from stores.env import Environment, Txn
 
 EVENT_NUMBER = "event_number"
-AUDIT_NUMBER = "audit_number"
 EVENTS_KEPT = 10_000
 
 
@@ -48,12 +48,8 @@ class Journal:
     async def recent_audit(self, limit: int = 20) -> list[AuditEvent]:
         """Newest first."""
 
-        def look(txn: Txn) -> list[AuditEvent]:
-            newest = txn.counter(AUDIT_NUMBER)
-            stored = (txn.get("audit", pack_id(number)) for number in range(newest, max(newest - limit, 0), -1))
-            return [decode(AuditEvent, value) for value in stored if value]
-
-        return await self._env.read(look)
+        found = await self._env.read(lambda txn: latest_audit(txn, limit))
+        return [entry for _, entry in reversed(found)]
 
     def ensure_default_tenant(self, now: int) -> None:
         """Every request and key carries a tenant; until more are made there is this one."""
@@ -64,10 +60,6 @@ class Journal:
                 txn.put("tenants", key, encode(Tenant(tenant_id=DEFAULT_TENANT, name="default", created_at=now)))
 
         self._env.write_now(change)
-
-
-def append_audit(txn: Txn, entry: AuditEvent) -> None:
-    txn.put("audit", pack_id(txn.add(AUDIT_NUMBER)), encode(entry))
 
 
 def append_event(txn: Txn, event: Event) -> None:

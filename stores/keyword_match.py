@@ -26,8 +26,9 @@ HEAD = 500
 """The best keyword matches, whose likeness in meaning is computed; equals of the last of them belong to them too."""
 FIRST_FETCH = HEAD + HEAD // 5
 """Fetched at first where the head will do: with one that is below it, it is known to be whole."""
-ALL_BELOW = FIRST_FETCH
-"""Of up to so many creators all are fetched where the head would do: the first fetch holds them."""
+ALL_BELOW = 5_000
+"""Of up to so many creators all are fetched where the head would do: that takes 1.5 ms, and looking up by their rows those
+whom only the vector fields found took 3 (measured with 100,000 creators)."""
 AMONG_ROWS = 20_000
 """Of creators that pass the filters, up to so many may be looked up one by one."""
 DEARER = 5

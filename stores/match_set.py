@@ -81,7 +81,7 @@ def match_set(asked: Asked, within: Mask, passing: int, *, filtered: bool, every
 
     side([keywords, *(field(name) for name in asked.vectors)])
     seeds = np.array(asked.seeds, np.uint32)
-    near = [rows[~np.isin(rows, seeds)][: asked.candidates] for rows in found]
+    near = [rows[~np.isin(rows, seeds)][: asked.candidates] for rows in found] if len(seeds) else found
     vector_rows = _inside(np.unique(np.concatenate(near)) if near else np.zeros(0, np.uint32), within)
     if asked.lookup is not None:
         vector_rows = asked.lookup.admitted(vector_rows)
@@ -109,7 +109,9 @@ def _united(text: TextMatch | None, vector_rows: Rows, within: Mask, plan: str) 
         keyword[at], exact[at] = text.scores[there], text.exact[there]
         compared[at] |= text.head[there]
         if text.others is not None:
-            others = rows[~np.isin(rows, text.rows)]
+            unmatched = np.ones(len(rows), bool)
+            unmatched[at] = False
+            others = rows[unmatched]
             matching, scores = text.others(others)
             keyword[np.searchsorted(rows, matching)] = scores
             total = text.total + len(others) - len(matching)

@@ -33,6 +33,8 @@ log = structlog.get_logger("text_index")
 
 NO_SYNONYMS: Synonyms = MappingProxyType({})
 HEAP_BYTES = 64_000_000
+FRESH_HEAP_BYTES = 256_000_000
+"""While a whole index is written: each heap that is full becomes a segment, and every look-up goes through all of them."""
 FOOTER_MAGIC = 1337
 """Tantivy closes each file by {"crc": …}, its length and this number (tantivy's directory/footer.rs)."""
 
@@ -204,11 +206,11 @@ class TantivyTextIndex:
 class _Engine:
     """Tantivy itself, called in threads only."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, heap_bytes: int = HEAP_BYTES) -> None:
         self._schema = _schema()
         self._index = tantivy.Index(self._schema, path=str(folder))
         self._index.config_reader("manual", 1)
-        self._writer: Any = self._index.writer(HEAP_BYTES, num_threads=1)
+        self._writer: Any = self._index.writer(heap_bytes, num_threads=1)
         self._index.reload()
         self.searcher = self._index.searcher()
         self._added = 0
@@ -330,7 +332,7 @@ def _read_meta(folder: Path) -> IndexMeta:
 def _fresh_engine(folder: Path) -> _Engine:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
-    return _Engine(folder)
+    return _Engine(folder, FRESH_HEAP_BYTES)
 
 
 def _name() -> str:

@@ -200,10 +200,10 @@ class HnswVectorIndex:
                     return self._gathered(vector, limit, within)
             if count < self._exact_scan_below:
                 return self._scanned(vector, limit, within)
-            wanted = graph_breadth(limit, count if passing is None else min(passing, count), count)
+            wanted = self._breadth(limit, count if passing is None else min(passing, count), count)
             if within is not None and passing is not None and scan_is_cheaper(passing, wanted):
                 return self._gathered(vector, limit, within)
-            found = self._from_graph(vector, limit, max(wanted, self._ef), within)
+            found = self._from_graph(vector, limit, wanted, within)
             if found is not None:
                 return found
             return self._scanned(vector, limit, within) if within is None else self._gathered(vector, limit, within)
@@ -214,17 +214,23 @@ class HnswVectorIndex:
         passing = count if within is None else int(within.sum())
         if count < self._exact_scan_below or passing <= GATHER_ALWAYS_BELOW:
             return EXACT
-        return EXACT if within is not None and scan_is_cheaper(passing, graph_breadth(limit, passing, count)) else GRAPH
+        return EXACT if within is not None and scan_is_cheaper(passing, self._breadth(limit, passing, count)) else GRAPH
+
+    def _breadth(self, limit: int, passing: int, count: int) -> int:
+        return max(graph_breadth(limit, passing, count), self._ef)
 
     def _gathered(self, vector: Vector, limit: int, within: NDArray[np.bool_]) -> tuple[Rows, Scores]:
         """Those that pass, and no others, are read."""
         size = min(len(within), len(self._present))
         rows = np.flatnonzero(within[:size] & self._present[:size]).astype(np.uint32)
+        return _best(rows, self._compared(rows, vector), min(limit, len(rows)))
+
+    def _compared(self, rows: Rows, vector: Vector) -> Scores:
         scores = np.empty(len(rows), np.float32)
         for begin in range(0, len(rows), GATHER_BLOCK):
             part = rows[begin : begin + GATHER_BLOCK]
             scores[begin : begin + GATHER_BLOCK] = self._matrix[part] @ vector
-        return _best(rows, scores, min(limit, len(rows)))
+        return scores
 
     def _scanned(self, vector: Vector, limit: int, within: NDArray[np.bool_] | None) -> tuple[Rows, Scores]:
         """The whole matrix is read, in its order."""
@@ -242,17 +248,19 @@ class HnswVectorIndex:
     ) -> tuple[Rows, Scores] | None:
         """None when the graph does not reach ``limit`` live vectors that pass; the caller then compares them all."""
         limit = min(limit, self._count)
+        asked = limit if within is None else max(limit, min(wanted, self._count))
         try:
-            labels, _ = self._graph.knn_query(vector[None, :], k=max(limit, min(wanted, self._count)), num_threads=1)
+            labels, distances = self._graph.knn_query(vector[None, :], k=asked, num_threads=1)
         except RuntimeError:
             return None
-        rows = labels[0].astype(np.uint32)
+        rows, scores = labels[0].astype(np.uint32), 1.0 - distances[0]
         if within is not None:
-            inside = rows[rows < len(within)]
-            rows = inside[within[inside]]
+            passes = rows < len(within)
+            passes[passes] = within[rows[passes]]
+            rows, scores = rows[passes], scores[passes]
             if len(rows) < limit:
                 return None
-        return _best(rows, self._matrix[rows] @ vector, limit)
+        return _best(rows, scores, limit)
 
     def vectors_of(self, rows: Sequence[Row]) -> Vector:
         """Blocking. [m, dims] of those of ``rows`` that have this field."""
@@ -266,7 +274,7 @@ class HnswVectorIndex:
         with self._gate.reading():
             having = self.holds(rows)
             scores = np.zeros(len(rows), np.float32)
-            scores[having] = self._matrix[rows[having]] @ vector
+            scores[having] = self._compared(rows[having], vector)
             return scores, having
 
     def _save(self, checkpoint: int) -> None:

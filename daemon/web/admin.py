@@ -12,13 +12,15 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from quart import Response, request
 from quart_trio import QuartTrio
 
+from daemon.access import Access
+from daemon.auditing import AuditTrail
 from daemon.backup import Backups
 from daemon.dead_letters import DeadLetters
 from daemon.importing import IMPORT_ID, Piece
 from daemon.query_log import QueryLog
 from daemon.reviewing import Reviewing
 from daemon.tenancy import Tenancy
-from daemon.web import admin_search, guard, problems
+from daemon.web import admin_access, admin_search, guard, problems
 from daemon.web.params import only_known
 from daemon.web.problems import problem
 from daemon.web.replies import json_response
@@ -72,6 +74,8 @@ def create_admin(
     queries: QueryLog | None = None,
     tenancy: Tenancy | None = None,
     backups: Backups | None = None,
+    access: Access | None = None,
+    trail: AuditTrail | None = None,
 ) -> QuartTrio:
     """``trusted``: the unix socket. On TCP a key is asked for; without one configured only reading is allowed."""
     app = QuartTrio("daemon.web.admin", static_folder=None)
@@ -163,6 +167,8 @@ def create_admin(
         admin_search.register(app, queries, tenancy)
     if backups is not None:
         _add_backups(app, backups)
+    if access is not None and trail is not None:
+        admin_access.register(app, access, trail)
     return app
 
 

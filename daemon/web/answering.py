@@ -20,6 +20,7 @@ from daemon.web.explaining import (
 )
 from daemon.web.params import encode_cursor
 from daemon.web.services import QueryNote, SearchServices, Seed
+from daemon.web.tenant import actor
 from daemon.web.views import creator_view
 from proto.api import CreatorView, ExplainAnswer, Explanation, Hit, RelaxationView, SearchAnswer
 from proto.records import AuditEvent
@@ -85,7 +86,7 @@ def note(services: SearchServices, asked: Asked, page: SearchPage, audit: Audit,
         AuditEvent(
             at=int(now),
             tenant_id=query.tenant_id,
-            actor="anonymous",
+            actor=actor(),
             action="search",
             detail=detail_of(asked),
             request_id=request_id,

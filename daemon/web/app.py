@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from importlib.metadata import version
 from typing import Any
 
@@ -10,31 +11,68 @@ import trio
 from quart import Response, g, request
 from quart_trio import QuartTrio
 
-from daemon.web import creators, guard, hub, lists, notes, openapi, pages, problems, saved, search, versions
+from daemon.web import (
+    authorising,
+    creators,
+    guard,
+    hub,
+    lists,
+    notes,
+    openapi,
+    pages,
+    problems,
+    saved,
+    search,
+    sessions,
+    versions,
+)
+from daemon.web.routes import SCOPES
 from daemon.web.services import PublicServices
 
 
 class TimedApp(QuartTrio):
-    """Gives each request a time limit; Quart's own limits only reading the body and sending the answer."""
+    """Gives each request a time limit, and all of them a bound; Quart's own limits only reading the body and sending the
+    answer."""
 
-    def __init__(self, name: str, *, limit_seconds: float, static_url_path: str) -> None:
+    def __init__(self, name: str, *, limit_seconds: float, most_at_work: int, static_url_path: str) -> None:
         super().__init__(name, static_url_path=static_url_path)
         self._limit_seconds = limit_seconds
+        self._most_at_work, self._at_work = most_at_work, 0
 
     async def dispatch_request(self, request_context: Any = None) -> Any:
         with trio.fail_after(self._limit_seconds):
             return await super().dispatch_request(request_context)
 
+    async def full_dispatch_request(self, request_context: Any = None) -> Any:
+        """One more than may be at work at once is told to come again: it would only make all of them late."""
+        if self._at_work >= self._most_at_work:
+            g.request_id = secrets.token_hex(8)
+            answer = problems.problem(503, "overloaded", f"{self._most_at_work} requests are at work; come again")
+            answer.headers["Retry-After"] = "1"
+            return await self.finalize_request(answer, request_context)
+        self._at_work += 1
+        try:
+            return await super().full_dispatch_request(request_context)
+        finally:
+            self._at_work -= 1
+
 
 def create_app(services: PublicServices, *, any_host: bool = False) -> QuartTrio:
     """``any_host``: for a unix socket."""
-    app = TimedApp("daemon.web", limit_seconds=services.request_timeout_seconds, static_url_path="/static")
+    app = TimedApp(
+        "daemon.web",
+        limit_seconds=services.request_timeout_seconds,
+        most_at_work=services.max_requests,
+        static_url_path="/static",
+    )
     app.config["MAX_CONTENT_LENGTH"] = services.max_body_bytes
     app.config["BODY_TIMEOUT"] = services.request_timeout_seconds
     app.config["RESPONSE_TIMEOUT"] = services.request_timeout_seconds
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = pages.STATIC_AGE_SECONDS
-    guard.register(app, services.allowed_hosts, any_host=any_host)
+    guard.register(app, services.allowed_hosts, any_host=any_host, max_url_chars=services.max_url_chars)
     problems.register(app)
+    authorising.register(app, services.access, SCOPES)
+    sessions.register(app, services.access)
     search.register(app, services)
     creators.register(app, services)
     versions.register(app)
@@ -44,6 +82,7 @@ def create_app(services: PublicServices, *, any_host: bool = False) -> QuartTrio
     if services.hub is not None:
         hub.register(app, services.hub)
     pages.register(app, services)
+    sessions.register_login_page(app)
     document = openapi.document(version("pokedexd"))
 
     @app.after_request

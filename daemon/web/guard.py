@@ -11,6 +11,7 @@ from quart_trio import QuartTrio
 
 from daemon.web.problems import problem
 
+MAX_URL_CHARS = 12_288
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9_.-]+))(?::[0-9]{1,5})?")
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -26,13 +27,19 @@ HEADERS = {
 }
 
 
-def register(app: QuartTrio, allowed_hosts: Callable[[], list[str]], *, any_host: bool) -> None:
+def register(
+    app: QuartTrio, allowed_hosts: Callable[[], list[str]], *, any_host: bool, max_url_chars: int = MAX_URL_CHARS
+) -> None:
     """``any_host`` for a unix socket, which no browser reaches; elsewhere a foreign Host means DNS rebinding."""
 
     @app.before_request
     async def check() -> Response | None:
         stated = request.headers.get("X-Request-Id", "")
         g.request_id = stated if REQUEST_ID.fullmatch(stated) else secrets.token_hex(8)
+        if len(request.scope["raw_path"]) + len(request.query_string) > max_url_chars:
+            return problem(
+                414, "uri_too_long", f"a URL has {max_url_chars:,} characters at most; POST takes the same as JSON"
+            )
         if any_host:
             return None
         allowed = {*LOOPBACK_NAMES, *(name.casefold() for name in allowed_hosts())}

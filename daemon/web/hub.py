@@ -13,6 +13,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from actors.platforms.youtube_feed import Feed, FeedEntry, parse_feed
+from daemon.web.authorising import ANYBODY, needs
 from proto.errors import Malformed, NotFound
 from proto.ids import AccountKey, Platform, account_key
 from proto.records import AccountStatus, ContentItem, CreatorAccount, Event, Job, JobKind, Priority
@@ -151,14 +152,18 @@ class Callback:
 
 
 def register(app: QuartTrio, services: HubServices) -> None:
-    """The public listener's Host allow-list must hold the host of the callback's address, as the hub sends it."""
+    """The public listener's Host allow-list must hold the host of the callback's address, as the hub sends it.
+
+    A hub has no key: what it says counts by the token in the path and by its signature."""
     callback = Callback(services)
 
     @app.get("/websub/<token>")
+    @needs(ANYBODY)
     async def verify_subscription(token: str) -> Response:
         return Response(await callback.verify(token, request.args.to_dict()), content_type="text/plain")
 
     @app.post("/websub/<token>")
+    @needs(ANYBODY)
     async def receive_push(token: str) -> Response:
         await callback.receive(token, request.headers.get("X-Hub-Signature", ""), await small_body())
         return Response(b"", 204)

@@ -6,24 +6,42 @@ from typing import Any
 
 import msgspec
 
+from daemon.web.authorising import ANYBODY, CSRF_HEADER, KNOWN, SESSION_COOKIE
 from daemon.web.routes import ROUTES, SEARCH, Route
 from proto.api import Problem
 from stores.filter_ast import Node
 
-ALWAYS = (403, 405, 421, 500, 503)
+ALWAYS = (403, 405, 414, 421, 500, 503)
 """What any route may answer."""
 TITLES = {
     400: "A parameter, a body or a filter that is wrong: `pointer` names the place",
-    403: "Foreign origin",
+    401: "Nobody is known by this key, or none was given",
+    403: "Foreign origin, or a scope that the key does not have",
     404: "Not found",
     405: "Another method than the path has",
     409: "What is to be changed is not as the request has it",
     412: "What `If-Match` names is not how it is stored now: `current` has that",
     413: "The body is too large",
+    414: "The URL is too long",
     415: "The body is no JSON",
     421: "Foreign host",
+    429: "The key has asked too often: `Retry-After` says when to come again",
     500: "A fault of the daemon; its log has the request id",
     503: "Loading, or out of time",
+}
+SCHEMES = {
+    "key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key (`pkd_…`) or a token of the identity provider. While there is neither key nor identity "
+        "provider, nobody is asked for one. `x-scope` of an operation says which scope it takes.",
+    },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": SESSION_COOKIE,
+        "description": f"Set by `POST /v1/session`. A change that comes with it brings `{CSRF_HEADER}` along.",
+    },
 }
 LIMITS = ("enum", "minimum", "maximum", "maxLength", "items")
 IF_MATCH = (
@@ -53,7 +71,7 @@ def document(version: str) -> bytes:
             "openapi": "3.1.0",
             "info": {"title": "pokedexd", "version": version, "license": {"name": "Apache-2.0"}},
             "paths": paths,
-            "components": {"schemas": _refined(components) | {TREE: schemas[-2]}},
+            "components": {"schemas": _refined(components) | {TREE: schemas[-2]}, "securitySchemes": SCHEMES},
         }
     )
 
@@ -66,7 +84,8 @@ def _operation(route: Route, by_type: dict[str, Any], problem: dict[str, Any]) -
         responses["307"] = {"description": route.moves, "headers": {"Location": {"schema": {"type": "string"}}}}
     for status in route.empty:
         responses[str(status)] = {"description": "Done"}
-    for status in sorted({*route.problems, *ALWAYS, *((412,) if route.versioned else ())}):
+    asked = (401, 429) if route.scope != ANYBODY else ()
+    for status in sorted({*route.problems, *ALWAYS, *asked, *((412,) if route.versioned else ())}):
         responses.setdefault(str(status), {"description": TITLES[status]} | problem)
     operation: dict[str, Any] = {
         "summary": route.summary,
@@ -77,6 +96,9 @@ def _operation(route: Route, by_type: dict[str, Any], problem: dict[str, Any]) -
         ],
         "responses": responses,
     }
+    if route.scope != ANYBODY:  # the last: while there is no key
+        operation["security"] = [{"key": []}, {"session": []}, {}]
+        operation["x-scope"] = "" if route.scope == KNOWN else route.scope
     if route.body is not None:
         schema = by_type[repr(route.body)]
         operation["requestBody"] = {"required": not route.optional, "content": {"application/json": {"schema": schema}}}

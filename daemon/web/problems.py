@@ -51,6 +51,7 @@ TITLES = {
     409: "Conflict",
     412: "Precondition failed",
     413: "Content too large",
+    414: "URI too long",
     415: "Unsupported media type",
     421: "Misdirected request",
     429: "Too many requests",

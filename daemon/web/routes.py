@@ -9,6 +9,7 @@ import msgspec
 
 from daemon.interpreting import MODES
 from daemon.web.asking import BRIEF, EXPLAIN, FIELDS, FUSIONS, MAX_QUERY_CHARS, SORTS
+from daemon.web.authorising import ANYBODY, KNOWN
 from daemon.web.export import FORMATS
 from daemon.web.paging import LIMIT as LISTED
 from daemon.web.params import MAX_LIMIT
@@ -37,6 +38,8 @@ from proto.api import (
     SavedSearchView,
     SearchAnswer,
     SearchRequest,
+    SessionCreate,
+    SessionView,
     SimilarRequest,
     Suggestions,
     TriageChange,
@@ -79,6 +82,8 @@ class Route(msgspec.Struct, kw_only=True, frozen=True):
     """Other statuses without a body."""
     moves: str = ""
     problems: tuple[int, ...] = ()
+    scope: str = "search"
+    """That it takes: one of a key's, `KNOWN` or `ANYBODY`."""
     versioned: bool = False
     """Whether a change may be bound to a version, by `If-Match`."""
 
@@ -184,6 +189,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="get",
         path="/v1/search/export",
+        scope="export",
         summary="Everything that a search finds, streamed to its end.",
         answer=str,
         media=tuple(FORMATS.values()),
@@ -212,10 +218,11 @@ ROUTES: tuple[Route, ...] = (
         },
         problems=READING,
     ),
-    Route(method="get", path="/v1/lists", summary="The lists, by name.", answer=Lists, problems=READING),
+    Route(method="get", path="/v1/lists", scope="lists", summary="The lists, by name.", answer=Lists, problems=READING),
     Route(
         method="post",
         path="/v1/lists",
+        scope="lists",
         summary="Make a list.",
         answer=ListView,
         status=201,
@@ -225,6 +232,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="get",
         path="/v1/lists/{list_id}",
+        scope="lists",
         summary="A list with its creators.",
         answer=ListPage,
         places={"list_id": LIST_ID},
@@ -240,6 +248,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="patch",
         path="/v1/lists/{list_id}",
+        scope="lists",
         summary="Rename a list, put creators in or take them out, say what is thought of them, move them.",
         answer=ListView,
         places={"list_id": LIST_ID},
@@ -250,6 +259,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="delete",
         path="/v1/lists/{list_id}",
+        scope="lists",
         summary="Delete a list.",
         answer=None,
         status=204,
@@ -261,6 +271,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="get",
         path="/v1/lists/{list_id}/changes",
+        scope="lists",
         summary="What became of a list since the last visit, or since a version.",
         answer=ListNewsView,
         places={"list_id": LIST_ID},
@@ -270,6 +281,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="post",
         path="/v1/lists/{list_id}/visits",
+        scope="lists",
         summary="Note that a list has been seen.",
         answer=ListView,
         places={"list_id": LIST_ID},
@@ -279,6 +291,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="put",
         path="/v1/lists/{list_id}/creators/{creator_id}",
+        scope="lists",
         summary="Put a creator into a list, and say what is thought of it; one that is in it stays.",
         answer=ListView,
         places=_IN_LIST,
@@ -290,6 +303,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="delete",
         path="/v1/lists/{list_id}/creators/{creator_id}",
+        scope="lists",
         summary="Take a creator out of a list.",
         answer=ListView,
         places=_IN_LIST,
@@ -299,6 +313,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="get",
         path="/v1/notes",
+        scope="lists",
         summary="What was noted of creators.",
         answer=NotePage,
         query={**_PAGED, "tag": ({"type": "string", "maxLength": 100}, "Only those with this tag.")},
@@ -307,6 +322,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="get",
         path="/v1/creators/{creator_id}/note",
+        scope="lists",
         summary="What was noted of a creator.",
         answer=NoteView,
         places={"creator_id": ID},
@@ -315,6 +331,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="put",
         path="/v1/creators/{creator_id}/note",
+        scope="lists",
         summary="Write a note or tags; 204 where nothing is left of it.",
         answer=NoteView,
         empty=(204,),
@@ -326,6 +343,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="delete",
         path="/v1/creators/{creator_id}/note",
+        scope="lists",
         summary="Delete the note of a creator.",
         answer=None,
         status=204,
@@ -335,11 +353,17 @@ ROUTES: tuple[Route, ...] = (
         problems=(400, 404, 409),
     ),
     Route(
-        method="get", path="/v1/searches", summary="Saved searches, by name.", answer=SavedSearches, problems=READING
+        method="get",
+        path="/v1/searches",
+        scope="lists",
+        summary="Saved searches, by name.",
+        answer=SavedSearches,
+        problems=READING,
     ),
     Route(
         method="post",
         path="/v1/searches",
+        scope="lists",
         summary="Save a search.",
         answer=SavedSearchView,
         status=201,
@@ -349,6 +373,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="get",
         path="/v1/searches/{search_id}",
+        scope="lists",
         summary="A saved search.",
         answer=SavedSearchView,
         places={"search_id": SEARCH_ID},
@@ -357,6 +382,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="patch",
         path="/v1/searches/{search_id}",
+        scope="lists",
         summary="Rename a saved search, or search for something else by it.",
         answer=SavedSearchView,
         places={"search_id": SEARCH_ID},
@@ -367,6 +393,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="delete",
         path="/v1/searches/{search_id}",
+        scope="lists",
         summary="Delete a saved search.",
         answer=None,
         status=204,
@@ -378,6 +405,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="get",
         path="/v1/hidden",
+        scope="lists",
         summary="Creators that no search finds, but one that asks about `hidden`.",
         answer=HiddenPage,
         query=_PAGED,
@@ -386,6 +414,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="put",
         path="/v1/hidden/{creator_id}",
+        scope="lists",
         summary="Hide a creator.",
         answer=HiddenState,
         places={"creator_id": ID},
@@ -394,6 +423,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="delete",
         path="/v1/hidden/{creator_id}",
+        scope="lists",
         summary="Show a creator again.",
         answer=HiddenState,
         places={"creator_id": ID},
@@ -429,18 +459,51 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="get",
         path="/v1/reviews",
+        scope="admin",
         summary="Pairs of accounts that may be one person's and wait for an operator's word.",
         answer=ReviewPage,
         query={"cursor": CURSOR, "limit": _number(50, MAX_LIMIT, "Pairs at most.")},
         problems=READING,
     ),
-    Route(method="get", path="/healthz", summary="Alive.", answer=dict[str, str]),
+    Route(
+        method="get",
+        path="/v1/session",
+        scope=KNOWN,
+        summary="Who is asking, which scopes that has, and the token for changes that come with a cookie.",
+        answer=SessionView,
+        problems=READING,
+    ),
+    Route(
+        method="post",
+        path="/v1/session",
+        scope=ANYBODY,
+        summary="Log in: the answer sets a cookie. A form is taken as well, and led on to its `next`.",
+        answer=SessionView,
+        body=SessionCreate,
+        problems=(*WRITING, 401, 409),
+    ),
+    Route(
+        method="delete",
+        path="/v1/session",
+        scope=KNOWN,
+        summary="Log out.",
+        answer=None,
+        status=204,
+        problems=READING,
+    ),
+    Route(method="get", path="/healthz", scope=ANYBODY, summary="Alive.", answer=dict[str, str]),
     Route(
         method="get",
         path="/readyz",
+        scope=ANYBODY,
         summary="What is loaded, how much is stored and what is pending; 503 until keyword search serves.",
         answer=ReadyAnswer,
         also=(503,),
     ),
-    Route(method="get", path="/openapi.json", summary="This document.", answer=dict[str, Any]),
+    Route(method="get", path="/openapi.json", scope=ANYBODY, summary="This document.", answer=dict[str, Any]),
 )
+
+SCOPES: Mapping[tuple[str, str], str] = {
+    (route.method.upper(), route.path.replace("{", "<").replace("}", ">")): route.scope for route in ROUTES
+}
+"""That an operation takes, by its method and the router's rule."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 import stat
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,8 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
+
+from daemon.web.tls import Tls, TlsListener
 
 log = structlog.get_logger("web")
 
@@ -180,7 +181,7 @@ async def serve_app(
     stop: trio.Event,
     *,
     state: ServerState | None = None,
-    ssl_context: ssl.SSLContext | None = None,
+    tls: Tls | None = None,
     task_status: trio.TaskStatus[list[Any]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves until ``stop``: then no new connection, idle ones close at once, open requests get the graceful time.
@@ -198,7 +199,7 @@ async def serve_app(
         )
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accept:
-                listeners = [_listener(one, ssl_context) for one in sockets]
+                listeners = [_listener(one, tls) for one in sockets]
                 accept.start_soon(partial(trio.serve_listeners, handler, listeners, handler_nursery=connections))
                 task_status.started([one.getsockname() for one in sockets])
                 await stop.wait()
@@ -209,9 +210,7 @@ async def serve_app(
         life.cancel_scope.cancel("shutdown")
 
 
-def _listener(one: socket.socket, ssl_context: ssl.SSLContext | None) -> Any:
+def _listener(one: socket.socket, tls: Tls | None) -> Any:
     one.setblocking(False)
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(one))
-    if ssl_context is None or one.family == socket.AF_UNIX:
-        return listener
-    return trio.SSLListener(listener, ssl_context, https_compatible=True)
+    return listener if tls is None or one.family == socket.AF_UNIX else TlsListener(listener, tls)

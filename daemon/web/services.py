@@ -8,6 +8,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from actors.peers import Peers
+from daemon.access import Access
 from daemon.importing import Piece
 from daemon.tenancy import Tenancy
 from daemon.web.hub import HubServices
@@ -88,6 +89,10 @@ class PublicServices(msgspec.Struct, kw_only=True, frozen=True):
     allowed_hosts: Callable[[], list[str]]
     max_body_bytes: int
     request_timeout_seconds: float
+    access: Access
+    max_requests: int = 256
+    """At work at once."""
+    max_url_chars: int = 12_288
     banner: str = ""
     hub: HubServices | None = None
     """Where a hub pushes."""

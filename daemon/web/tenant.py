@@ -1,17 +1,22 @@
-"""Whose request this is."""
+"""Whose this request is."""
 
 from __future__ import annotations
 
-from proto.records import DEFAULT_TENANT
+from quart import g
 
-ANONYMOUS = "anonymous"
+from daemon.access import OPEN, Identity
+
+
+def identity() -> Identity:
+    """As the request was authorised; everybody is of the one tenant where nobody is asked."""
+    found: Identity = g.get("identity", OPEN)
+    return found
 
 
 def tenant_id() -> str:
-    """Until requests carry keys, everybody is of the one tenant."""
-    return DEFAULT_TENANT
+    return identity().tenant_id
 
 
 def actor() -> str:
     """For the audit trail."""
-    return ANONYMOUS
+    return identity().actor

@@ -9,6 +9,7 @@ import hnswlib
 import numpy as np
 import tantivy
 
+from daemon.config import SearchConfig
 from daemon.indexing import FIELD_NAMES
 from models.embedding_port import EmbeddingPort
 from stores.analysis import stem
@@ -20,7 +21,8 @@ from tests.bench.search_fusion import CANDIDATES, FEW, HEAD, best_of, fused_top,
 
 GRAPH_FROM = 10_000
 """Creators passing from which on the graph is asked instead of a scan (performance.md 3)."""
-EF = 200
+EF = SearchConfig().ef
+"""As the product's: the same breadth is the same work and finds the same."""
 TERMS_BELOW = 300
 """Creators passing below which they are looked up one by one."""
 

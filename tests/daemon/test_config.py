@@ -222,8 +222,7 @@ def test_an_unknown_flag_is_refused() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("http.host", "0.0.0.0", "not loopback"),
-        ("http.host", "::", "not loopback"),
+        ("http.require_key", "maybe", "not one of auto, always, never"),
         ("http.allowed_hosts", ["http://a.lan"], "no bare names"),
         ("storage.backend", "postgres", "expected 'lmdb'"),
         ("log.level", "loud", "not one of debug, info, warning, error"),
@@ -378,3 +377,21 @@ def test_settings_cannot_be_changed_in_place() -> None:
     with pytest.raises(AttributeError):
         Config().http.port = 1  # type: ignore[misc]
     assert msgspec.structs.replace(Config(), log=LogConfig(level="error")) != Config()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"http.host": "0.0.0.0", "http.require_key": "never"}, "'never' is for loopback"),
+        ({"oidc.jwks_file": "keys.json", "http.tls_cert_file": "cert.pem"}, "tls_key_file: is not set"),
+        ({"oidc.jwks_file": "keys.json", "http.tls_key_file": "key.pem"}, "tls_cert_file: is not set"),
+        ({"oidc.jwks_file": "keys.json", "oidc.issuer": ""}, "who signs the tokens?"),
+        ({"oidc.jwks_file": "keys.json", "oidc.audience": ""}, "tokens for others"),
+        ({"oidc.jwks_url": "http://id.example/keys"}, "is no https URL"),
+        ({"oidc.jwks_url": "https://id.example/keys", "oidc.jwks_file": "keys.json"}, "expected either it or"),
+        ({"oidc.jwks_file": "keys.json", "oidc.scopes": ["serch"]}, "are no scopes"),
+        ({"oidc.jwks_file": "keys.json", "oidc.tenant": ""}, "oidc.tenant"),
+    ],
+)
+def test_access_settings_that_make_no_sense_together_are_refused(overrides: dict[str, object], words: str) -> None:
+    assert words in refused(None, {}, {"oidc.issuer": "https://id.example", "oidc.audience": "us", **overrides})

@@ -14,9 +14,9 @@ from proto.errors import ConfigError, Malformed, StoreBusy
 from proto.ids import Platform
 from proto.messages import RawStored
 from proto.records import AuditEvent, Event, JobKind
-from stores.codec import encode, pack_id
+from stores.audit import append_audit
 from stores.env import RESTORING, Environment, Txn
-from stores.journal import AUDIT_NUMBER, Journal, append_event
+from stores.journal import Journal, append_event
 from stores.raw import put_raw, seal
 from stores.schedule import put_job
 from stores.suppression import Subject, Suppression
@@ -50,7 +50,7 @@ def in_what_happened(txn: Txn) -> None:
     put_dead_letter(txn, letter(f"lookup:@{ANNA_HANDLE}", b""))
     append_event(txn, Event(at=EPOCH, kind="note", severity="info", detail=f"see youtube.com/@{ANNA_HANDLE}."))
     entry = AuditEvent(at=EPOCH, tenant_id="default", actor="api", action="search", detail=f"q={ANNA} limit=5")
-    txn.put("audit", pack_id(txn.add(AUDIT_NUMBER)), encode(entry))
+    append_audit(txn, entry)
 
 
 @pytest.fixture

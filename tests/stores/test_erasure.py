@@ -41,6 +41,7 @@ from proto.records import (
     SearchWeights,
     WorkItem,
 )
+from stores.audit import append_audit
 from stores.blocking import Blocking
 from stores.catalog import (
     ACCOUNTS,
@@ -76,7 +77,7 @@ from stores.erasure import (
     unmark_erasure,
 )
 from stores.identity import note_handle
-from stores.journal import AUDIT_NUMBER, append_event
+from stores.journal import append_event
 from stores.ports import TextDocument
 from stores.query_log import append_queries, ids_of, queries_after
 from stores.raw import put_raw, seal
@@ -192,7 +193,7 @@ def fill_flow(txn: Txn, creator: Creator, key: AccountKey, user_id: str, handle:
     append_event(txn, Event(at=NOW, kind="fetch_failed", severity="warning", subject=user_id, detail=f"1 jobs: {key}"))
     append_event(txn, Event(at=NOW, kind="note", severity="info", detail=f"see youtube.com/@{handle.lower()}."))
     audit = AuditEvent(at=NOW, tenant_id="default", actor="api", action="search", detail=f"q={handle} limit=5")
-    txn.put("audit", pack_id(txn.add(AUDIT_NUMBER)), encode(audit))
+    append_audit(txn, audit)
 
 
 def dump(txn: Txn) -> Dump:

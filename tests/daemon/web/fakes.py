@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
 from prometheus_client import CollectorRegistry, Gauge
 
 from actors.peers import Peers
+from daemon.access import Access
 from daemon.config import even_weights
 from daemon.forgetting import Report
 from daemon.importance import Weighed
@@ -41,6 +42,7 @@ from stores.briefs import BriefVocabulary, Term, parse_brief
 from stores.catalog import ShownCreator
 from stores.codec import decode, encode
 from stores.content import Block, Title, TitleBlock
+from stores.env import Environment
 from stores.ports import (
     Addend,
     CandidateFeatures,
@@ -60,6 +62,8 @@ BIG_ID = CreatorId((1 << 63) - 5)
 HOSTILE = "<script>alert('x')</script>\"><b>"
 
 
+NO_STORE = cast(Environment, None)
+"""Of who has no key, and makes none."""
 WEIGHTS = Weights(keyword=0.6, vector=0.35, quality=0.05, fields=even_weights())
 WORDS = BriefVocabulary(niches=[Term(label="fitness", name="Fitness", words={"en": ("fitness",)})])
 
@@ -165,6 +169,7 @@ class World:
         self.place: Standing | None = None
         self.suggestions: list[Suggestion] = []
         self.ids_only = False
+        self.access = Access(NO_STORE, now=lambda: NOW, clock=lambda: 0.0)
 
     async def search(self, query: SearchQuery) -> SearchPage:
         self.queries.append(query)
@@ -277,6 +282,7 @@ class World:
             allowed_hosts=lambda: self.allowed,
             max_body_bytes=1_000,
             request_timeout_seconds=request_timeout_seconds,
+            access=self.access,
         )
 
 

@@ -396,7 +396,7 @@ async def test_openapi_covers_every_route_of_the_api(connect: Connect) -> None:
     app = create_app(world().services())
     document = (await (await connect(app)).get("/openapi.json")).json()
     assert document["openapi"] == "3.1.0"
-    pages = {"/", "/creators/{creator_id}", "/static/{path:filename}"}
+    pages = {"/", "/creators/{creator_id}", "/static/{path:filename}", "/login", "/logout"}
     routes = {
         (rule.rule.replace("<", "{").replace(">", "}"), method.lower())
         for rule in app.url_map.iter_rules()

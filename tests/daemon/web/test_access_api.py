@@ -1,0 +1,339 @@
+"""Who may do what over HTTP: every operation of the OpenAPI document by every scope, limits, sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import msgspec
+import pytest
+import trio
+
+from daemon.access import Access, new_key
+from daemon.auditing import AuditTrail
+from daemon.web import openapi
+from daemon.web.admin import create_admin
+from daemon.web.app import create_app
+from daemon.web.authorising import ANYBODY, KNOWN
+from daemon.web.hub import HubServices
+from daemon.web.routes import SCOPES as ROUTE_SCOPES
+from proto.records import DEFAULT_TENANT
+from stores.env import Environment
+from stores.journal import Journal
+from stores.keys import SCOPES
+from tests.daemon.web.conftest import Connect
+from tests.daemon.web.fakes import NOW, Steering, problem
+from tests.daemon.web.test_lists_api import Noted
+
+MINUTE = 60
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Guarded:
+    """A public application in front of which keys are asked for."""
+
+    def __init__(self, env: Environment) -> None:
+        self.env, self.clock = env, Clock()
+        self.noted = Noted(env)
+        Journal(env, lambda _: None).ensure_default_tenant(int(NOW))
+        self.access = Access(env, now=self.clock, clock=self.clock, session_seconds=MINUTE * 60)
+        self.noted.world.access = self.access
+
+    async def key(self, *scopes: str, **more: Any) -> str:
+        return (await self.access.create_key(DEFAULT_TENANT, scopes=scopes or SCOPES, actor="test", **more))[0]
+
+
+@pytest.fixture
+async def guarded(env: Environment) -> Guarded:
+    return Guarded(env)
+
+
+@pytest.fixture
+async def http(guarded: Guarded, connect: Connect) -> httpx2.AsyncClient:
+    return await connect(create_app(guarded.noted.world.services()))
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def operations() -> Iterator[tuple[str, str, str | None]]:
+    """Method, path with something in each place, scope; None for who is open to everybody."""
+    document = msgspec.json.decode(openapi.document("1"))
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            scope = operation.get("x-scope")
+            assert ("security" in operation) == (scope is not None) == (
+                "401" in operation["responses"]
+            ) or path == "/v1/session"
+            if scope is not None:
+                assert {"key": []} in operation["security"]
+                assert {"401", "403", "429"} <= set(operation["responses"])
+            filled = path.replace("{creator_id}", "5").replace("{list_id}", "0" * 16).replace("{search_id}", "0" * 16)
+            yield method.upper(), filled, scope
+
+
+async def test_every_operation_takes_the_scope_that_the_document_says(
+    guarded: Guarded, http: httpx2.AsyncClient
+) -> None:
+    keys = {scope: await guarded.key(scope) for scope in SCOPES}
+    expired = await guarded.key(lifetime_seconds=MINUTE)
+    guarded.clock.now += MINUTE
+    met = 0
+    for method, path, scope in operations():
+        unknown = await http.request(method, path)
+        for useless in (new_key(), expired):
+            refused = await http.request(method, path, headers=bearer(useless))
+            assert (refused.status_code == 401) == (scope is not None), (method, path)
+            assert scope is None or 'error="invalid_token"' in refused.headers["www-authenticate"]
+        if scope is None:
+            assert unknown.status_code not in (401, 403) or path == "/v1/session", (method, path)
+            continue
+        assert (unknown.status_code, problem(unknown)["code"]) == (401, "unauthorized"), (method, path)
+        assert unknown.headers["www-authenticate"] == 'Bearer realm="pokedexd"'
+        for name, key in keys.items():
+            reply = await http.request(method, path, headers=bearer(key))
+            met += 1
+            if scope in ("", name):
+                assert reply.status_code not in (401, 403), (method, path, name)
+            else:
+                assert (reply.status_code, problem(reply)["code"]) == (403, "insufficient_scope"), (method, path, name)
+                assert f'scope="{scope}"' in reply.headers["www-authenticate"]
+    assert met >= 33 * len(SCOPES)
+
+
+async def test_whatever_is_served_is_in_the_document_or_named_here(guarded: Guarded) -> None:
+    """So that no operation is left out of the matrix above."""
+    world = guarded.noted.world
+    hub = HubServices(
+        env=guarded.env, journal=Journal(guarded.env, lambda _: None), covers=frozenset().__contains__,
+        now=guarded.clock, observe=lambda _: None,
+    )  # fmt: skip
+    app = create_app(msgspec.structs.replace(world.services(), hub=hub))
+    own = {
+        (method, rule.rule): getattr(app.view_functions[rule.endpoint], "scope_needed", "search")
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if (method, rule.rule) not in ROUTE_SCOPES and rule.endpoint != "static"
+    }
+    assert own == {
+        ("GET", "/"): "search",
+        ("GET", "/creators/<creator_id>"): "search",
+        ("GET", "/login"): ANYBODY,
+        ("POST", "/logout"): KNOWN,
+        ("GET", "/websub/<token>"): ANYBODY,
+        ("POST", "/websub/<token>"): ANYBODY,
+    }
+
+
+async def test_pages_ask_too_and_send_browsers_to_the_login(guarded: Guarded, http: httpx2.AsyncClient) -> None:
+    await guarded.key()
+    sent = await http.get("/?q=a+b", headers={"Accept": "text/html"})
+    assert (sent.status_code, sent.headers["location"]) == (303, "/login?next=%2F%3Fq%3Da%2Bb")
+    assert (await http.get("/")).status_code == 401
+    assert (await http.get("/creators/1", headers=bearer(await guarded.key("lists")))).status_code == 403
+    for path in ("/login", "/healthz", "/static/style.css", "/openapi.json"):
+        assert (await http.get(path)).status_code == 200
+    assert (await http.get("/nowhere")).status_code == 404
+
+
+async def test_without_a_key_all_stays_open_and_the_first_one_closes_it(
+    guarded: Guarded, http: httpx2.AsyncClient
+) -> None:
+    assert (await http.get("/v1/session")).json()["is_open"] is True
+    assert (await http.post("/v1/session", json={"key": "x"})).json()["scopes"] == sorted(SCOPES)
+    assert (await http.get("/v1/lists", headers=bearer("anything"))).status_code == 200
+    key = await guarded.key()
+    assert (await http.get("/v1/lists")).status_code == 401
+    assert (await http.get("/v1/lists", headers=bearer(key))).status_code == 200
+    await guarded.access.revoke_key((await guarded.access.keys())[0].key_id, "test")
+    assert (await http.get("/v1/lists", headers=bearer(key))).status_code == 401
+    assert (await http.get("/v1/lists")).status_code == 401
+    again = Access(guarded.env, now=guarded.clock, clock=guarded.clock)
+    await again.load()
+    assert again.asks
+    never = Access(guarded.env, now=guarded.clock, clock=guarded.clock, require_key="never")
+    await never.load()
+    assert not never.asks
+
+
+@pytest.mark.parametrize("stated", ["Bearer", "Basic YTpi", "Bearer pkd_x", "Bearer a.b.c", "Bearer \xe9", "pkd_x"])
+async def test_what_is_no_key_is_refused_with_a_word(guarded: Guarded, http: httpx2.AsyncClient, stated: str) -> None:
+    await guarded.key()
+    reply = await http.get("/v1/lists", headers={b"Authorization": stated.encode("latin-1")})
+    assert reply.status_code == 401
+    assert reply.headers["www-authenticate"].startswith('Bearer realm="pokedexd", error="invalid_')
+    assert problem(reply)["detail"]
+
+
+async def test_a_key_runs_out_and_is_limited(guarded: Guarded, http: httpx2.AsyncClient) -> None:
+    key = await guarded.key(lifetime_seconds=MINUTE * 10, requests_per_minute=3)
+    statuses = [(await http.get("/v1/lists", headers=bearer(key))).status_code for _ in range(4)]
+    assert statuses == [200, 200, 200, 429]
+    refused = await http.get("/v1/lists", headers=bearer(key))
+    assert (problem(refused)["code"], refused.headers["retry-after"]) == ("rate_limited", "20")
+    guarded.clock.now += 20
+    assert (await http.get("/v1/lists", headers=bearer(key))).status_code == 200
+    guarded.clock.now += MINUTE * 10
+    gone = await http.get("/v1/lists", headers=bearer(key))
+    assert (gone.status_code, "run out" in problem(gone)["detail"]) == (401, True)
+
+
+async def test_the_last_use_is_written_now_and_then(guarded: Guarded, http: httpx2.AsyncClient) -> None:
+    key = await guarded.key()
+    commits = guarded.env.commits
+    for _ in range(3):
+        await http.get("/v1/autocomplete", headers=bearer(key))
+    assert guarded.env.commits == commits
+    assert (await guarded.access.keys())[0].last_used_at == int(NOW)
+    await guarded.access.flush()
+    again = Access(guarded.env, now=guarded.clock, clock=guarded.clock)
+    assert (await again.keys())[0].last_used_at == int(NOW)
+
+
+async def test_the_store_has_no_key_and_no_cookie(guarded: Guarded, http: httpx2.AsyncClient) -> None:
+    key = await guarded.key()
+    cookie = (await http.post("/v1/session", json={"key": key})).cookies["pokedexd_session"]
+    with guarded.env.snapshot() as txn:
+        everything = b"".join(k + v for name in ("keys", "sessions", "audit", "meta") for k, v in txn.scan(name))
+    assert key.encode() not in everything
+    assert cookie.encode() not in everything
+    assert key.removeprefix("pkd_")[:12].encode() not in everything
+
+
+async def test_a_session_brings_its_token_along(guarded: Guarded, http: httpx2.AsyncClient) -> None:
+    key = await guarded.key("lists")
+    wrong = await http.post("/v1/session", json={"key": "pkd_wrong"})
+    assert (wrong.status_code, "set-cookie" in wrong.headers) == (401, False)
+    logged_in = await http.post("/v1/session", json={"key": key})
+    said = logged_in.headers["set-cookie"]
+    assert all(word in said for word in ("HttpOnly", "SameSite=Lax", "Path=/"))
+    assert "Secure" not in said
+    assert logged_in.headers["cache-control"] == "no-store"
+    token = logged_in.json()["csrf_token"]
+    assert (await http.get("/v1/session")).json()["csrf_token"] == token != ""
+    assert (await http.get("/v1/lists")).status_code == 200
+    assert (await http.get("/v1/search")).status_code == 403
+    for headers in ({}, {"X-CSRF-Token": ""}, {"X-CSRF-Token": token[::-1]}):
+        refused = await http.post("/v1/lists", json={"name": "x"}, headers=headers)
+        assert (refused.status_code, problem(refused)["code"]) == (403, "csrf_failed")
+    assert (await http.post("/v1/lists", json={"name": "x"}, headers={"X-CSRF-Token": token})).status_code == 201
+    assert (await http.post("/v1/lists", json={"name": "y"}, headers=bearer(key))).status_code == 201
+    assert (await http.delete("/v1/session")).status_code == 403
+    assert (await http.delete("/v1/session", headers={"X-CSRF-Token": token})).status_code == 204
+    assert (await http.get("/v1/lists")).status_code == 401
+
+
+async def test_forms_log_in_and_out(guarded: Guarded, http: httpx2.AsyncClient) -> None:
+    key = await guarded.key()
+    page = await http.get("/login", params={"next": '/"><script>'})
+    assert "<script>" not in page.text
+    failed = await http.post("/v1/session", data={"key": "pkd_wrong", "next": "/lists"})
+    assert (failed.status_code, failed.headers["location"]) == (303, "/login?failed=1")
+    for place, there in (("/?q=x", "/?q=x"), ("//evil.example", "/"), ("https://evil.example", "/"), ("/\\evil", "/")):
+        done = await http.post("/v1/session", data={"key": key, "next": place})
+        assert (done.status_code, done.headers["location"]) == (303, there)
+    assert (await http.get("/", headers={"Accept": "text/html"})).status_code == 200
+    assert (await http.post("/logout", data={"csrf_token": "no"})).status_code == 403
+    token = (await http.get("/v1/session")).json()["csrf_token"]
+    out = await http.post("/logout", data={"csrf_token": token})
+    assert (out.status_code, out.headers["location"]) == (303, "/login")
+    assert (await http.get("/", headers={"Accept": "text/html"})).status_code == 303
+
+
+async def test_a_session_ends_by_the_clock_and_with_its_key(guarded: Guarded, http: httpx2.AsyncClient) -> None:
+    await guarded.key()
+    short, long = await guarded.key(lifetime_seconds=MINUTE), await guarded.key()
+    await http.post("/v1/session", json={"key": short})
+    guarded.clock.now += MINUTE
+    assert (await http.get("/v1/lists")).status_code == 401
+    await http.post("/v1/session", json={"key": long})
+    again = Access(guarded.env, now=guarded.clock, clock=guarded.clock)
+    await again.load()
+    assert again.by_session(http.cookies["pokedexd_session"]).tenant_id == DEFAULT_TENANT
+    assert (await http.get("/v1/lists")).status_code == 200
+    guarded.clock.now += MINUTE * 60
+    assert (await http.get("/v1/lists")).status_code == 401
+    await http.post("/v1/session", json={"key": long})
+    await guarded.access.revoke_key((await guarded.access.keys())[-1].key_id, "test")
+    newest = (await guarded.access.keys())[-1]
+    for one in await guarded.access.keys():
+        if not one.revoked_at and one.expires_at is None and one.key_id != newest.key_id:
+            await guarded.access.revoke_key(one.key_id, "test")
+    assert (await http.get("/v1/lists")).status_code == 401
+
+
+async def test_limits_of_a_request(guarded: Guarded, http: httpx2.AsyncClient) -> None:
+    long = await http.get("/v1/search", params={"filter": "x" * 13_000})
+    assert (long.status_code, problem(long)["code"]) == (414, "uri_too_long")
+    assert (await http.post("/v1/lists", content=b"x" * 2_000)).status_code == 413
+
+
+async def test_no_more_requests_are_at_work_than_may_be(env: Environment, connect: Connect) -> None:
+    guarded = Guarded(env)
+    release, full = trio.Event(), trio.Event()
+
+    async def hold() -> None:
+        if len(guarded.noted.world.queries) == 2:
+            full.set()
+        await release.wait()
+
+    guarded.noted.world.before_search = hold
+    services = msgspec.structs.replace(guarded.noted.world.services(), max_requests=2)
+    http = await connect(create_app(services))
+    replies: list[httpx2.Response] = []
+
+    async def search() -> None:
+        replies.append(await http.get("/v1/search"))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            nursery.start_soon(search)
+        await full.wait()
+        over = await http.get("/healthz")
+        assert (over.status_code, problem(over)["code"], over.headers["retry-after"]) == (503, "overloaded", "1")
+        release.set()
+    assert [one.status_code for one in replies] == [200, 200]
+    assert (await http.get("/healthz")).status_code == 200
+
+
+async def test_keys_tenants_and_the_trail_over_the_admin_socket(guarded: Guarded, connect: Connect) -> None:
+    trail = AuditTrail(guarded.env)
+    admin = await connect(create_admin(Steering().services(), trusted=True, access=guarded.access, trail=trail))
+    assert (await admin.post("/v1/tenants", json={"tenant_id": "acme", "name": "Acme"})).status_code == 201
+    for body, status in (({"tenant_id": "acme"}, 409), ({"tenant_id": "A b"}, 400), ({"tenant": "x"}, 400)):
+        assert (await admin.post("/v1/tenants", json=body)).status_code == status
+    made = (await admin.post("/v1/keys", json={"tenant": "acme", "name": "ci", "scopes": ["search"]})).json()
+    assert made["key"].startswith("pkd_")
+    assert len(made["key"]) >= 4 + 43
+    assert guarded.access.by_key(made["key"]).tenant_id == "acme"
+    wrong: list[tuple[dict[str, Any], int]] = [
+        ({"tenant": "none"}, 404),
+        ({"scopes": ["all"]}, 400),
+        ({"scopes": []}, 400),
+    ]
+    for asked, status in wrong:
+        assert (await admin.post("/v1/keys", json=asked)).status_code == status
+    listed = (await admin.get("/v1/keys", params={"tenant": "acme"})).json()["keys"]
+    assert [(one["name"], one["scopes"], one["last_used_at"]) for one in listed] == [("ci", ["search"], None)]
+    assert (await admin.delete("/v1/keys/ci")).json()["revoked_at"]
+    assert (await admin.delete("/v1/keys/nobody")).status_code == 404
+    assert (await admin.delete("/v1/tenants/acme")).json() == {"tenant_id": "acme", "rows": 0}
+    assert (await admin.delete(f"/v1/tenants/{DEFAULT_TENANT}")).status_code == 409
+    assert (await admin.post("/v1/tenants", json={"tenant_id": "acme"})).status_code == 409
+    records = (await admin.get("/v1/audit", params={"tenant": "acme"})).json()["records"]
+    assert [(one["action"], one["detail"].partition(":")[0].partition(" ")[0]) for one in records] == [
+        ("tenant", "created"),
+        ("key", "created"),
+        ("key", "revoked"),
+        ("tenant", "removed"),
+    ]
+    assert (await admin.get("/v1/audit/verify")).json()["broken"] is None
