@@ -182,6 +182,7 @@ async def run_daemon(
                 resources=make_resources(config, parts, parts.blocking("resources", 1)),
             )
             control.tls = tls
+            await control.operations.load()
             access = make_access(config, stores.env)
             await access.load()
             tenancy = Tenancy(stores.env, settings=lambda: parts.searcher.weights, now=now, clock=trio.current_time)

@@ -22,6 +22,8 @@ from daemon.importing import Piece, Verdict, end_import, import_accounts, import
 from daemon.labelling import label_status
 from daemon.logs import set_level
 from daemon.metrics import Metrics
+from daemon.operations import Operations
+from daemon.pausing import Pausing
 from daemon.pipeline import Pipeline, Stores, visit_policies
 from daemon.readiness import DISK, Readiness, ready_answer
 from daemon.resources import Resources
@@ -70,6 +72,7 @@ class Control:
         self.letters = DeadLetters(stores.env, now=now)
         self.reviewing = Reviewing(stores.env, now=now, hand_on=pipeline.hand_on)
         self.backups = backups(lambda: dump(self._loaded, secrets_masked=False))
+        self.operations = Operations(Pausing(stores.env, pipeline, now=now))
         self.forgetting: Forgetting | None = None
         """There once the indexes are open."""
         self.text: TantivyTextIndex | None = None
@@ -126,6 +129,7 @@ class Control:
             labels=await stores.env.read(partial(label_status, now=now)),
             resources=self._resources(),
             intake_paused={one.value: reason for one, reason in self._pipeline.intake_paused().items()},
+            pauses=self.operations.pausing.shown(),
         )
 
     def _resources(self) -> ResourceStatus:

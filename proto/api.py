@@ -696,6 +696,21 @@ class ResourceStatus(Body):
     """Why nothing is written that nobody waits for; empty while it is."""
 
 
+class PauseView(Body):
+    """A platform or a stage that an operator holds back; over restarts too."""
+
+    name: str
+    by: str
+    at: str | None
+    reason: str
+
+
+class Pauses(Body):
+    """All that is paused, the longest first."""
+
+    pauses: list[PauseView]
+
+
 class AdminStatus(Body):
     """What `pokedexd ctl status` shows."""
 
@@ -717,6 +732,8 @@ class AdminStatus(Body):
     resources: ResourceStatus = msgspec.field(default_factory=ResourceStatus)
     intake_paused: dict[str, str] = {}
     """Platforms from which nothing is fetched for now, and why."""
+    pauses: list[PauseView] = []
+    """What an operator holds back."""
 
 
 class DeadLetterView(Body):

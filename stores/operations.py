@@ -1,0 +1,61 @@
+"""What an operator ordered and what became of it: pauses, and long work as tasks. Functions of a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from proto.records import Pause, TaskRecord
+from stores.codec import decode, encode, pack_id, unpack_id
+from stores.env import Txn
+
+TASK_NUMBER = "task_number"
+TASKS_KEPT = 200
+RUNNING, INTERRUPTED = "running", "interrupted"
+
+
+def pauses_of(txn: Txn) -> list[Pause]:
+    """By name."""
+    return [decode(Pause, value) for _, value in txn.scan("pauses")]
+
+
+def put_pause(txn: Txn, pause: Pause) -> None:
+    txn.put("pauses", pause.name.encode(), encode(pause))
+
+
+def drop_pauses(txn: Txn, names: Iterable[str]) -> list[str]:
+    """Returns those that were there."""
+    return [name for name in names if txn.delete("pauses", name.encode())]
+
+
+def begin_task(txn: Txn, kind: str, detail: str, now: float) -> TaskRecord:
+    """The oldest one goes when there are too many."""
+    number = txn.add(TASK_NUMBER)
+    fresh = TaskRecord(number=number, kind=kind, detail=detail, state=RUNNING, started_at=now)
+    put_task(txn, fresh)
+    if number > TASKS_KEPT:
+        txn.delete("tasks", pack_id(number - TASKS_KEPT))
+    return fresh
+
+
+def put_task(txn: Txn, task: TaskRecord) -> None:
+    txn.put("tasks", pack_id(task.number), encode(task))
+
+
+def tasks_of(txn: Txn) -> list[TaskRecord]:
+    """Newest first."""
+    return [decode(TaskRecord, value) for _, value in txn.scan("tasks")][::-1]
+
+
+def interrupt_tasks(txn: Txn, now: float) -> int:
+    """Of an earlier process, which is gone: what ran then does not any more. Returns how many."""
+    left = [task for task in tasks_of(txn) if task.state == RUNNING]
+    for task in left:
+        reason = "the daemon ended before it was done"
+        put_task(txn, msgspec.structs.replace(task, state=INTERRUPTED, ended_at=now, error=reason))
+    return len(left)
+
+
+def task_number_of(key: bytes) -> int:
+    return unpack_id(key)
