@@ -1,11 +1,13 @@
-"""Running a daemon over its admin socket: pauses."""
+"""Running a daemon over its admin socket: pauses, tasks."""
 
 from __future__ import annotations
+
+from urllib.parse import quote, urlencode
 
 import msgspec
 
 from daemon.admin_client import AdminClient
-from proto.api import Pauses
+from proto.api import Pauses, TaskPage, TaskView
 
 
 class OperationsClient(AdminClient):
@@ -19,6 +21,21 @@ class OperationsClient(AdminClient):
 
     def resume(self, name: str, by: str) -> Pauses:
         return self._order("/v1/resume", {"name": name, "by": by})
+
+    def tasks(self) -> TaskPage:
+        return msgspec.json.decode(self._call("GET", "/v1/tasks"), type=TaskPage)
+
+    def task(self, uid: str) -> TaskView:
+        return self._task("GET", f"/v1/tasks/{quote(uid, safe='')}")
+
+    def cancel(self, uid: str, by: str) -> TaskView:
+        return self._task("DELETE", f"/v1/tasks/{quote(uid, safe='')}?" + urlencode({"by": by}))
+
+    def reindex(self) -> TaskView:
+        return self._task("POST", "/v1/reindex")
+
+    def _task(self, method: str, path: str, body: bytes | None = None) -> TaskView:
+        return msgspec.json.decode(self._call(method, path, body), type=TaskView)
 
     def _order(self, path: str, order: dict[str, str]) -> Pauses:
         return msgspec.json.decode(self._call("POST", path, msgspec.json.encode(order)), type=Pauses)

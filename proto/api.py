@@ -711,6 +711,33 @@ class Pauses(Body):
     pauses: list[PauseView]
 
 
+class TaskView(Body):
+    """Long work and what became of it."""
+
+    uid: str
+    kind: str
+    """``backup``, ``reindex``, ``import``, ``forget``, ``backfill`` or ``drain``."""
+    state: str
+    """``running``, ``done``, ``failed``, ``cancelled``, or ``interrupted`` by the end of the daemon."""
+    detail: str
+    done: int
+    total: int
+    """0: not known."""
+    progress: float | None
+    """Share of it that is done."""
+    started_at: str | None
+    ended_at: str | None
+    seconds: float
+    error: str
+    cancellable: bool
+
+
+class TaskPage(Body):
+    """Newest first."""
+
+    tasks: list[TaskView]
+
+
 class AdminStatus(Body):
     """What `pokedexd ctl status` shows."""
 

@@ -414,6 +414,8 @@ class TaskRecord(Record):
     total: int = 0
     """0: not known."""
     ended_at: float = 0.0
+    seconds: float = 0.0
+    """How long it took, by the machine's clock."""
     error: str = ""
 
 

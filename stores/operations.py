@@ -7,12 +7,11 @@ from collections.abc import Iterable
 import msgspec
 
 from proto.records import Pause, TaskRecord
-from stores.codec import decode, encode, pack_id, unpack_id
+from stores.codec import decode, encode, pack_id
 from stores.env import Txn
 
-TASK_NUMBER = "task_number"
 TASKS_KEPT = 200
-RUNNING, INTERRUPTED = "running", "interrupted"
+RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = "running", "done", "failed", "cancelled", "interrupted"
 
 
 def pauses_of(txn: Txn) -> list[Pause]:
@@ -29,23 +28,16 @@ def drop_pauses(txn: Txn, names: Iterable[str]) -> list[str]:
     return [name for name in names if txn.delete("pauses", name.encode())]
 
 
-def begin_task(txn: Txn, kind: str, detail: str, now: float) -> TaskRecord:
-    """The oldest one goes when there are too many."""
-    number = txn.add(TASK_NUMBER)
-    fresh = TaskRecord(number=number, kind=kind, detail=detail, state=RUNNING, started_at=now)
-    put_task(txn, fresh)
-    if number > TASKS_KEPT:
-        txn.delete("tasks", pack_id(number - TASKS_KEPT))
-    return fresh
+def tasks_of(txn: Txn) -> list[TaskRecord]:
+    """Oldest first."""
+    return [decode(TaskRecord, value) for _, value in txn.scan("tasks")]
 
 
 def put_task(txn: Txn, task: TaskRecord) -> None:
+    """The oldest ones go when there are too many."""
     txn.put("tasks", pack_id(task.number), encode(task))
-
-
-def tasks_of(txn: Txn) -> list[TaskRecord]:
-    """Newest first."""
-    return [decode(TaskRecord, value) for _, value in txn.scan("tasks")][::-1]
+    for old in tasks_of(txn)[:-TASKS_KEPT]:
+        txn.delete("tasks", pack_id(old.number))
 
 
 def interrupt_tasks(txn: Txn, now: float) -> int:
@@ -55,7 +47,3 @@ def interrupt_tasks(txn: Txn, now: float) -> int:
         reason = "the daemon ended before it was done"
         put_task(txn, msgspec.structs.replace(task, state=INTERRUPTED, ended_at=now, error=reason))
     return len(left)
-
-
-def task_number_of(key: bytes) -> int:
-    return unpack_id(key)

@@ -1,4 +1,4 @@
-"""The admin side of running the daemon: pauses."""
+"""The admin side of running the daemon: pauses, tasks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from quart_trio import QuartTrio
 from daemon.operations import Operations
 from daemon.web.params import decode_body, only_known
 from daemon.web.replies import json_response
-from proto.api import Pauses
+from proto.api import Pauses, TaskPage
 
 
 class Order(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -22,6 +22,7 @@ class Order(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 def register(app: QuartTrio, operations: Operations) -> None:
     register_pauses(app, operations)
+    register_tasks(app, operations)
 
 
 def register_pauses(app: QuartTrio, operations: Operations) -> None:
@@ -44,3 +45,28 @@ def register_pauses(app: QuartTrio, operations: Operations) -> None:
         order = decode_body(await request.get_data(), Order)
         only_known(request.args, ())
         return json_response(Pauses(pauses=await pausing.resume(order.name, order.by)))
+
+
+def register_tasks(app: QuartTrio, operations: Operations) -> None:
+    @app.get("/v1/tasks")
+    async def tasks() -> Response:
+        only_known(request.args, ())
+        return json_response(TaskPage(tasks=operations.tasks()))
+
+    @app.get("/v1/tasks/<uid>")
+    async def task(uid: str) -> Response:
+        """Raises NotFound."""
+        only_known(request.args, ())
+        return json_response(operations.work.get(uid))
+
+    @app.delete("/v1/tasks/<uid>")
+    async def cancel(uid: str) -> Response:
+        """Raises NotFound, and Conflict for what has ended or must be done to its end."""
+        only_known(request.args, ("by",))
+        return json_response(await operations.work.cancel(uid, request.args.get("by", "")), 202)
+
+    @app.post("/v1/reindex")
+    async def reindex() -> Response:
+        """Answer: the task that was begun. Raises Conflict while one is under way."""
+        only_known(request.args, ())
+        return json_response(await operations.reindex(), 202)
