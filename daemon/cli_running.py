@@ -17,6 +17,7 @@ from daemon.operations_client import OperationsClient
 from daemon.terminal import ConfigOption, DataDirOption, JsonOption, err, json_line, line, out, settings, table
 from proto.api import Pauses, TaskView
 from proto.errors import Unavailable
+from proto.records import DEFAULT_TENANT
 
 POLL_SECONDS = 0.2
 """How often it is asked how far a task is."""
@@ -81,6 +82,53 @@ def reindex_command(
     """Write the keyword index anew from the store, while searches go on."""
     where = client(config, data)
     _show_task(follow(where, where.reindex(), wait=wait), as_json)
+
+
+def actors_command(config: ConfigOption = None, data: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """Show the stages: state, restarts, what waits for each, and how long each waited for the next."""
+    found = client(config, data).actors()
+    if as_json:
+        return json_line(msgspec.json.encode(found))
+    headings = ["state", "workers", "restarts", "waiting", "handled", "busy s", "blocked s"]
+    out.print(table("actor", headings, [
+        [a.name, a.state, a.workers, a.restarts, a.queue_depth, a.handled, a.busy_seconds, a.blocked_seconds]
+        for a in found.actors
+    ]))  # fmt: skip
+    return None
+
+
+def refresh_command(
+    accounts: Annotated[list[str], typer.Argument(help="Keys, @handles, URLs or creators' ids.", show_default=False)],
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at accounts next, before everything that is due. Exit code 1 where one is not known."""
+    found = client(config, data).refresh(accounts)
+    if as_json:
+        json_line(msgspec.json.encode(found))
+    else:
+        for one in found.accounts:
+            line(f"{one.account}: {'looked at next' if one.ordered else 'not ordered'}{_tail(one.detail)}")
+    if not all(one.ordered for one in found.accounts):
+        raise typer.Exit(1)
+
+
+def backfill_command(
+    target: Annotated[str, typer.Argument(help="An account, a creator's id, or a list.", show_default=False)],
+    tenant: Annotated[str, typer.Option("--tenant", help="Whose list.")] = DEFAULT_TENANT,
+    wait: WaitOption = False,
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch the history of accounts, as far back as the settings say and with history's share of the budget."""
+    where = client(config, data)
+    _show_task(follow(where, where.backfill(target, tenant), wait=wait), as_json)
+
+
+def _tail(detail: str) -> str:
+    return f"; {detail}" if detail else ""
 
 
 def follow(where: OperationsClient, task: TaskView, *, wait: bool) -> TaskView:
@@ -151,5 +199,8 @@ def register(ctl: typer.Typer) -> None:
     tasks_app.command("cancel")(tasks_cancel)
     ctl.add_typer(tasks_app, name="tasks")
     ctl.command("reindex")(reindex_command)
+    ctl.command("actors")(actors_command)
+    ctl.command("refresh")(refresh_command)
+    ctl.command("backfill")(backfill_command)
     ctl.command("pause")(pause_command)
     ctl.command("resume")(resume_command)

@@ -23,6 +23,7 @@ from daemon.labelling import label_status
 from daemon.logs import set_level
 from daemon.metrics import Metrics
 from daemon.operations import Operations
+from daemon.ordering import Backfills, refresh
 from daemon.pausing import Pausing
 from daemon.pipeline import Pipeline, Stores, visit_policies
 from daemon.readiness import DISK, Readiness, ready_answer
@@ -74,7 +75,12 @@ class Control:
         self.reviewing = Reviewing(stores.env, now=now, hand_on=pipeline.hand_on)
         self.backups = backups(lambda: dump(self._loaded, secrets_masked=False))
         self.operations = Operations(
-            Pausing(stores.env, pipeline, now=now), Tasks(stores.env, now=now), reindex=self._reindex
+            Pausing(stores.env, pipeline, now=now),
+            Tasks(stores.env, now=now),
+            reindex=self._reindex,
+            actors=lambda: [entry.status() for entry in pipeline.board.values()],
+            refresh=lambda references: refresh(stores.env, references, now()),
+            backfills=Backfills(stores.env, now=now),
         )
         self.backups.track = self.operations.work
         self.forgetting: Forgetting | None = None

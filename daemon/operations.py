@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
 from daemon.importing import Piece
+from daemon.ordering import Backfills
 from daemon.pausing import Pausing
 from daemon.tasks import WITHDRAWN, Running, Tasks, Tell
-from proto.api import TaskView
+from proto.api import Ordered, StageStatus, TaskView
 from proto.errors import Conflict
 from stores.operations import DONE, INTERRUPTED
 
@@ -58,9 +59,19 @@ class Imports:
 class Operations:
     """One place for the admin endpoint and for a page."""
 
-    def __init__(self, pausing: Pausing, work: Tasks, *, reindex: Callable[[Tell], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        pausing: Pausing,
+        work: Tasks,
+        *,
+        reindex: Callable[[Tell], Awaitable[None]],
+        actors: Callable[[], list[StageStatus]],
+        refresh: Callable[[Sequence[str]], Awaitable[list[Ordered]]],
+        backfills: Backfills,
+    ) -> None:
         self.pausing, self.work, self._reindex = pausing, work, reindex
         self.imports = Imports(work)
+        self.actors, self.refresh, self._backfills = actors, refresh, backfills
 
     async def load(self) -> None:
         """Before anything flows."""
@@ -75,3 +86,20 @@ class Operations:
         """Begins to write the keyword index anew from the store. Raises Conflict while that is under way."""
         self.work.refuse_second("reindex")
         return await self.work.start("reindex", self._reindex, "keyword index")
+
+    async def backfill(self, target: str, tenant_id: str) -> TaskView:
+        """Begins to fetch the history of an account, of a creator, or of all in a list. Raises NotFound."""
+        accounts = await self._backfills.find(target, tenant_id)
+
+        async def work(tell: Tell) -> None:
+            try:
+                await self._backfills.run(accounts, tell)
+            except trio.Cancelled:
+                if self.work.is_withdrawn(begun.uid):
+                    with trio.CancelScope(shield=True):
+                        await self._backfills.take_back(accounts)
+                raise
+
+        await self._backfills.note(len(accounts))
+        begun = await self.work.start("backfill", work, f"{len(accounts)} accounts")
+        return begun

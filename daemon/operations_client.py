@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from daemon.admin_client import AdminClient
-from proto.api import Pauses, TaskPage, TaskView
+from proto.api import Actors, OrderedAll, Pauses, TaskPage, TaskView
 
 
 class OperationsClient(AdminClient):
@@ -33,6 +34,15 @@ class OperationsClient(AdminClient):
 
     def reindex(self) -> TaskView:
         return self._task("POST", "/v1/reindex")
+
+    def actors(self) -> Actors:
+        return msgspec.json.decode(self._call("GET", "/v1/actors"), type=Actors)
+
+    def refresh(self, references: Sequence[str]) -> OrderedAll:
+        return msgspec.json.decode(self._call("POST", "/v1/refresh", msgspec.json.encode(references)), type=OrderedAll)
+
+    def backfill(self, target: str, tenant: str) -> TaskView:
+        return self._task("POST", "/v1/backfill", msgspec.json.encode({"target": target, "tenant": tenant}))
 
     def _task(self, method: str, path: str, body: bytes | None = None) -> TaskView:
         return msgspec.json.decode(self._call(method, path, body), type=TaskView)

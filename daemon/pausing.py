@@ -10,7 +10,6 @@ from daemon.pipeline import Pipeline
 from daemon.web.views import instant
 from proto.api import PauseView
 from proto.errors import Malformed
-from proto.ids import Platform
 from proto.messages import Stage
 from proto.records import DEFAULT_TENANT, AuditEvent, Pause
 from stores.audit import append_audit
@@ -29,7 +28,7 @@ class Pausing:
     @property
     def names(self) -> list[str]:
         """What can be paused."""
-        return [*(platform.value for platform in Platform), *(stage.value for stage in self._gates)]
+        return [*(platform.value for platform in self._pipeline.platforms), *(stage.value for stage in self._gates)]
 
     def shown(self) -> list[PauseView]:
         return [
@@ -44,7 +43,7 @@ class Pausing:
 
     async def pause(self, name: str, by: str, reason: str) -> list[PauseView]:
         """A platform or a stage; empty: all platforms. Durable before it returns. Raises Malformed."""
-        wanted = [self._known(name)] if name else [platform.value for platform in Platform]
+        wanted = [self._known(name)] if name else [platform.value for platform in self._pipeline.platforms]
         _check(by, "by")
         _check(reason, "reason")
         fresh = [Pause(name=one, by=by, at=int(self._now()), reason=reason) for one in wanted]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -234,13 +235,15 @@ class Pipeline:
     def _make_board(self) -> dict[str, StageEntry]:
         board: dict[str, StageEntry] = {}
         for platform in self._adapters:
-            board[f"scheduler/{platform.value}"] = StageEntry(f"scheduler/{platform.value}", lambda: 0)
+            board[f"scheduler/{platform.value}"] = StageEntry(
+                f"scheduler/{platform.value}", lambda: 0, partial(self._is_paused, platform)
+            )
             board[f"limiter/{platform.value}"] = StageEntry(f"limiter/{platform.value}", self._due[platform].depth)
             board[f"fetcher/{platform.value}"] = StageEntry(
                 f"fetcher/{platform.value}", self._permitted[platform].depth
             )
         for stage, channel in self._work.items():
-            board[stage.value] = StageEntry(stage.value, channel.depth)
+            board[stage.value] = StageEntry(stage.value, channel.depth, partial(self._is_held, stage))
         board["courier"] = StageEntry("courier", self._words.depth)
         optional = {
             "subscriber": self._make_subscriber,
@@ -255,6 +258,11 @@ class Pipeline:
     def adapters(self) -> Mapping[Platform, PlatformAdapter]:
         """Of the platforms that are on."""
         return self._adapters
+
+    @property
+    def platforms(self) -> list[Platform]:
+        """All that this version knows, on or off."""
+        return list(self._readers)
 
     def unanswered(self) -> dict[Platform, bool]:
         """Of each platform that is on, whether it is left alone because no call gets an answer."""
@@ -287,6 +295,12 @@ class Pipeline:
     def held_up(self, stage: Stage) -> bool:
         """Whether a pause of this stage or of one further on is why its work does not get done."""
         return any(self.gates[later].held for later in WORKING_STAGES[WORKING_STAGES.index(stage) :])
+
+    def _is_held(self, stage: Stage) -> bool:
+        return self.gates[stage].held
+
+    def _is_paused(self, platform: Platform) -> bool:
+        return bool(self._lanes[platform].paused_by)
 
     def _inbox(self, stage: Stage) -> Inbox[AnyWork]:
         return GatedInbox(self._work[stage].receiver, self.gates[stage])

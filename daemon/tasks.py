@@ -111,6 +111,11 @@ class Tasks:
         task.scope.cancel(WITHDRAWN)
         return self.get(uid)
 
+    def is_withdrawn(self, uid: str) -> bool:
+        """Whether it is being cancelled by an operator, and not by the end of the daemon."""
+        task = self._running.get(self._number(uid))
+        return task is not None and task.withdrawn
+
     def refuse_second(self, kind: str) -> None:
         """Raises Conflict while there is a task of this kind."""
         for task in self._running.values():

@@ -619,7 +619,7 @@ class StageStatus(Body):
     queue_depth: int
     blocked_seconds: float
     state: str
-    """``running``, ``waiting``, ``restarting``, ``stopped`` or ``off``."""
+    """``running``, ``paused``, ``waiting``, ``restarting``, ``stopped`` or ``off``."""
     handled: int
     restarts: int
     busy_seconds: float
@@ -730,6 +730,25 @@ class TaskView(Body):
     seconds: float
     error: str
     cancellable: bool
+
+
+class Ordered(Body):
+    """What became of an account that was ordered."""
+
+    account: str
+    """Its key, or the reference that names none."""
+    ordered: bool
+    detail: str = ""
+
+
+class OrderedAll(Body):
+    accounts: list[Ordered]
+
+
+class Actors(Body):
+    """Every stage and what looks after them."""
+
+    actors: list[StageStatus]
 
 
 class TaskPage(Body):

@@ -14,6 +14,13 @@ TASKS_KEPT = 200
 RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = "running", "done", "failed", "cancelled", "interrupted"
 
 
+AFTERWARDS = {
+    "backfill": "; what was ordered stays in the schedule and is fetched",
+    "forget": "; it was finished at the next start",
+}
+"""Of tasks whose work outlives the process."""
+
+
 def pauses_of(txn: Txn) -> list[Pause]:
     """By name."""
     return [decode(Pause, value) for _, value in txn.scan("pauses")]
@@ -44,6 +51,6 @@ def interrupt_tasks(txn: Txn, now: float) -> int:
     """Of an earlier process, which is gone: what ran then does not any more. Returns how many."""
     left = [task for task in tasks_of(txn) if task.state == RUNNING]
     for task in left:
-        reason = "the daemon ended before it was done"
+        reason = "the daemon ended before it was done" + AFTERWARDS.get(task.kind, "")
         put_task(txn, msgspec.structs.replace(task, state=INTERRUPTED, ended_at=now, error=reason))
     return len(left)

@@ -9,7 +9,8 @@ from quart_trio import QuartTrio
 from daemon.operations import Operations
 from daemon.web.params import decode_body, only_known
 from daemon.web.replies import json_response
-from proto.api import Pauses, TaskPage
+from proto.api import Actors, OrderedAll, Pauses, TaskPage
+from proto.records import DEFAULT_TENANT
 
 
 class Order(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -20,9 +21,17 @@ class Order(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     reason: str = ""
 
 
+class Backfill(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """``target``: an account, a creator's id, or a list of the tenant by its name or id."""
+
+    target: str
+    tenant: str = DEFAULT_TENANT
+
+
 def register(app: QuartTrio, operations: Operations) -> None:
     register_pauses(app, operations)
     register_tasks(app, operations)
+    register_orders(app, operations)
 
 
 def register_pauses(app: QuartTrio, operations: Operations) -> None:
@@ -70,3 +79,24 @@ def register_tasks(app: QuartTrio, operations: Operations) -> None:
         """Answer: the task that was begun. Raises Conflict while one is under way."""
         only_known(request.args, ())
         return json_response(await operations.reindex(), 202)
+
+
+def register_orders(app: QuartTrio, operations: Operations) -> None:
+    @app.get("/v1/actors")
+    async def actors() -> Response:
+        only_known(request.args, ())
+        return json_response(Actors(actors=operations.actors()))
+
+    @app.post("/v1/refresh")
+    async def refresh() -> Response:
+        """Body: a JSON list of accounts (keys, ids, handles or URLs) or creators' ids; answer: what became of each."""
+        references = decode_body(await request.get_data(), list[str])
+        only_known(request.args, ())
+        return json_response(OrderedAll(accounts=await operations.refresh(references)))
+
+    @app.post("/v1/backfill")
+    async def backfill() -> Response:
+        """Answer: the task that was begun. Raises NotFound."""
+        asked = decode_body(await request.get_data(), Backfill)
+        only_known(request.args, ())
+        return json_response(await operations.backfill(asked.target, asked.tenant), 202)

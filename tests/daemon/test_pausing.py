@@ -20,12 +20,16 @@ class FakePipeline:
     """Lanes and gates, without stages."""
 
     def __init__(self) -> None:
-        self.lanes = {platform: Lane({}) for platform in Platform}
+        self.lanes = {platform: Lane({}) for platform in (Platform.YOUTUBE, Platform.INSTAGRAM)}
         self.gates = {stage: Gate() for stage in (Stage.EMBEDDER, Stage.INDEXER)}
 
     @property
     def adapters(self) -> dict[Platform, Lane]:
         return self.lanes
+
+    @property
+    def platforms(self) -> list[Platform]:
+        return list(self.lanes)
 
     def set_intake(self, by: str, reason: str, platforms: list[Platform]) -> None:
         for one in platforms:
@@ -64,8 +68,8 @@ async def test_a_pause_outlives_the_process_and_says_who_when_and_why(env: Envir
 
 async def test_without_a_name_every_platform_is_paused(env: Environment) -> None:
     pipeline = FakePipeline()
-    assert [one.name for one in await pausing(env, pipeline).pause("", "anna", "")] == sorted(Platform)
-    assert pipeline.held() == list(Platform)
+    assert [one.name for one in await pausing(env, pipeline).pause("", "anna", "")] == ["instagram", "youtube"]
+    assert pipeline.held() == ["youtube", "instagram"]
 
 
 async def test_an_unknown_name_is_told_with_the_known_ones(env: Environment) -> None:
