@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import trio
 
@@ -12,7 +12,17 @@ from proto.messages import AnyWork
 from stores.work import Work
 
 T = TypeVar("T")
-Inbox = trio.MemoryReceiveChannel
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Inbox(Protocol[T_co]):
+    """The receiving end of a channel, as stages use it."""
+
+    async def receive(self) -> T_co: ...
+
+    def receive_nowait(self) -> T_co: ...
+
+    def __aiter__(self) -> AsyncIterator[T_co]: ...
 
 
 class Meter:

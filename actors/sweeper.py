@@ -10,7 +10,7 @@ from actors import Meter, Outbox
 from proto.messages import AnyWork, Stage
 from proto.records import Event
 from stores.journal import Journal
-from stores.work import Work
+from stores.work import Work, stage_in
 
 PAGE = 256
 SWEEP_SECONDS = 5.0
@@ -33,10 +33,12 @@ class Sweeper:
         max_attempts: int,
         stop: trio.Event,
         meter: Meter,
+        held_up: Callable[[Stage], bool] = lambda _: False,
     ) -> None:
+        """``held_up``: whether work of a stage waits for an operator, and has not failed."""
         self._outboxes, self._work, self._journal, self._now = outboxes, work, journal, now
         self._resend_after_seconds, self._max_attempts = resend_after_seconds, max_attempts
-        self._stop, self._meter = stop, meter
+        self._stop, self._meter, self._held_up = stop, meter, held_up
         self._seen: dict[bytes, tuple[int, float]] = {}
 
     async def run(self) -> None:
@@ -62,7 +64,9 @@ class Sweeper:
             for key, item in items:
                 revision, since = self._seen.get(key, (0, trio.current_time()))
                 since = since if revision == item.revision else trio.current_time()
-                if trio.current_time() - since >= patience_seconds:
+                if self._held_up(stage_in(key)):
+                    since = trio.current_time()
+                elif trio.current_time() - since >= patience_seconds:
                     stale.append(key)
                     since = trio.current_time()
                 seen[key] = (item.revision, since)

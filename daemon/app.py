@@ -182,6 +182,7 @@ async def run_daemon(
                 resources=make_resources(config, parts, parts.blocking("resources", 1)),
             )
             control.tls = tls
+            await control.operations.load()
             access = make_access(config, stores.env)
             await access.load()
             tenancy = Tenancy(stores.env, settings=lambda: parts.searcher.weights, now=now, clock=trio.current_time)
@@ -233,6 +234,7 @@ async def _work_until(stop: trio.Event, parts: Parts, control: Control) -> None:
     async with trio.open_nursery() as beside:
         beside.start_soon(tell_systemd, trouble, status)
         beside.start_soon(control.resources.watch)
+        beside.start_soon(control.operations.work.serve, stop)
         if parts.config.backup.every_hours:
             beside.start_soon(back_up_now_and_then, control.backups, parts.config.backup, time.time, stop)
         async with trio.open_nursery() as flow:
@@ -256,6 +258,7 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
     text = await parts.keeper.open_text()
     parts.searcher.set_text(text)
     control.text = text
+    control.rewrite_text = parts.keeper.rewrite_text
     learned = await load_models(parts)
     model = learned.embedding
     change = make_model_change(parts, model, learned.threads) if model is not None else None

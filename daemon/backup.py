@@ -18,6 +18,8 @@ import structlog
 import trio
 
 from daemon.config import BackupConfig
+from daemon.tasks import Tasks
+from daemon.tasks import Tell as TellTask
 from proto.errors import Malformed, PokedexError, Unavailable
 from proto.records import Event
 from stores.backup_file import FORMAT_VERSION, Manifest, Tell, part_of, write_backup_file
@@ -173,6 +175,9 @@ class Backups:
         self._env, self._data_dir, self._settings, self._map_size_bytes = env, data_dir, settings, map_size_bytes
         self._journal, self._threads, self._now, self._clock = journal, threads, now, clock
         self.progress = Progress()
+        self.track: Tasks | None = None
+        """Where each is a task, so that it is seen and can be cancelled."""
+        self._tell_task: TellTask = lambda *_: None
 
     async def make(self, file: Path) -> Made:
         """Raises as `make_backup`, and Unavailable while another is made. What became of it is an event."""
@@ -181,7 +186,7 @@ class Backups:
         self.progress = Progress(step="copying")
         began = self._now()
         try:
-            made = await self._threads.call(self._make, file, self._settings(), self._clock())
+            made = await self._as_task(file)
         except PokedexError as error:
             await self._event("backup_failed", "error", file, str(error))
             raise
@@ -191,6 +196,13 @@ class Backups:
         await self._note(began)
         await self._event("backup_made", "info", file, detail)
         return made
+
+    async def _as_task(self, file: Path) -> Made:
+        async def work(tell: TellTask) -> Made:
+            self._tell_task = tell
+            return await self._threads.call(self._make, file, self._settings(), self._clock())
+
+        return await (self.track.run("backup", work, file.name) if self.track else work(self._tell_task))
 
     def _make(self, file: Path, settings: str, created_at: float) -> Made:
         return make_backup(
@@ -207,6 +219,7 @@ class Backups:
         """From the thread; a daemon that is to end does not wait for the backup."""
         trio.from_thread.check_cancelled()
         self.progress = Progress(step=step, done=done, total=total)
+        self._tell_task(done, total)
 
     async def _note(self, began: float) -> None:
         """For the gauge of its age; a store that cannot be written to any more has its backup all the same."""

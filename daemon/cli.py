@@ -27,7 +27,7 @@ import typer
 from rich.markup import escape
 from rich.progress import Progress
 
-from daemon import cli_operating, migrating
+from daemon import cli_operating, cli_running, migrating
 from daemon.access_cli import audit_app, keys_app, tenants_app
 from daemon.admin_client import ROWS_PER_REQUEST, AdminClient
 from daemon.app import Running, run_daemon
@@ -98,6 +98,7 @@ for parent in (app, ctl_app):
     parent.add_typer(tenants_app, name="tenants")
     parent.add_typer(audit_app, name="audit")
 cli_operating.register(app)
+cli_running.register(ctl_app)
 TenantOption = Annotated[str, typer.Option(help="Whose.")]
 PortOption = Annotated[int | None, typer.Option(min=0, max=65_535, help="Port of the API and the page; 0: any free.")]
 AdminPortOption = Annotated[
@@ -558,6 +559,8 @@ def ctl_status(
         _line(f"{platform}: history and new accounts wait, since known accounts are looked at too late")
     for platform, reason in status.intake_paused.items():
         _line(f"{platform}: nothing is fetched: {reason}")
+    for pause in status.pauses:
+        _line(f"{pause.name}: paused by {pause.by} since {pause.at}{f': {pause.reason}' if pause.reason else ''}")
     if status.resources.held_because:
         _line(status.resources.held_because)
     for event in status.events[:5]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -22,11 +22,15 @@ from daemon.importing import Piece, Verdict, end_import, import_accounts, import
 from daemon.labelling import label_status
 from daemon.logs import set_level
 from daemon.metrics import Metrics
+from daemon.operations import Operations
+from daemon.ordering import Backfills, refresh
+from daemon.pausing import Pausing
 from daemon.pipeline import Pipeline, Stores, visit_policies
 from daemon.readiness import DISK, Readiness, ready_answer
 from daemon.resources import Resources
 from daemon.reviewing import Reviewing
 from daemon.stock import Stock
+from daemon.tasks import Tasks, Tell
 from daemon.visiting import schedule_of
 from daemon.web.tls import Tls
 from daemon.web.views import instant
@@ -70,9 +74,20 @@ class Control:
         self.letters = DeadLetters(stores.env, now=now)
         self.reviewing = Reviewing(stores.env, now=now, hand_on=pipeline.hand_on)
         self.backups = backups(lambda: dump(self._loaded, secrets_masked=False))
+        self.operations = Operations(
+            Pausing(stores.env, pipeline, now=now),
+            Tasks(stores.env, now=now),
+            reindex=self._reindex,
+            actors=lambda: [entry.status() for entry in pipeline.board.values()],
+            refresh=lambda references: refresh(stores.env, references, now()),
+            backfills=Backfills(stores.env, now=now),
+        )
+        self.backups.track = self.operations.work
         self.forgetting: Forgetting | None = None
         """There once the indexes are open."""
         self.text: TantivyTextIndex | None = None
+        """Likewise."""
+        self.rewrite_text: Callable[[Tell], Awaitable[None]] | None = None
         """Likewise."""
         self.tls: Tls | None = None
         """Of the public listener, where it has a certificate."""
@@ -126,6 +141,7 @@ class Control:
             labels=await stores.env.read(partial(label_status, now=now)),
             resources=self._resources(),
             intake_paused={one.value: reason for one, reason in self._pipeline.intake_paused().items()},
+            pauses=self.operations.pausing.shown(),
         )
 
     def _resources(self) -> ResourceStatus:
@@ -173,10 +189,12 @@ class Control:
         return applied, needs_restart
 
     async def import_rows(self, rows: Sequence[tuple[int, str]], piece: Piece | None = None) -> list[Verdict]:
-        """Raises Unavailable while there is no room for more."""
+        """Raises Unavailable while there is no room for more, and Conflict once the import was cancelled."""
         if self.resources.refuses:
             raise Unavailable(self.resources.refuses)
+        await self.operations.imports.begin(piece)
         verdicts = await import_rows(self._stores.env, rows, self._now(), self._stores.suppression, piece)
+        self.operations.imports.tell(piece, len(rows))
         await self._audit("import", f"{sum(one.verdict == 'added' for one in verdicts)} of {len(verdicts)} rows added")
         return verdicts
 
@@ -187,10 +205,23 @@ class Control:
         """Erases and suppresses accounts. Raises Malformed, and Unavailable while the indexes are not open yet."""
         if self.forgetting is None:
             raise Unavailable("the indexes are still being opened; try again once /readyz answers 200")
-        return await self.forgetting.forget(references)
+        forgetting = self.forgetting
+        return await self.operations.work.run(
+            "forget",
+            lambda _: forgetting.forget(references),
+            f"{len(references)} named",
+            cancellable=False,
+            private=True,
+        )
 
     async def end_import(self, import_id: str) -> None:
         await end_import(self._stores.env, import_id)
+        await self.operations.imports.end(import_id)
+
+    async def _reindex(self, tell: Tell) -> None:
+        if self.rewrite_text is None:
+            raise Unavailable("the indexes are still being opened; try again once /readyz answers 200")
+        await self.rewrite_text(tell)
 
     async def set_importance(self, references: Sequence[str], importance: float) -> list[Weighed]:
         weighed = await set_importance(self._stores.env, references, importance, self._now())

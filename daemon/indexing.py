@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
+from contextlib import aclosing
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -158,10 +159,13 @@ class IndexKeeper:
         self._readiness.set(KEYWORD_SEARCH, "ok", detail="compact")
         return wanted
 
-    async def rewrite_text(self) -> None:
-        """Writes the text index anew from the store: nothing stays in its files that is not in the store."""
+    async def rewrite_text(self, tell: Callable[[int, int], None] = lambda *_: None) -> None:
+        """Writes the text index anew from the store: nothing stays in its files that is not in the store. Queries go on
+        against the old one meanwhile. ``tell``: how many creators of how many are in it."""
         assert self.text is not None
-        await self.text.replace(self._documents(), await self._catalog.index_sequence())
+        sequence = await self._catalog.index_sequence()
+        async with aclosing(self._documents(tell)) as documents:
+            await self.text.replace(documents, sequence)
 
     def note_change(self) -> None:
         """The index is being written to again."""
@@ -203,7 +207,9 @@ class IndexKeeper:
             await text.upsert(await self._documents_of(ids))
             await text.commit(since)
 
-    async def _documents(self) -> AsyncIterator[list[TextDocument]]:
+    async def _documents(
+        self, tell: Callable[[int, int], None] = lambda *_: None
+    ) -> AsyncGenerator[list[TextDocument]]:
         total = max((await self._catalog.counts()).creators, 1)
         done = 0
         after: CreatorId | None = None
@@ -211,6 +217,7 @@ class IndexKeeper:
             after = ids[-1]
             yield await self._documents_of(ids)
             done += len(ids)
+            tell(done, max(done, total))
             if not self._readiness.serving:
                 self._readiness.set(KEYWORD_SEARCH, "loading", detail="rebuilding", loaded=done / total)
 

@@ -80,6 +80,7 @@ async def open_listeners(
             backups=control.backups,
             access=access,
             trail=AuditTrail(stores.env),
+            operations=control.operations,
         )
 
     tcp = _open(lambda: tcp_listener(config.http.host, config.http.port), f"{config.http.host}:{config.http.port}")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
 import trio
 
-from actors import Meter, Outbox
+from actors import Inbox, Meter, Outbox
 from actors.aggregator import Aggregator
 from actors.cadence import VisitPolicy
 from actors.courier import Courier
@@ -19,6 +20,7 @@ from actors.discovery import DiscoveryBudgets
 from actors.embedder import Embedder
 from actors.enricher import Enricher
 from actors.fetcher import Fetcher
+from actors.gate import Gate, GatedInbox
 from actors.identity import IdentityResolver
 from actors.identity_clusters import Thresholds
 from actors.identity_resolution import Rules
@@ -226,18 +228,22 @@ class Pipeline:
         self._work: dict[Stage, Channel[AnyWork]] = {stage: Channel(capacity) for stage in WORKING_STAGES}
         self._work[Stage.INDEXER] = Channel(INDEXER_CAPACITY)
         self._words = Channel[AnyWork](capacity)
+        self.gates = {stage: Gate() for stage in WORKING_STAGES}
+        """By which an operator holds stages back."""
         self.board = self._make_board()
 
     def _make_board(self) -> dict[str, StageEntry]:
         board: dict[str, StageEntry] = {}
         for platform in self._adapters:
-            board[f"scheduler/{platform.value}"] = StageEntry(f"scheduler/{platform.value}", lambda: 0)
+            board[f"scheduler/{platform.value}"] = StageEntry(
+                f"scheduler/{platform.value}", lambda: 0, partial(self._is_paused, platform)
+            )
             board[f"limiter/{platform.value}"] = StageEntry(f"limiter/{platform.value}", self._due[platform].depth)
             board[f"fetcher/{platform.value}"] = StageEntry(
                 f"fetcher/{platform.value}", self._permitted[platform].depth
             )
         for stage, channel in self._work.items():
-            board[stage.value] = StageEntry(stage.value, channel.depth)
+            board[stage.value] = StageEntry(stage.value, channel.depth, partial(self._is_held, stage))
         board["courier"] = StageEntry("courier", self._words.depth)
         optional = {
             "subscriber": self._make_subscriber,
@@ -252,6 +258,11 @@ class Pipeline:
     def adapters(self) -> Mapping[Platform, PlatformAdapter]:
         """Of the platforms that are on."""
         return self._adapters
+
+    @property
+    def platforms(self) -> list[Platform]:
+        """All that this version knows, on or off."""
+        return list(self._readers)
 
     def unanswered(self) -> dict[Platform, bool]:
         """Of each platform that is on, whether it is left alone because no call gets an answer."""
@@ -281,6 +292,24 @@ class Pipeline:
             with contextlib.suppress(trio.WouldBlock):
                 self._words.sender.send_nowait(message)
 
+    def held_up(self, stage: Stage) -> bool:
+        """Whether a pause of this stage or of one further on is why its work does not get done."""
+        return any(self.gates[later].held for later in WORKING_STAGES[WORKING_STAGES.index(stage) :])
+
+    def _is_held(self, stage: Stage) -> bool:
+        return self.gates[stage].held
+
+    def _is_paused(self, platform: Platform) -> bool:
+        return bool(self._lanes[platform].paused_by)
+
+    def _inbox(self, stage: Stage) -> Inbox[AnyWork]:
+        return GatedInbox(self._work[stage].receiver, self.gates[stage])
+
+    async def _open_gates(self, stop: trio.Event) -> None:
+        await stop.wait()
+        for gate in self.gates.values():
+            gate.end()
+
     def trouble(self) -> str:
         """What is wrong with the first stage that has ended or hangs; empty while all live."""
         hang_seconds = self._config.daemon.hang_seconds
@@ -288,6 +317,7 @@ class Pipeline:
 
     def start(self, nursery: trio.Nursery, learned: Learned, indexes: Indexes, stop: trio.Event) -> None:
         """Starts every stage. They end by themselves once ``stop`` is set and the channels have run dry."""
+        nursery.start_soon(self._open_gates, stop)
         self._start_indexer(nursery, learned, indexes)
         self._start_middle(nursery, learned)
         for platform in self._adapters:
@@ -314,7 +344,7 @@ class Pipeline:
 
         def make(meter: Meter) -> Actor:
             return Indexer(
-                self._work[Stage.INDEXER].receiver,
+                self._inbox(Stage.INDEXER),
                 env=stores.env,
                 catalog=stores.catalog,
                 work=stores.work,
@@ -339,8 +369,7 @@ class Pipeline:
         def common() -> dict[str, Any]:
             return {"env": stores.env, "work": stores.work, "now": self._now, "batch": batch}
 
-        def inbox(stage: Stage) -> trio.MemoryReceiveChannel[AnyWork]:
-            return self._work[stage].receiver
+        inbox = self._inbox
 
         def normaliser(meter: Meter, outbox: Outbox[AnyWork]) -> Actor:
             return Normaliser(
@@ -420,7 +449,7 @@ class Pipeline:
 
         def make() -> Actor:
             return IdentityResolver(
-                self._work[Stage.IDENTITY].receiver,
+                self._inbox(Stage.IDENTITY),
                 Outbox(resolved, entry.meter),
                 Outbox(retired, entry.meter),
                 env=self._stores.env,
@@ -513,6 +542,7 @@ class Pipeline:
                 now=self._now,
                 resend_after_seconds=self._config.pipeline.resend_after_seconds,
                 max_attempts=self._config.pipeline.max_attempts,
+                held_up=self.held_up,
                 stop=stop,
                 meter=entry.meter,
             )

@@ -48,8 +48,9 @@ class RestartPolicy(msgspec.Struct, frozen=True, kw_only=True):
 class StageEntry:
     """One stage on the status board; several workers may stand behind it."""
 
-    def __init__(self, name: str, inbox_depth: Callable[[], int]) -> None:
-        self.name, self._inbox_depth = name, inbox_depth
+    def __init__(self, name: str, inbox_depth: Callable[[], int], is_held: Callable[[], bool] = lambda: False) -> None:
+        """``is_held``: whether it takes nothing more, as somebody wants it."""
+        self.name, self._inbox_depth, self._is_held = name, inbox_depth, is_held
         self.meter = Meter()
         self.restarts = 0
         self.running = 0
@@ -60,7 +61,7 @@ class StageEntry:
             name=self.name,
             queue_depth=self._inbox_depth(),
             blocked_seconds=round(self.meter.blocked_seconds, 3),
-            state=self.state,
+            state="paused" if self.state == "running" and self._is_held() else self.state,
             handled=self.meter.handled,
             restarts=self.restarts,
             busy_seconds=round(self.meter.busy_seconds, 3),

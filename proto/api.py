@@ -619,7 +619,7 @@ class StageStatus(Body):
     queue_depth: int
     blocked_seconds: float
     state: str
-    """``running``, ``waiting``, ``restarting``, ``stopped`` or ``off``."""
+    """``running``, ``paused``, ``waiting``, ``restarting``, ``stopped`` or ``off``."""
     handled: int
     restarts: int
     busy_seconds: float
@@ -696,6 +696,67 @@ class ResourceStatus(Body):
     """Why nothing is written that nobody waits for; empty while it is."""
 
 
+class PauseView(Body):
+    """A platform or a stage that an operator holds back; over restarts too."""
+
+    name: str
+    by: str
+    at: str | None
+    reason: str
+
+
+class Pauses(Body):
+    """All that is paused, the longest first."""
+
+    pauses: list[PauseView]
+
+
+class TaskView(Body):
+    """Long work and what became of it."""
+
+    uid: str
+    kind: str
+    """``backup``, ``reindex``, ``import``, ``forget``, ``backfill`` or ``drain``."""
+    state: str
+    """``running``, ``done``, ``failed``, ``cancelled``, or ``interrupted`` by the end of the daemon."""
+    detail: str
+    done: int
+    total: int
+    """0: not known."""
+    progress: float | None
+    """Share of it that is done."""
+    started_at: str | None
+    ended_at: str | None
+    seconds: float
+    error: str
+    cancellable: bool
+
+
+class Ordered(Body):
+    """What became of an account that was ordered."""
+
+    account: str
+    """Its key, or the reference that names none."""
+    ordered: bool
+    detail: str = ""
+
+
+class OrderedAll(Body):
+    accounts: list[Ordered]
+
+
+class Actors(Body):
+    """Every stage and what looks after them."""
+
+    actors: list[StageStatus]
+
+
+class TaskPage(Body):
+    """Newest first."""
+
+    tasks: list[TaskView]
+
+
 class AdminStatus(Body):
     """What `pokedexd ctl status` shows."""
 
@@ -717,6 +778,8 @@ class AdminStatus(Body):
     resources: ResourceStatus = msgspec.field(default_factory=ResourceStatus)
     intake_paused: dict[str, str] = {}
     """Platforms from which nothing is fetched for now, and why."""
+    pauses: list[PauseView] = []
+    """What an operator holds back."""
 
 
 class DeadLetterView(Body):

@@ -392,6 +392,33 @@ class Event(Record):
     detail: str = ""
 
 
+class Pause(Record):
+    """A platform or a stage that an operator holds back."""
+
+    name: str
+    by: str
+    at: int
+    reason: str = ""
+
+
+class TaskRecord(Record):
+    """Long work and what became of it. Names no account: nothing of it has to be erased."""
+
+    number: int
+    kind: str
+    state: str
+    """``running``, ``done``, ``failed``, ``cancelled`` or ``interrupted``."""
+    started_at: float
+    detail: str = ""
+    done: int = 0
+    total: int = 0
+    """0: not known."""
+    ended_at: float = 0.0
+    seconds: float = 0.0
+    """How long it took, by the machine's clock."""
+    error: str = ""
+
+
 class AuditEvent(Record):
     """Who did what."""
 

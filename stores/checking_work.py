@@ -8,7 +8,7 @@ import msgspec
 
 from proto.ids import CreatorId, split_account_key
 from proto.labelling import Labelling, Spend
-from proto.records import AuditEvent, DeadLetter, Event, Job, Tenant, WorkItem
+from proto.records import AuditEvent, DeadLetter, Event, Job, Pause, TaskRecord, Tenant, WorkItem
 from stores.checking_links import Row, Rule, has, missing, owner_of
 from stores.codec import decode, pack_id, unpack_id
 from stores.env import SCHEMA
@@ -57,6 +57,16 @@ def _by_account(row: Row) -> Iterator[str]:
 def _leases(row: Row) -> Iterator[str]:
     yield from _number(row.value)
     yield from missing(row.txn, "schedule", row.key)
+
+
+def _pauses(row: Row) -> Iterator[str]:
+    if decode(Pause, row.value).name.encode() != row.key:
+        yield "is of something else"
+
+
+def _tasks(row: Row) -> Iterator[str]:
+    if decode(TaskRecord, row.value).number != unpack_id(row.key):
+        yield "is another task"
 
 
 def _ledger(row: Row) -> Iterator[str]:
@@ -161,6 +171,8 @@ RULES: dict[str, Rule] = {
     "schedule_by_account": _by_account,
     "leases": _leases,
     "ledger": _ledger,
+    "pauses": _pauses,
+    "tasks": _tasks,
     "subscriptions": _subscriptions,
     "subscriptions_due": _subscriptions_due,
     "subscription_by_token": _by_token,

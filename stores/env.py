@@ -78,6 +78,8 @@ DATABASES = (
     "notes",
     "saved_searches",
     "query_log",
+    "pauses",
+    "tasks",
     "audit",
     "events",
     "meta",

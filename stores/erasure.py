@@ -121,8 +121,10 @@ HANDLED = frozenset(
         "subscription_by_token",
     )
 )
-UNTOUCHED = frozenset(("ledger", "llm_spend", "tenants", "keys", "sessions", "list_visits", "meta", "push_tally"))
-"""Budgets, tenants, their keys and sessions, settings, visits and tallies of posts by the hour speak of no account; what `mark_erasure` keeps in ``meta`` is taken out by itself."""
+UNTOUCHED = frozenset(
+    ("ledger", "llm_spend", "tenants", "keys", "sessions", "list_visits", "meta", "push_tally", "pauses", "tasks")
+)
+"""Budgets, pauses, tasks (which count accounts and name none), tenants, their keys and sessions, settings, visits and tallies of posts by the hour speak of no account; what `mark_erasure` keeps in ``meta`` is taken out by itself."""
 
 PIECES = 500
 """Jobs, months of content, raw pages and snapshots taken out in one transaction at most."""

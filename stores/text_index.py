@@ -148,9 +148,15 @@ class TantivyTextIndex:
         async with self._turn:
             folder = _numbered(self._folder.parent, _number(self._folder) + 1)
             fresh = await self._write.call(_fresh_engine, folder)
-            async for part in documents:
-                await self._write.call(fresh.upsert, part)
-            await self._write.call(self._swap, fresh, folder, checkpoint)
+            try:
+                async for part in documents:
+                    await self._write.call(fresh.upsert, part)
+                await self._write.call(self._swap, fresh, folder, checkpoint)
+            except BaseException:  # among it a cancelled task: nothing half made stays, and the old one answers on
+                if self._folder != folder:
+                    with trio.CancelScope(shield=True):
+                        await self._write.call(_drop, fresh, folder)
+                raise
 
     async def close(self) -> None:
         async with self._turn:
@@ -327,6 +333,11 @@ def _read_meta(folder: Path) -> IndexMeta:
         return msgspec.json.decode((folder / "meta.json").read_bytes(), type=IndexMeta)
     except (OSError, msgspec.DecodeError) as error:
         raise IndexBroken(f"{folder.name}: meta.json unreadable") from error
+
+
+def _drop(engine: _Engine, folder: Path) -> None:
+    engine.abandon()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fresh_engine(folder: Path) -> _Engine:

@@ -150,6 +150,11 @@ def decode_message(data: bytes) -> AnyWork:
     return message
 
 
+def stage_in(key: bytes) -> Stage:
+    """Whose work it is that stands under a key."""
+    return _STAGES[key[0]]
+
+
 def _key(message: AnyWork) -> bytes:
     return bytes((_STAGES.index(message.stage),)) + message.entity.encode()
 

@@ -17,10 +17,11 @@ from daemon.auditing import AuditTrail
 from daemon.backup import Backups
 from daemon.dead_letters import DeadLetters
 from daemon.importing import IMPORT_ID, Piece
+from daemon.operations import Operations
 from daemon.query_log import QueryLog
 from daemon.reviewing import Reviewing
 from daemon.tenancy import Tenancy
-from daemon.web import admin_access, admin_search, guard, problems
+from daemon.web import admin_access, admin_operations, admin_search, guard, problems
 from daemon.web.params import only_known
 from daemon.web.problems import problem
 from daemon.web.replies import json_response
@@ -76,6 +77,7 @@ def create_admin(
     backups: Backups | None = None,
     access: Access | None = None,
     trail: AuditTrail | None = None,
+    operations: Operations | None = None,
 ) -> QuartTrio:
     """``trusted``: the unix socket. On TCP a key is asked for; without one configured only reading is allowed."""
     app = QuartTrio("daemon.web.admin", static_folder=None)
@@ -169,6 +171,8 @@ def create_admin(
         _add_backups(app, backups)
     if access is not None and trail is not None:
         admin_access.register(app, access, trail)
+    if operations is not None:
+        admin_operations.register(app, operations)
     return app
 
 

@@ -1,0 +1,105 @@
+"""What an operator does to a running daemon: holding parts of it back, long work, and a look inside."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from daemon.importing import Piece
+from daemon.ordering import Backfills
+from daemon.pausing import Pausing
+from daemon.tasks import WITHDRAWN, Running, Tasks, Tell
+from proto.api import Ordered, StageStatus, TaskView
+from proto.errors import Conflict
+from stores.operations import DONE, INTERRUPTED
+
+IDLE_IMPORT_SECONDS = 3_600.0
+"""After so long without a piece nobody goes on with an import."""
+
+
+class Imports:
+    """Imports over HTTP as tasks: they come in pieces, which requests bring."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+        self._running: dict[str, tuple[Running, float]] = {}
+
+    async def begin(self, piece: Piece | None) -> None:
+        """Before a piece is taken in. Rows that stand for themselves are no task. Raises Conflict once it was cancelled."""
+        if piece is None:
+            return
+        await self._end_idle()
+        if piece.import_id not in self._running:
+            task = await self._tasks.begin("import", f"list {piece.import_id[:12]}", in_pieces=True)
+            self._running[piece.import_id] = task, trio.current_time()
+        task, _ = self._running[piece.import_id]
+        if task.withdrawn:
+            del self._running[piece.import_id]
+            raise Conflict(f"the import was {WITHDRAWN} (task {task.record.number}); the rows before are taken in")
+
+    def tell(self, piece: Piece | None, rows: int) -> None:
+        if piece is not None and piece.import_id in self._running:
+            task, _ = self._running[piece.import_id]
+            task.tell(piece.at + rows, 0)
+            self._running[piece.import_id] = task, trio.current_time()
+
+    async def end(self, import_id: str) -> None:
+        task, _ = self._running.pop(import_id, (None, 0.0))
+        if task is not None:
+            await self._tasks.end(task, DONE)
+
+    async def _end_idle(self) -> None:
+        for import_id, (task, at) in list(self._running.items()):
+            if trio.current_time() - at > IDLE_IMPORT_SECONDS:
+                del self._running[import_id]
+                await self._tasks.end(task, INTERRUPTED, "the list was not sent to its end")
+
+
+class Operations:
+    """One place for the admin endpoint and for a page."""
+
+    def __init__(
+        self,
+        pausing: Pausing,
+        work: Tasks,
+        *,
+        reindex: Callable[[Tell], Awaitable[None]],
+        actors: Callable[[], list[StageStatus]],
+        refresh: Callable[[Sequence[str]], Awaitable[list[Ordered]]],
+        backfills: Backfills,
+    ) -> None:
+        self.pausing, self.work, self._reindex = pausing, work, reindex
+        self.imports = Imports(work)
+        self.actors, self.refresh, self._backfills = actors, refresh, backfills
+
+    async def load(self) -> None:
+        """Before anything flows."""
+        await self.pausing.load()
+        await self.work.load()
+
+    def tasks(self) -> list[TaskView]:
+        """Newest first."""
+        return self.work.all()
+
+    async def reindex(self) -> TaskView:
+        """Begins to write the keyword index anew from the store. Raises Conflict while that is under way."""
+        self.work.refuse_second("reindex")
+        return await self.work.start("reindex", self._reindex, "keyword index")
+
+    async def backfill(self, target: str, tenant_id: str) -> TaskView:
+        """Begins to fetch the history of an account, of a creator, or of all in a list. Raises NotFound."""
+        accounts = await self._backfills.find(target, tenant_id)
+
+        async def work(tell: Tell) -> None:
+            try:
+                await self._backfills.run(accounts, tell)
+            except trio.Cancelled:
+                if self.work.is_withdrawn(begun.uid):
+                    with trio.CancelScope(shield=True):
+                        await self._backfills.take_back(accounts)
+                raise
+
+        await self._backfills.note(len(accounts))
+        begun = await self.work.start("backfill", work, f"{len(accounts)} accounts")
+        return begun

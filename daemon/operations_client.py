@@ -1,0 +1,51 @@
+"""Running a daemon over its admin socket: pauses, tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from daemon.admin_client import AdminClient
+from proto.api import Actors, OrderedAll, Pauses, TaskPage, TaskView
+
+
+class OperationsClient(AdminClient):
+    """Raises as `AdminClient`."""
+
+    def pauses(self) -> Pauses:
+        return msgspec.json.decode(self._call("GET", "/v1/pauses"), type=Pauses)
+
+    def pause(self, name: str, by: str, reason: str) -> Pauses:
+        return self._order("/v1/pause", {"name": name, "by": by, "reason": reason})
+
+    def resume(self, name: str, by: str) -> Pauses:
+        return self._order("/v1/resume", {"name": name, "by": by})
+
+    def tasks(self) -> TaskPage:
+        return msgspec.json.decode(self._call("GET", "/v1/tasks"), type=TaskPage)
+
+    def task(self, uid: str) -> TaskView:
+        return self._task("GET", f"/v1/tasks/{quote(uid, safe='')}")
+
+    def cancel(self, uid: str, by: str) -> TaskView:
+        return self._task("DELETE", f"/v1/tasks/{quote(uid, safe='')}?" + urlencode({"by": by}))
+
+    def reindex(self) -> TaskView:
+        return self._task("POST", "/v1/reindex")
+
+    def actors(self) -> Actors:
+        return msgspec.json.decode(self._call("GET", "/v1/actors"), type=Actors)
+
+    def refresh(self, references: Sequence[str]) -> OrderedAll:
+        return msgspec.json.decode(self._call("POST", "/v1/refresh", msgspec.json.encode(references)), type=OrderedAll)
+
+    def backfill(self, target: str, tenant: str) -> TaskView:
+        return self._task("POST", "/v1/backfill", msgspec.json.encode({"target": target, "tenant": tenant}))
+
+    def _task(self, method: str, path: str, body: bytes | None = None) -> TaskView:
+        return msgspec.json.decode(self._call(method, path, body), type=TaskView)
+
+    def _order(self, path: str, order: dict[str, str]) -> Pauses:
+        return msgspec.json.decode(self._call("POST", path, msgspec.json.encode(order)), type=Pauses)

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from functools import partial
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+
+from daemon.operations import Operations
+from daemon.ordering import Backfills, refresh
+from daemon.pausing import Pausing
+from daemon.supervisor import StageEntry
+from daemon.tasks import Tasks, Tell
+from daemon.web.admin import create_admin
+from proto.api import Pauses, TaskPage
+from proto.ids import Platform
+from proto.records import CreatorAccount, Job, JobKind, Priority, Tenant
+from stores.catalog import put_account
+from stores.codec import encode
+from stores.env import Environment, Txn
+from stores.lists import create_list
+from stores.schedule import find_job
+from tests.daemon.test_pausing import NOW, FakePipeline
+from tests.daemon.web.conftest import Connect
+from tests.daemon.web.fakes import Steering, problem
+from tests.founding import found_creator
+
+
+async def forever(tell: Tell) -> None:
+    tell(3, 10)
+    await trio.sleep_forever()
+
+
+@pytest.fixture
+async def operations(env: Environment, nursery: trio.Nursery) -> Operations:
+    pausing = Pausing(env, FakePipeline(), now=lambda: NOW)  # type: ignore[arg-type]
+    made = Operations(
+        pausing,
+        Tasks(env, now=lambda: NOW),
+        reindex=forever,
+        actors=lambda: [StageEntry("indexer", lambda: 3).status()],
+        refresh=lambda references: refresh(env, references, NOW),
+        backfills=Backfills(env, now=lambda: NOW),
+    )
+    nursery.start_soon(partial(made.work.serve, trio.Event()))
+    return made
+
+
+async def test_tasks(connect: Connect, operations: Operations) -> None:
+    http = await connect(create_admin(Steering().services(), trusted=True, operations=operations))
+    await operations.work.begin("import", in_pieces=True)
+    await operations.work.begin("forget", cancellable=False)
+    page = msgspec.json.decode((await http.get("/v1/tasks")).content, type=TaskPage)
+    assert [one.kind for one in page.tasks] == ["forget", "import"]
+    assert (await http.delete("/v1/tasks/1?by=anna")).status_code == 202
+    assert (await http.get("/v1/tasks/1")).json()["state"] == "cancelled"
+    refused = await http.delete("/v1/tasks/2")
+    assert (refused.status_code, "done to its end" in problem(refused)["detail"]) == (409, True)
+    assert (await http.get("/v1/tasks/9")).status_code == 404
+
+
+async def test_reindex_is_one_task_at_a_time(connect: Connect, operations: Operations) -> None:
+    http = await connect(create_admin(Steering().services(), trusted=True, operations=operations))
+    begun = await http.post("/v1/reindex")
+    assert (begun.status_code, begun.json()["kind"]) == (202, "reindex")
+    refused = await http.post("/v1/reindex")
+    assert (refused.status_code, problem(refused)["detail"]) == (409, "a reindex is under way: task 1")
+    assert (await http.get("/v1/tasks/1")).json()["progress"] == 0.3
+
+
+async def test_pauses(connect: Connect, operations: Operations) -> None:
+    http = await connect(create_admin(Steering().services(), trusted=True, operations=operations))
+    refused = await http.post("/v1/pause", json={"name": "yuotube", "by": "anna"})
+    assert refused.status_code == 400
+    assert "did you mean 'youtube'?" in problem(refused)["detail"]
+    await http.post("/v1/pause", json={"name": "youtube", "by": "anna", "reason": "quota"})
+    (found,) = msgspec.json.decode((await http.get("/v1/pauses")).content, type=Pauses).pauses
+    assert (found.name, found.by, found.reason) == ("youtube", "anna", "quota")
+    assert (await http.post("/v1/resume", json={"by": "anna"})).json() == {"pauses": []}
+
+
+async def test_over_tcp_without_a_key_there_is_only_reading(connect: Connect, operations: Operations) -> None:
+    http = await connect(create_admin(Steering().services(), trusted=False, operations=operations))
+    assert (await http.get("/v1/tasks")).status_code == 200
+    for path in ("/v1/pause", "/v1/resume", "/v1/reindex"):
+        assert (await http.post(path, json={})).status_code == 403
+    assert operations.tasks() == []
+
+
+ANNA = "youtube:UC00000000000000000000AA"
+
+
+@pytest.fixture
+async def anna(env: Environment) -> str:
+    """The id of a creator with one account, in the list "Cooks"."""
+
+    def change(txn: Txn) -> str:
+        account = CreatorAccount(
+            platform=Platform.YOUTUBE, platform_user_id=ANNA.partition(":")[2], fetched_at=int(NOW), handle="@anna"
+        )
+        put_account(txn, account)
+        found = found_creator(txn, account, int(NOW)).creator_id
+        txn.put("tenants", b"default", encode(Tenant(tenant_id="default")))
+        create_list(txn, "default", "f00", "Cooks", [found], now=int(NOW), actor="anna")
+        return str(found)
+
+    return await env.write(change)
+
+
+async def test_actors(connect: Connect, operations: Operations) -> None:
+    http = await connect(create_admin(Steering().services(), trusted=True, operations=operations))
+    (one,) = (await http.get("/v1/actors")).json()["actors"]
+    assert (one["name"], one["state"], one["queue_depth"], one["restarts"]) == ("indexer", "off", 3, 0)
+
+
+async def test_refresh_is_looked_at_next(connect: Connect, operations: Operations, env: Environment, anna: str) -> None:
+    http = await connect(create_admin(Steering().services(), trusted=True, operations=operations))
+    answer = (await http.post("/v1/refresh", json=[anna, ANNA, "@nobody.at.all"])).json()["accounts"]
+    assert [(one["account"], one["ordered"]) for one in answer] == [
+        (ANNA, True),
+        (ANNA, True),
+        ("@nobody.at.all", False),
+    ]
+    job = await env.read(lambda txn: find_job(txn, Platform.YOUTUBE, JobKind.PROFILE, ANNA.partition(":")[2]))
+    assert job is not None and (job.priority, job.due_at) == (Priority.ON_DEMAND, int(NOW))
+
+
+@pytest.mark.parametrize("target", [ANNA, "cooks", "creator"])
+async def test_backfill_of_an_account_a_creator_or_a_list(
+    connect: Connect, operations: Operations, env: Environment, anna: str, target: str
+) -> None:
+    http = await connect(create_admin(Steering().services(), trusted=True, operations=operations))
+    begun = await http.post("/v1/backfill", json={"target": anna if target == "creator" else target})
+    assert (begun.status_code, begun.json()["detail"]) == (202, "1 accounts")
+    user_id = ANNA.partition(":")[2]
+
+    async def job() -> Job | None:
+        return await env.read(lambda txn: find_job(txn, Platform.YOUTUBE, JobKind.BACKFILL, user_id))
+
+    while (found := await job()) is None:
+        await trio.testing.wait_all_tasks_blocked()
+    assert (found.priority, found.page_token) == (Priority.BACKFILL, "")
+    await http.delete("/v1/tasks/1?by=anna")  # what waits is taken back
+    while operations.work.get("1").state == "running":
+        await trio.testing.wait_all_tasks_blocked()
+    assert operations.work.get("1").state == "cancelled"
+    assert await job() is None
+
+
+async def test_backfill_of_nobody_names_the_lists(connect: Connect, operations: Operations, anna: str) -> None:
+    http = await connect(create_admin(Steering().services(), trusted=True, operations=operations))
+    refused = await http.post("/v1/backfill", json={"target": "bakers"})
+    assert refused.status_code == 404
+    assert "lists: Cooks" in problem(refused)["detail"]
