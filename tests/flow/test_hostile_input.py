@@ -20,9 +20,11 @@ from tests.flow.processes import Daemon
 from tests.flow.test_access import plain
 
 SEED = int(os.environ.get("POKEDEXD_TEST_SEED", "20261126"))
-BATCH, AT_ONCE = 100, 16
-QUIET_SECONDS, ANSWER_SECONDS = 0.05, 5.0
-"""How long an input's connection may say nothing before its client goes; how soon a good request must be answered."""
+BATCH, AT_ONCE = 100, 32
+FIRST_SECONDS, QUIET_SECONDS = 0.2, 0.05
+"""How long the client of an input waits for the beginning of an answer, and for more of it."""
+ANSWER_SECONDS = 5.0
+"""How soon a good request must be answered."""
 WARM_BATCHES = 3
 """Of which memory is not counted."""
 GROWTH_BYTES = 40 << 20
@@ -78,7 +80,7 @@ async def throw(target: Target, listener: str, hostile: Hostile) -> bytes:
             if hostile.ending == "half":
                 await stream.send_eof()
             while True:
-                with trio.fail_after(QUIET_SECONDS):
+                with trio.fail_after(QUIET_SECONDS if found else FIRST_SECONDS):
                     chunk = bytes(await stream.receive_some())
                 if not chunk:
                     break
