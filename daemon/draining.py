@@ -13,6 +13,8 @@ from stores.work import ROWS
 DRAIN = "drain"
 """Who holds the lanes back."""
 LOOK_SECONDS = 0.2
+QUIET_LOOKS = 2
+"""A round of a Scheduler that had begun before may lease a call after the first."""
 WORDS = "drained by an operator; `pokedexd ctl resume` or a restart lets it go on"
 
 
@@ -46,8 +48,10 @@ class Draining:
                 self.let_go()
 
     async def _until_idle(self, tell: Tell) -> None:
-        most = 0
-        while left := await self._left():
+        most = quiet = 0
+        while quiet < QUIET_LOOKS:
+            left = await self._left()
+            quiet = 0 if left else quiet + 1
             most = max(most, left)
             tell(most - left, most)
             await trio.sleep(LOOK_SECONDS)

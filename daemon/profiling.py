@@ -17,6 +17,8 @@ DEEPEST = 60
 MOST_STACKS = 5_000
 """Different ones; samples of others are only counted."""
 SHOWN = 30
+IDLE = ("WorkerThread._work ", "_worker ", "EpollIOManager.get_events ", "Condition.wait ")
+"""How the innermost frame of a thread begins that waits for something to do."""
 
 
 def sample(
@@ -24,7 +26,7 @@ def sample(
 ) -> str:
     """Blocking, for a thread of its own, which it leaves out. ``cancelled``: raises when nobody waits for it any more.
 
-    Waiting counts as time: a stack that ends in a wait is a thread with nothing to do.
+    Threads that wait for something to do are told in a line each.
     """
     stacks: Counter[tuple[str, ...]] = Counter()
     rounds = others = 0
@@ -58,9 +60,18 @@ def _words(frame: FrameType | None) -> tuple[str, ...]:
 
 def _text(stacks: Counter[tuple[str, ...]], rounds: int, others: int, seconds: float) -> str:
     lines = [f"{rounds} samples in {seconds:.1f} s, {len(stacks)} different stacks; innermost frame first"]
-    for (thread, *frames), count in islice(stacks.most_common(), SHOWN):
+    busy = Counter({stack: count for stack, count in stacks.items() if not _is_idle(stack)})
+    for (thread, *frames), count in islice(busy.most_common(), SHOWN):
         lines += ["", f"{count / rounds:7.1%}  {thread}", *(f"         {frame}" for frame in frames)]
-    left = sum(stacks.values()) + others - sum(count for _, count in stacks.most_common(SHOWN))
+    left = others + sum(busy.values()) - sum(count for _, count in busy.most_common(SHOWN))
     if left:
         lines += ["", f"{left} samples of other stacks are not shown"]
+    idle = Counter[str]()
+    for stack, count in stacks.items():
+        idle[stack[0]] += count if _is_idle(stack) else 0
+    lines += ["", "idle:", *(f"{count / rounds:7.1%}  {thread}" for thread, count in idle.most_common() if count)]
     return "\n".join(lines) + "\n"
+
+
+def _is_idle(stack: tuple[str, ...]) -> bool:
+    return len(stack) > 1 and stack[1].startswith(IDLE)
