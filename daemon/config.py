@@ -55,6 +55,8 @@ class HttpConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True)
     max_url_chars: Positive = 12_288
     request_timeout_seconds: Seconds = 30.0
     keep_alive_seconds: Seconds = 15.0
+    pictures: bool = False
+    """Whether the pages load profile pictures from the platforms' hosts, which then see who reads."""
     require_key: str = "auto"
     """``auto``: from the first key or identity provider on; ``always``; ``never``: on loopback only."""
     session_hours: Annotated[float, Meta(gt=0, le=8_760)] = 12.0
