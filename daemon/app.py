@@ -182,6 +182,7 @@ async def run_daemon(
                 resources=make_resources(config, parts, parts.blocking("resources", 1)),
             )
             control.tls = tls
+            control.operations.stop = stop.set
             await control.operations.load()
             access = make_access(config, stores.env)
             await access.load()

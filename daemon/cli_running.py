@@ -1,4 +1,4 @@
-"""`pokedexd ctl pause|resume|tasks|reindex`: running a daemon."""
+"""Running a daemon: `pokedexd ctl pause|resume|tasks|reindex|actors|refresh|backfill|log-level|profile|drain`."""
 
 from __future__ import annotations
 
@@ -127,6 +127,48 @@ def backfill_command(
     _show_task(follow(where, where.backfill(target, tenant), wait=wait), as_json)
 
 
+def log_level_command(
+    level: Annotated[str, typer.Argument(help="debug, info, warning or error.", show_default=False)],
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say more or less in the log, until the settings are read again."""
+    found = client(config, data).set_log_level(level, user())
+    if as_json:
+        return json_line(msgspec.json.encode(found))
+    return line(f"log level {found.level}, instead of {found.before}; `ctl reload` takes that of the settings again")
+
+
+def profile_command(
+    seconds: Annotated[float, typer.Option("--seconds", help="How long it is looked; at most 60.")] = 5.0,
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show where the daemon's threads are: their stacks, sampled a hundred times a second, the most frequent first."""
+    where = client(config, data)
+    with err.status("sampling"):
+        text = where.profile(seconds)
+    if as_json:
+        return json_line(msgspec.json.encode({"seconds": seconds, "text": text}))
+    for one in text.splitlines():
+        out.print(one, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return None
+
+
+def drain_command(
+    stop: Annotated[bool, typer.Option("--stop", help="End the daemon once it is drained.")] = False,
+    seconds: Annotated[float, typer.Option("--seconds", min=1, help="How long it may take.")] = 600.0,
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take no new work, finish what is under way, then tell. Searches go on; `ctl resume` lets a drained daemon go on."""
+    where = client(config, data)
+    _show_task(follow(where, where.drain(user(), seconds, stop=stop), wait=True), as_json)
+
+
 def _tail(detail: str) -> str:
     return f"; {detail}" if detail else ""
 
@@ -202,5 +244,8 @@ def register(ctl: typer.Typer) -> None:
     ctl.command("actors")(actors_command)
     ctl.command("refresh")(refresh_command)
     ctl.command("backfill")(backfill_command)
+    ctl.command("log-level")(log_level_command)
+    ctl.command("profile")(profile_command)
+    ctl.command("drain")(drain_command)
     ctl.command("pause")(pause_command)
     ctl.command("resume")(resume_command)

@@ -15,12 +15,14 @@ from actors.peers import Peers
 from daemon.backup import Backups
 from daemon.config import Config, Loaded, dump, instagram_tokens, reloadable
 from daemon.dead_letters import DeadLetters
+from daemon.draining import Draining
 from daemon.figures import read_figures
 from daemon.forgetting import Forgetting, Report
 from daemon.importance import Weighed, set_importance
 from daemon.importing import Piece, Verdict, end_import, import_accounts, import_rows
 from daemon.labelling import label_status
 from daemon.logs import set_level
+from daemon.looking import Looking
 from daemon.metrics import Metrics
 from daemon.operations import Operations
 from daemon.ordering import Backfills, refresh
@@ -38,6 +40,7 @@ from proto.api import AdminStatus, BudgetStatus, CreatorSchedule, ReadyAnswer, R
 from proto.errors import ConfigError, Unavailable
 from proto.ids import AccountKey, CreatorId
 from proto.records import DEFAULT_TENANT, AuditEvent
+from stores.blocking import Blocking
 from stores.ledger import Standing
 from stores.ports import Suggestion, Weights
 from stores.searcher import Searcher
@@ -74,13 +77,16 @@ class Control:
         self.letters = DeadLetters(stores.env, now=now)
         self.reviewing = Reviewing(stores.env, now=now, hand_on=pipeline.hand_on)
         self.backups = backups(lambda: dump(self._loaded, secrets_masked=False))
+        pausing = Pausing(stores.env, pipeline, now=now)
         self.operations = Operations(
-            Pausing(stores.env, pipeline, now=now),
+            pausing,
             Tasks(stores.env, now=now),
             reindex=self._reindex,
             actors=lambda: [entry.status() for entry in pipeline.board.values()],
             refresh=lambda references: refresh(stores.env, references, now()),
             backfills=Backfills(stores.env, now=now),
+            draining=Draining(stores.env, pipeline),
+            look=Looking(Blocking("profile", 1), pausing.note),
         )
         self.backups.track = self.operations.work
         self.forgetting: Forgetting | None = None

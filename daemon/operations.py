@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import trio
 
+from daemon.draining import Draining
 from daemon.importing import Piece
+from daemon.looking import Looking
 from daemon.ordering import Backfills
 from daemon.pausing import Pausing
 from daemon.tasks import WITHDRAWN, Running, Tasks, Tell
-from proto.api import Ordered, StageStatus, TaskView
+from proto.api import Ordered, PauseView, StageStatus, TaskView
 from proto.errors import Conflict
 from stores.operations import DONE, INTERRUPTED
 
+STOP_AFTER_SECONDS = 1.0
+"""So that whoever waits for a drain hears that it is done."""
 IDLE_IMPORT_SECONDS = 3_600.0
 """After so long without a piece nobody goes on with an import."""
 
@@ -68,10 +73,15 @@ class Operations:
         actors: Callable[[], list[StageStatus]],
         refresh: Callable[[Sequence[str]], Awaitable[list[Ordered]]],
         backfills: Backfills,
+        draining: Draining,
+        look: Looking,
     ) -> None:
         self.pausing, self.work, self._reindex = pausing, work, reindex
         self.imports = Imports(work)
         self.actors, self.refresh, self._backfills = actors, refresh, backfills
+        self._draining, self.look = draining, look
+        self.stop: Callable[[], None] = lambda: None
+        """Ends the daemon."""
 
     async def load(self) -> None:
         """Before anything flows."""
@@ -103,3 +113,25 @@ class Operations:
         await self._backfills.note(len(accounts))
         begun = await self.work.start("backfill", work, f"{len(accounts)} accounts")
         return begun
+
+    async def resume(self, name: str, by: str) -> list[PauseView]:
+        """As `Pausing.resume`; without a name a drained daemon goes on too."""
+        shown = await self.pausing.resume(name, by)
+        if not name:
+            self._draining.let_go()
+        return shown
+
+    async def drain(self, by: str, seconds: float, *, stop: bool) -> TaskView:
+        """Begins to finish what is under way and to take nothing more; ``stop``: the daemon ends once that is done.
+        Raises Conflict while a stage is paused."""
+        self.work.refuse_second("drain")
+        self._draining.refuse_held()
+
+        async def end() -> None:
+            if stop:
+                await trio.sleep(STOP_AFTER_SECONDS)
+                self.stop()
+
+        await self.pausing.note("drain", f"{'and stop ' if stop else ''}({by})")
+        detail = "the daemon ends after it" if stop else ""
+        return await self.work.start("drain", partial(self._draining.run, seconds=seconds), detail, then=end)

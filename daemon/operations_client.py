@@ -8,7 +8,10 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from daemon.admin_client import AdminClient
-from proto.api import Actors, OrderedAll, Pauses, TaskPage, TaskView
+from proto.api import Actors, LogLevel, OrderedAll, Pauses, TaskPage, TaskView
+
+PATIENCE_SECONDS = 60.0
+"""For the answer to a profile, beyond what it takes."""
 
 
 class OperationsClient(AdminClient):
@@ -43,6 +46,16 @@ class OperationsClient(AdminClient):
 
     def backfill(self, target: str, tenant: str) -> TaskView:
         return self._task("POST", "/v1/backfill", msgspec.json.encode({"target": target, "tenant": tenant}))
+
+    def set_log_level(self, level: str, by: str) -> LogLevel:
+        body = msgspec.json.encode({"level": level, "by": by})
+        return msgspec.json.decode(self._call("PUT", "/v1/log-level", body), type=LogLevel)
+
+    def profile(self, seconds: float) -> str:
+        return self._call("POST", f"/v1/profile?seconds={seconds:g}", None, seconds + PATIENCE_SECONDS).decode()
+
+    def drain(self, by: str, seconds: float, *, stop: bool) -> TaskView:
+        return self._task("POST", "/v1/drain", msgspec.json.encode({"by": by, "seconds": seconds, "stop": stop}))
 
     def _task(self, method: str, path: str, body: bytes | None = None) -> TaskView:
         return msgspec.json.decode(self._call(method, path, body), type=TaskView)

@@ -74,6 +74,11 @@ class Pausing:
         self._apply()
         return self.shown()
 
+    async def note(self, action: str, detail: str) -> None:
+        """In the audit trail."""
+        entry = self._entry(action, detail)
+        await self._env.write(lambda txn: append_audit(txn, entry), synced=True)
+
     @property
     def _gates(self) -> Mapping[Stage, Gate]:
         return self._pipeline.gates

@@ -137,8 +137,16 @@ class Tasks:
         """
         return await self._run(await self.begin(kind, detail, cancellable=cancellable, private=private), work)
 
-    async def start(self, kind: str, work: Callable[[Tell], Awaitable[object]], detail: str = "") -> TaskView:
-        """Begins it and returns; what becomes of it is kept. Raises Unavailable while the daemon ends."""
+    async def start(
+        self,
+        kind: str,
+        work: Callable[[Tell], Awaitable[object]],
+        detail: str = "",
+        *,
+        then: Callable[[], Awaitable[None]] | None = None,
+    ) -> TaskView:
+        """Begins it and returns; what becomes of it is kept. ``then``: comes after it was done. Raises Unavailable while
+        the daemon ends."""
         if self._nursery is None:
             raise Unavailable("the daemon is not up yet, or ends; try again once /readyz answers 200")
         nursery, task = self._nursery, await self.begin(kind, detail)
@@ -146,6 +154,8 @@ class Tasks:
         async def quietly() -> None:
             try:
                 await self._run(task, work)
+                if then is not None:
+                    await then()
             except Exception as error:  # noted with the task, and no reason to end the daemon
                 log.warning("a task failed", kind=kind, uid=task.record.number, reason=str(error))
 

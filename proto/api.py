@@ -751,6 +751,13 @@ class Actors(Body):
     actors: list[StageStatus]
 
 
+class LogLevel(Body):
+    """In force until the settings are read again."""
+
+    level: str
+    before: str
+
+
 class TaskPage(Body):
     """Newest first."""
 

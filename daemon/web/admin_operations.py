@@ -7,7 +7,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from daemon.operations import Operations
-from daemon.web.params import decode_body, only_known
+from daemon.web.params import decode_body, number, only_known
 from daemon.web.replies import json_response
 from proto.api import Actors, OrderedAll, Pauses, TaskPage
 from proto.records import DEFAULT_TENANT
@@ -21,6 +21,19 @@ class Order(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     reason: str = ""
 
 
+class Level(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    level: str
+    by: str = ""
+
+
+class Drain(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """``seconds``: how long it may take; ``stop``: the daemon ends after it."""
+
+    by: str = ""
+    seconds: float = 600.0
+    stop: bool = False
+
+
 class Backfill(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """``target``: an account, a creator's id, or a list of the tenant by its name or id."""
 
@@ -32,6 +45,7 @@ def register(app: QuartTrio, operations: Operations) -> None:
     register_pauses(app, operations)
     register_tasks(app, operations)
     register_orders(app, operations)
+    register_looks(app, operations)
 
 
 def register_pauses(app: QuartTrio, operations: Operations) -> None:
@@ -53,7 +67,7 @@ def register_pauses(app: QuartTrio, operations: Operations) -> None:
     async def resume() -> Response:
         order = decode_body(await request.get_data(), Order)
         only_known(request.args, ())
-        return json_response(Pauses(pauses=await pausing.resume(order.name, order.by)))
+        return json_response(Pauses(pauses=await operations.resume(order.name, order.by)))
 
 
 def register_tasks(app: QuartTrio, operations: Operations) -> None:
@@ -100,3 +114,27 @@ def register_orders(app: QuartTrio, operations: Operations) -> None:
         asked = decode_body(await request.get_data(), Backfill)
         only_known(request.args, ())
         return json_response(await operations.backfill(asked.target, asked.tenant), 202)
+
+
+def register_looks(app: QuartTrio, operations: Operations) -> None:
+    @app.put("/v1/log-level")
+    async def log_level() -> Response:
+        """In force at once, until the settings are read again. Raises Malformed."""
+        asked = decode_body(await request.get_data(), Level)
+        only_known(request.args, ())
+        return json_response(await operations.look.set_log_level(asked.level, asked.by))
+
+    @app.post("/v1/profile")
+    async def profile() -> Response:
+        """Answer, after so many seconds: the most frequent stacks of all threads, as text."""
+        await request.get_data()
+        only_known(request.args, ("seconds",))
+        text = await operations.look.profile(number(request.args, "seconds", 5.0))
+        return Response(text, content_type="text/plain; charset=utf-8")
+
+    @app.post("/v1/drain")
+    async def drain() -> Response:
+        """Answer: the task that was begun. Raises Conflict while one is under way, or a stage is paused."""
+        asked = decode_body(await request.get_data(), Drain)
+        only_known(request.args, ())
+        return json_response(await operations.drain(asked.by, asked.seconds, stop=asked.stop), 202)

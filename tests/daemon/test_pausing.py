@@ -5,41 +5,12 @@ import trio
 import trio.testing
 
 from actors.gate import Gate, GatedInbox
-from actors.lane import Lane
 from daemon.pausing import Pausing
 from proto.errors import Malformed
 from proto.ids import Platform
-from proto.messages import Stage
 from stores.audit import latest_audit
 from stores.env import Environment
-
-NOW = 1_790_000_000.0
-
-
-class FakePipeline:
-    """Lanes and gates, without stages."""
-
-    def __init__(self) -> None:
-        self.lanes = {platform: Lane({}) for platform in (Platform.YOUTUBE, Platform.INSTAGRAM)}
-        self.gates = {stage: Gate() for stage in (Stage.EMBEDDER, Stage.INDEXER)}
-
-    @property
-    def adapters(self) -> dict[Platform, Lane]:
-        return self.lanes
-
-    @property
-    def platforms(self) -> list[Platform]:
-        return list(self.lanes)
-
-    def set_intake(self, by: str, reason: str, platforms: list[Platform]) -> None:
-        for one in platforms:
-            self.lanes[one].paused_by.pop(by, None)
-            if reason:
-                self.lanes[one].paused_by[by] = reason
-
-    def held(self) -> list[str]:
-        lanes = [one.value for one, lane in self.lanes.items() if lane.paused_by]
-        return lanes + [stage.value for stage, gate in self.gates.items() if gate.held]
+from tests.daemon.running import NOW, FakePipeline
 
 
 def pausing(env: Environment, pipeline: FakePipeline) -> Pausing:

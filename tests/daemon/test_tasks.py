@@ -12,9 +12,10 @@ from daemon.operations import IDLE_IMPORT_SECONDS, Imports
 from daemon.tasks import Tasks, Tell
 from proto.errors import Conflict, Malformed, NotFound, Unavailable
 from proto.ids import CreatorId, Row
+from proto.records import TaskRecord
 from stores.blocking import Blocking
-from stores.env import Environment
-from stores.operations import TASKS_KEPT
+from stores.env import Environment, Txn
+from stores.operations import TASKS_KEPT, put_task
 from stores.ports import TextDocument
 from stores.text_index import TantivyTextIndex
 
@@ -115,8 +116,14 @@ async def test_whoever_waits_for_a_cancelled_task_is_told(env: Environment, nurs
 
 
 async def test_the_latest_are_kept(env: Environment) -> None:
+    def fill(txn: Txn) -> None:
+        for number in range(1, TASKS_KEPT + 1):
+            put_task(txn, TaskRecord(number=number, kind="backup", state="done", started_at=NOW))
+
+    await env.write(fill)
     tasks = made(env)
-    for _ in range(TASKS_KEPT + 2):
+    await tasks.load()
+    for _ in range(2):
         await tasks.end(await tasks.begin("backup"), "done")
     assert [tasks.all()[0].uid, tasks.all()[-1].uid] == [str(TASKS_KEPT + 2), "3"]
     again = made(env)

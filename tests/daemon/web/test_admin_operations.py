@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from functools import partial
 
 import msgspec
@@ -8,10 +9,6 @@ import trio
 import trio.testing
 
 from daemon.operations import Operations
-from daemon.ordering import Backfills, refresh
-from daemon.pausing import Pausing
-from daemon.supervisor import StageEntry
-from daemon.tasks import Tasks, Tell
 from daemon.web.admin import create_admin
 from proto.api import Pauses, TaskPage
 from proto.ids import Platform
@@ -21,28 +18,15 @@ from stores.codec import encode
 from stores.env import Environment, Txn
 from stores.lists import create_list
 from stores.schedule import find_job
-from tests.daemon.test_pausing import NOW, FakePipeline
+from tests.daemon.running import NOW, FakePipeline, operations_of
 from tests.daemon.web.conftest import Connect
 from tests.daemon.web.fakes import Steering, problem
 from tests.founding import found_creator
 
 
-async def forever(tell: Tell) -> None:
-    tell(3, 10)
-    await trio.sleep_forever()
-
-
 @pytest.fixture
 async def operations(env: Environment, nursery: trio.Nursery) -> Operations:
-    pausing = Pausing(env, FakePipeline(), now=lambda: NOW)  # type: ignore[arg-type]
-    made = Operations(
-        pausing,
-        Tasks(env, now=lambda: NOW),
-        reindex=forever,
-        actors=lambda: [StageEntry("indexer", lambda: 3).status()],
-        refresh=lambda references: refresh(env, references, NOW),
-        backfills=Backfills(env, now=lambda: NOW),
-    )
+    made = operations_of(env, FakePipeline())
     nursery.start_soon(partial(made.work.serve, trio.Event()))
     return made
 
@@ -153,3 +137,25 @@ async def test_backfill_of_nobody_names_the_lists(connect: Connect, operations: 
     refused = await http.post("/v1/backfill", json={"target": "bakers"})
     assert refused.status_code == 404
     assert "lists: Cooks" in problem(refused)["detail"]
+
+
+async def test_the_log_level_is_in_force_at_once(connect: Connect, operations: Operations) -> None:
+    root = logging.getLogger()
+    before = root.level
+    http = await connect(create_admin(Steering().services(), trusted=True, operations=operations))
+    try:
+        answer = (await http.put("/v1/log-level", json={"level": "error", "by": "anna"})).json()
+        assert (answer["level"], root.level) == ("error", logging.ERROR)
+        refused = await http.put("/v1/log-level", json={"level": "loud"})
+        assert (refused.status_code, "debug, info" in problem(refused)["detail"]) == (400, True)
+    finally:
+        root.setLevel(before)
+
+
+async def test_a_profile_shows_where_the_threads_are(connect: Connect, operations: Operations) -> None:
+    http = await connect(create_admin(Steering().services(), trusted=True, operations=operations))
+    reply = await http.post("/v1/profile?seconds=0.05")
+    assert reply.headers["content-type"].startswith("text/plain")
+    assert "MainThread" in reply.text
+    assert "profiling.py" not in reply.text
+    assert (await http.post("/v1/profile?seconds=61")).status_code == 400
