@@ -164,6 +164,7 @@ def _public_services(
         hub=_hub_services(stores, metrics, now) if config.platforms.youtube.push_enabled else None,
         history=lambda ids, since: stores.env.read(partial(read_histories, ids=ids, since_day=since)),
         raw_pages=lambda creator_id, limit: stores.env.read(partial(newest_pages, creator_id=creator_id, limit=limit)),
+        tasks=control.operations.tasks,
         operations=_operations(control, stores, stop),
         pictures=config.http.pictures,
     )
