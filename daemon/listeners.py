@@ -24,13 +24,15 @@ from daemon.web.connections import ServerState
 from daemon.web.history import newest_pages, read_histories
 from daemon.web.hub import HubServices
 from daemon.web.server import hypercorn_config, serve_app, tcp_listener, unix_listener
-from daemon.web.services import AdminServices, Operations, PublicServices, SearchServices
+from daemon.web.services import AdminServices, Operations, PublicServices, SearchServices, TaskView
 from daemon.web.tls import Tls
 from proto.errors import ConfigError
 from proto.records import AuditEvent
 
 GRACEFUL_SECONDS = 5.0
 AUDIT_CAPACITY = 10_000
+PAGE_TASKS = 10
+"""The latest tasks, on the page."""
 
 
 class Listening(msgspec.Struct, kw_only=True, frozen=True):
@@ -163,6 +165,7 @@ def _public_services(
         hub=_hub_services(stores, metrics, now) if config.platforms.youtube.push_enabled else None,
         history=lambda ids, since: stores.env.read(partial(read_histories, ids=ids, since_day=since)),
         raw_pages=lambda creator_id, limit: stores.env.read(partial(newest_pages, creator_id=creator_id, limit=limit)),
+        tasks=control.operations.tasks,
         operations=_operations(control, stores, stop),
         pictures=config.http.pictures,
     )
@@ -174,6 +177,19 @@ def _operations(control: Control, stores: Stores, stop: trio.Event) -> Operation
     async def recent_audit(limit: int, tenant_id: str) -> list[AuditEvent]:
         return [entry for _, entry in reversed(await trail.page(None, limit, tenant_id))]
 
+    async def tasks() -> list[TaskView]:
+        return [
+            TaskView(
+                name=f"{one.kind} {one.uid}",
+                state=one.state,
+                done=one.done,
+                total=one.total or None,
+                detail="; ".join(text for text in (one.detail, one.error) if text),
+                started_at=one.started_at,
+            )
+            for one in control.operations.tasks()[:PAGE_TASKS]
+        ]
+
     return Operations(
         status=control.status,
         stock=lambda: control.stock,
@@ -183,6 +199,7 @@ def _operations(control: Control, stores: Stores, stop: trio.Event) -> Operation
         import_rows=control.import_rows,
         forget=control.forget,
         stopping=stop,
+        tasks=tasks,
     )
 
 

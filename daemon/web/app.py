@@ -26,6 +26,7 @@ from daemon.web import (
     saved,
     search,
     sessions,
+    tasks,
     versions,
 )
 from daemon.web.routes import SCOPES
@@ -94,6 +95,7 @@ def create_app(services: PublicServices, *, any_host: bool = False) -> QuartTrio
     lists.register(app, services.searching)
     notes.register(app, services.searching)
     saved.register(app, services.searching)
+    tasks.register(app, services.tasks)
     if services.hub is not None:
         hub.register(app, services.hub)
     pages.register(app, services)

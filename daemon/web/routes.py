@@ -42,6 +42,8 @@ from proto.api import (
     SessionView,
     SimilarRequest,
     Suggestions,
+    TaskPage,
+    TaskView,
     TriageChange,
 )
 from stores.filter_columns import FACETS
@@ -464,6 +466,23 @@ ROUTES: tuple[Route, ...] = (
         answer=ReviewPage,
         query={"cursor": CURSOR, "limit": _number(50, MAX_LIMIT, "Pairs at most.")},
         problems=READING,
+    ),
+    Route(
+        method="get",
+        path="/v1/tasks",
+        scope="admin",
+        summary="The latest long work (backups, imports, erasures, rebuilds): how far each is, and what became of it.",
+        answer=TaskPage,
+        problems=READING,
+    ),
+    Route(
+        method="get",
+        path="/v1/tasks/{uid}",
+        scope="admin",
+        summary="One task.",
+        answer=TaskView,
+        places={"uid": ({"type": "string", "pattern": "^[0-9]{1,12}$"}, "The task's number.")},
+        problems=(400, 404),
     ),
     Route(
         method="get",

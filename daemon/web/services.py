@@ -18,6 +18,7 @@ from daemon.tenancy import Tenancy
 from daemon.web.history import Histories
 from daemon.web.hub import HubServices
 from proto.api import AdminStatus, CreatorIdentity, CreatorSchedule, ReadyAnswer, ReviewPage
+from proto.api import TaskView as Task
 from proto.ids import CreatorId, Row
 from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount, EmbeddingRecord, RawPage
 from stores.briefs import Brief
@@ -147,6 +148,8 @@ class PublicServices(msgspec.Struct, kw_only=True, frozen=True):
     """Readings of the accounts of creators from a day on."""
     raw_pages: Callable[[CreatorId, int], Awaitable[list[RawPage]]] = nothing_read
     """What the platforms said of a creator's accounts, the newest of each first; so many at most."""
+    tasks: Callable[[], Sequence[Task]] = list
+    """The latest long work, newest first."""
     operations: Operations | None = None
     """What operators see and do on the pages."""
     pictures: bool = False

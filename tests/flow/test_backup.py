@@ -221,7 +221,7 @@ class Undo(Exception):
 
 UNLINKED = {"ledger", "metrics", "push_tally", "dead_letters", "llm_spend", "audit", "events", "handle_history", "meta"}
 UNLINKED |= {"account_by_handle", "account_vectors", "embeddings", "identity_links", "identity_decisions", "labellings"}
-UNLINKED |= {"avatars", "avatars_due", "founders", "lists", "hidden", "query_log"}
+UNLINKED |= {"avatars", "avatars_due", "founders", "lists", "hidden", "query_log", "pauses", "tasks"}
 """Databases of which nothing else says which rows are there."""
 
 

@@ -10,6 +10,8 @@ import trio.testing
 
 from daemon.operations import Operations
 from daemon.web.admin import create_admin
+from daemon.web.app import create_app
+from daemon.web.routes import SCOPES
 from proto.api import Pauses, TaskPage
 from proto.ids import Platform
 from proto.records import CreatorAccount, Job, JobKind, Priority, Tenant
@@ -20,7 +22,7 @@ from stores.lists import create_list
 from stores.schedule import find_job
 from tests.daemon.running import NOW, FakePipeline, operations_of
 from tests.daemon.web.conftest import Connect
-from tests.daemon.web.fakes import Steering, problem
+from tests.daemon.web.fakes import Steering, World, creator, problem
 from tests.founding import found_creator
 
 
@@ -159,3 +161,14 @@ async def test_a_profile_shows_where_the_threads_are(connect: Connect, operation
     assert "MainThread" in reply.text
     assert "profiling.py" not in reply.text
     assert (await http.post("/v1/profile?seconds=61")).status_code == 400
+
+
+async def test_tasks_can_be_read_over_the_api(connect: Connect, operations: Operations) -> None:
+    services = msgspec.structs.replace(World([creator(1, "Ana")], []).services(), tasks=operations.tasks)
+    http = await connect(create_app(services))
+    await operations.reindex()
+    (one,) = (await http.get("/v1/tasks")).json()["tasks"]
+    assert (one["kind"], (await http.get("/v1/tasks/1")).json()["uid"]) == ("reindex", "1")
+    assert (await http.get("/v1/tasks/2")).status_code == 404
+    assert (await http.delete("/v1/tasks/1")).status_code == 405
+    assert SCOPES["GET", "/v1/tasks"] == SCOPES["GET", "/v1/tasks/<uid>"] == "admin"
