@@ -79,6 +79,8 @@ class OidcConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True)
     """A list, or words with spaces between them."""
     scopes: list[str] = []
     """That every token has; of those that it names itself, only the daemon's own count."""
+    allow_admin: bool = False
+    """Else no token has the scope ``admin``, whatever the provider writes into it."""
     requests_per_minute: NotNegative = 600
     timeout_seconds: Seconds = 5.0
     leeway_seconds: NotNegative = 30
@@ -762,6 +764,7 @@ def _oidc_checks(oidc: OidcConfig) -> list[tuple[bool, str, str]]:
         ),
         (not oidc.tenant and not oidc.tenant_claim, "oidc.tenant", "is not set, and oidc.tenant_claim neither"),
         (bool(strange), "oidc.scopes", f"{strange} are no scopes; expected some of {', '.join(SCOPES)}"),
+        ("admin" in oidc.scopes and not oidc.allow_admin, "oidc.scopes", "has 'admin', which takes oidc.allow_admin"),
     ]
 
 

@@ -103,7 +103,7 @@ class TokenVerifier:
         return Identity(
             tenant_id=tenant_id,
             actor=f"oidc:{subject}",
-            scopes=frozenset((*self._config.scopes, *self._stated_scopes(claims))),
+            scopes=self._scopes_of(claims),
             requests_per_minute=self._config.requests_per_minute,
             expires_at=int(claims["exp"]),
         )
@@ -167,10 +167,12 @@ class TokenVerifier:
             raise Forbidden(text, code="no_tenant")
         return tenant_id
 
-    def _stated_scopes(self, claims: Mapping[str, Any]) -> list[str]:
+    def _scopes_of(self, claims: Mapping[str, Any]) -> frozenset[str]:
+        """Never `admin` without the operator's word: a provider's users may choose the scopes that they ask for."""
         stated = claims.get(self._config.scopes_claim, [])
         words = stated.split() if isinstance(stated, str) else stated if isinstance(stated, list) else []
-        return [one for one in words if one in SCOPES]
+        allowed = [one for one in SCOPES if one != "admin" or self._config.allow_admin]
+        return frozenset(one for one in (*self._config.scopes, *words) if one in allowed)
 
 
 def read_keys(data: bytes) -> dict[str, PyJWK]:

@@ -86,11 +86,21 @@ async def test_a_token_says_who_whose_and_what(autojump_clock: object) -> None:
     for one in (token(), token(key=EC_KEY, alg="ES256", kid="e1")):
         known = await verifier().verify(one)
         assert (known.tenant_id, known.actor, known.expires_at) == ("acme", "oidc:ana", NOW + 600)
-        assert known.scopes == {"search", "lists", "admin"}
+        assert known.scopes == {"search", "lists"}
     listed = await verifier().verify(token({**CLAIMS, "scope": ["export", 5], "aud": ["other", AUDIENCE]}))
     assert listed.scopes == {"search", "export"}
     without = {name: value for name, value in CLAIMS.items() if name != "org"}
     assert (await verifier().verify(token(without))).tenant_id == "default"
+
+
+async def test_a_token_has_admin_only_where_the_operator_allows_it(autojump_clock: object) -> None:
+    for stated in ("admin search", ["admin", "search", {}]):
+        claims = {**CLAIMS, "scope": stated}
+        assert (await verifier().verify(token(claims))).scopes == {"search"}
+        allowed = msgspec.structs.replace(CONFIG, allow_admin=True)
+        assert (await verifier(config=allowed).verify(token(claims))).scopes == {"search", "admin"}
+    careless = msgspec.structs.replace(CONFIG, scopes=["admin"])
+    assert (await verifier(config=careless).verify(token())).scopes == {"lists"}
 
 
 PEM = RSA_KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
