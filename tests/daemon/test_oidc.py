@@ -233,25 +233,40 @@ def test_a_file_without_keys_is_told_at_the_start(tmp_path: Path) -> None:
     check_oidc(OidcConfig())
 
 
+@pytest.mark.filterwarnings("ignore:Async generator 'httpcore2:ResourceWarning")
 async def test_keys_are_read_over_http_with_a_limit_of_time_and_size(serve: Any, nursery: trio.Nursery) -> None:  # noqa: F811
-    app = QuartTrio("provider")
+    app, asked = QuartTrio("provider"), list[str]()
 
     @app.get("/<what>")
     async def answer(what: str) -> Response:
+        asked.append(what)
         if what == "slow":
             await trio.sleep_forever()
+        if what == "moved":
+            return Response(b"", 302, headers={"Location": "/keys"})
         return Response(b"x" * (2 << 20) if what == "large" else jwks(), 500 if what == "failed" else 200)
 
     url = await serve(app)
 
-    async def fetched(what: str) -> bytes:
-        config = msgspec.structs.replace(CONFIG, jwks_file="", jwks_url=f"{url}/{what}", timeout_seconds=0.3)
+    async def fetched(what: str, *, near: bool = True) -> bytes:
+        config = msgspec.structs.replace(
+            CONFIG, jwks_file="", jwks_url=f"{url}/{what}", timeout_seconds=0.3, allow_private_address=near
+        )
         return await fetcher(config)()
 
     assert await fetched("keys") == jwks()
-    for what, words in (("slow", "0.3 s|Timeout"), ("large", "more than"), ("failed", "answered 500")):
+    for what, words in (
+        ("slow", "within 0.3 s"),
+        ("large", "more than"),
+        ("failed", "status 500"),
+        ("moved", "more than 0 redirects"),
+    ):
         with pytest.raises(Unavailable, match=words):
             await fetched(what)
+    asked.clear()
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1 is not a public address; oidc\.allow_private_address"):
+        await fetched("keys", near=False)
+    assert not asked
 
 
 async def test_a_token_opens_the_api_and_logs_in(env: Environment, connect: Any) -> None:  # noqa: F811
