@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from daemon.outside import MAX_REDIRECTS, Address, Outside, guarded_http, is_public, is_public_or_near, open_outside, resolve
+from daemon.outside import (
+    MAX_REDIRECTS,
+    Address,
+    Outside,
+    guarded_http,
+    is_public,
+    is_public_or_near,
+    open_outside,
+    resolve,
+)
 from proto.errors import Malformed, NotFound, PokedexError, Rejected, Throttled, Unavailable
 from tests.daemon.web.conftest import Serve, serve
 
