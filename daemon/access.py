@@ -193,8 +193,8 @@ class Access:
             raise TooMany(text, retry_after_seconds=wait_seconds)
 
     async def log_in(self, identity: Identity) -> tuple[str, Identity]:
-        """What the cookie is to hold, and who is known by it; counts as a request. Raises TooMany, and Conflict when too
-        many have logged in."""
+        """What the cookie is to hold, and who is known by it; counts as a request. Raises TooMany, and as
+        `stores.keys.put_session`."""
         self.spend(identity)
         cookie, now = secrets.token_urlsafe(SESSION_BYTES), int(self._now())
         ends = [now + self._session_seconds, *([identity.expires_at] if identity.expires_at else [])]

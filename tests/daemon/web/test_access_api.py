@@ -43,7 +43,6 @@ class Guarded:
     def __init__(self, env: Environment) -> None:
         self.env, self.clock = env, Clock()
         self.noted = Noted(env)
-        Journal(env, lambda _: None).ensure_default_tenant(int(NOW))
         self.access = Access(env, now=self.clock, clock=self.clock, session_seconds=MINUTE * 60)
         self.noted.world.access = self.access
 
