@@ -288,3 +288,33 @@ async def test_a_token_opens_the_api_and_logs_in(env: Environment, connect: Any)
     assert (await http.get("/v1/lists")).status_code == 200
     await access.remove_tenant("acme", "test")
     assert (await http.get("/v1/lists")).status_code == 401
+
+
+async def test_a_token_s_session_keeps_its_limit(env: Environment, connect: Any) -> None:  # noqa: F811
+    """Beside the token, over several sessions, and after a restart: they have one limit together."""
+    noted, clock = Noted(env), [0.0]
+    few = verifier(config=msgspec.structs.replace(CONFIG, requests_per_minute=4))
+
+    async def opened() -> httpx2.AsyncClient:
+        access = Access(env, now=lambda: NOW, clock=lambda: clock[0], verify=few.verify)
+        await access.load()
+        noted.world.access = access
+        if not access.is_tenant("acme"):
+            await access.create_tenant("acme", "", "test")
+        http: httpx2.AsyncClient = await connect(create_app(noted.world.services()))
+        return http
+
+    http = await opened()
+    for _ in range(2):
+        assert (await http.post("/v1/session", json={"key": token()})).status_code == 200
+    cookies = dict(http.cookies)
+    bearer = {"Authorization": f"Bearer {token()}"}
+    assert [(await http.get("/v1/lists")).status_code for _ in range(2)] == [200, 200]
+    assert (await http.get("/v1/lists")).status_code == 429
+    assert (await http.get("/v1/lists", headers=bearer)).status_code == 429
+    assert (await http.post("/v1/session", json={"key": token()})).status_code == 429
+    clock[0] += 15
+    assert (await http.get("/v1/lists")).status_code == 200
+    again = await opened()
+    again.cookies.update(cookies)
+    assert [(await again.get("/v1/lists")).status_code for _ in range(5)] == [200] * 4 + [429]
