@@ -187,6 +187,33 @@ async def test_a_key_runs_out_and_is_limited(guarded: Guarded, http: httpx2.Asyn
     assert (gone.status_code, "run out" in problem(gone)["detail"]) == (401, True)
 
 
+@pytest.mark.parametrize(
+    "filters", ['list = "Spring"', 'list = "Sprink"', "hidden", "platform = youtube OR NOT hidden"]
+)
+async def test_no_filter_tells_of_lists_without_their_scope(
+    guarded: Guarded, http: httpx2.AsyncClient, filters: str
+) -> None:
+    """Neither who is in one nor how they are called, by whatever searches."""
+    able, unable = await guarded.key("search", "lists", "export"), await guarded.key("search", "export")
+    made = {"name": "Spring", "creators": guarded.noted.ids[:1]}
+    assert (await http.post("/v1/lists", json=made, headers=bearer(able))).status_code == 201
+    query = {"filter": filters}
+    asked: list[tuple[str, str, dict[str, Any]]] = [
+        ("GET", "/v1/search", {"params": query}),
+        ("POST", "/v1/search", {"json": query}),
+        ("GET", "/v1/search/explain", {"params": {**query, "creator_id": "1"}}),
+        ("GET", "/v1/search/export", {"params": query}),
+        ("POST", "/v1/similar", {"json": {**query, "positive": ["1"]}}),
+    ]
+    for method, path, more in asked:
+        refused = await http.request(method, path, headers=bearer(unable), **more)
+        assert refused.status_code == 403, (path, refused.text)
+        assert "Spring" not in refused.text.replace(filters, "")
+        assert (await http.request(method, path, headers=bearer(able), **more)).status_code != 403
+    ordinary = {"filter": "platform = youtube"}
+    assert (await http.get("/v1/search", params=ordinary, headers=bearer(unable))).status_code == 200
+
+
 async def test_logging_in_counts_against_the_limit(guarded: Guarded, http: httpx2.AsyncClient) -> None:
     """And what the session asks is of the same limit as what its key asks."""
     key = await guarded.key(requests_per_minute=2)
