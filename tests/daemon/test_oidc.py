@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from quart import Response
 from quart_trio import QuartTrio
 
-from daemon.access import Access, Forbidden, Unauthenticated
+from daemon.access import Access, Forbidden, Identity, TooMany, Unauthenticated
 from daemon.config import OidcConfig
 from daemon.oidc import REFRESH_FLOOR_SECONDS, STALE_SECONDS, JwksCache, TokenVerifier, check_oidc, fetcher, read_keys
 from daemon.web.app import create_app
@@ -318,3 +318,21 @@ async def test_a_token_s_session_keeps_its_limit(env: Environment, connect: Any)
     again = await opened()
     again.cookies.update(cookies)
     assert [(await again.get("/v1/lists")).status_code for _ in range(5)] == [200] * 4 + [429]
+    untrusting = Access(env, now=lambda: NOW, clock=lambda: clock[0])
+    await untrusting.load()
+    with pytest.raises(Unauthenticated):
+        untrusting.by_session(cookies["pokedexd_session"])
+
+
+def test_a_limit_in_use_outlives_many_others(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.access.BUCKETS_KEPT", 3)
+    access = Access(env, now=lambda: NOW, clock=lambda: 0.0)
+
+    def spend(subject: str) -> None:
+        access.spend(Identity(tenant_id="acme", actor=subject, scopes=frozenset(), requests_per_minute=5))
+
+    for number in range(5):
+        spend("busy")
+        spend(f"other-{number}")
+    with pytest.raises(TooMany):
+        spend("busy")
