@@ -10,7 +10,7 @@ DATA := ../shared/data
 # A module's tests share what is costly to make, so that whole modules go to one of the two cores, the longest first.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: install demo test test-long test-llm check bench bench-search wheel clean
+.PHONY: install demo test test-browser test-long test-llm check bench bench-search wheel clean
 
 install: $(VENV)/.installed
 
@@ -30,6 +30,10 @@ demo: install
 
 test: install
 	$(PYTEST)
+
+# Chromium and chromedriver are the system's; without them `make test` leaves these out, and CI installs them.
+test-browser: install
+	CI=1 $(BIN)/python -m pytest -q tests/browser
 
 test-long: install
 	POKEDEXD_TEST_LONG=1 $(PYTEST)

@@ -15,6 +15,8 @@ class Lane:
     def __init__(self, paces: Mapping[str, TokenBucket]) -> None:
         self.paces = paces
         self.closed_because = ""
+        self.paused_by: dict[str, str] = {}
+        """Who holds the lane back, and why: an operator, a lack of memory. What is under way is finished."""
         self.circuit = Circuit()
         self.told: set[str] = set()
         """Buckets whose end was told, and shares of them: several calls may be under way when a key or token ends."""

@@ -75,7 +75,7 @@ class Scheduler:
                 await self._stop.wait()
 
     async def _round(self, *, flush: bool) -> int:
-        if self._lane.closed_because:
+        if self._lane.closed_because or self._lane.paused_by:
             return 0
         now = self._now()
         lane = self._lane

@@ -67,6 +67,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 OPEN = Identity(tenant_id=DEFAULT_TENANT, actor=ANONYMOUS, scopes=frozenset(SCOPES), is_open=True)
+NOBODY = Identity(tenant_id=DEFAULT_TENANT, actor=ANONYMOUS, scopes=frozenset())
+"""Who has not said who they are where that is asked."""
 
 
 class Unauthenticated(PokedexError):

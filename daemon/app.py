@@ -47,6 +47,7 @@ from daemon.housekeeping import (
     reembed_all,
     reweigh_all,
     save_now_and_then,
+    save_or_tell,
     survey_creators,
     warn_of_expiry,
     write_audit,
@@ -73,6 +74,7 @@ from daemon.pipeline import (
 )
 from daemon.query_log import QueryLog, expire_now_and_then, write_queries
 from daemon.readiness import LLM, MODEL, Readiness
+from daemon.resources import Resources, limits_of
 from daemon.searching import search_services
 from daemon.stock import take_stock_again
 from daemon.synonyms import niche_synonyms
@@ -177,6 +179,7 @@ async def run_daemon(
                 metrics=metrics,
                 now=now,
                 backups=partial(make_backups, config, stores, data_dir, parts.blocking("backup", 1), now),
+                resources=make_resources(config, parts, parts.blocking("resources", 1)),
             )
             control.tls = tls
             access = make_access(config, stores.env)
@@ -208,6 +211,7 @@ async def run_daemon(
                 task_status.started(Running(url=listening.url, admin_url=listening.admin_url, control=control))
                 sd_notify("READY=1", f"STATUS=serving {listening.url}")
                 await _work_until(stop, parts, control)
+                stores.env.stop_waiting()
                 web_stop.set()
                 listening.close_audit()
                 notes.close()
@@ -219,14 +223,16 @@ async def _work_until(stop: trio.Event, parts: Parts, control: Control) -> None:
     """The flow and what looks after it; once ``stop`` is set it runs dry, under a deadline, and the graphs are saved."""
 
     def trouble() -> str:
-        return "" if stop.is_set() else parts.pipeline.trouble()
+        waits = stop.is_set() or parts.stores.env.held_because
+        return "" if waits else parts.pipeline.trouble()
 
     def status() -> str:
-        what = "draining" if stop.is_set() else parts.readiness.status
+        what = "draining" if stop.is_set() else parts.stores.env.held_because or parts.readiness.status
         return f"{what}; {parts.searcher.searchable():,} creators searchable"
 
     async with trio.open_nursery() as beside:
         beside.start_soon(tell_systemd, trouble, status)
+        beside.start_soon(control.resources.watch)
         if parts.config.backup.every_hours:
             beside.start_soon(back_up_now_and_then, control.backups, parts.config.backup, time.time, stop)
         async with trio.open_nursery() as flow:
@@ -234,8 +240,11 @@ async def _work_until(stop: trio.Event, parts: Parts, control: Control) -> None:
             await stop.wait()
             sd_notify("STOPPING=1", "STATUS=draining")
             log.info("draining", seconds=parts.config.daemon.drain_seconds)
-            flow.cancel_scope.deadline = trio.current_time() + parts.config.daemon.drain_seconds
-        await parts.keeper.save()
+            patience = (
+                0.0 if parts.stores.env.held_because else parts.config.daemon.drain_seconds
+            )  # held: nothing flows
+            flow.cancel_scope.deadline = trio.current_time() + patience
+        await save_or_tell(parts.keeper, parts.stores.journal, parts.now)
         beside.cancel_scope.cancel("shutdown")
 
 
@@ -315,7 +324,9 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
         parts.keeper,
         parts.stores.work,
         parts.stores.schedule,
+        parts.stores.journal,
         parts.config.storage.snapshot_minutes * 60.0,
+        parts.now,
         stop,
     )
 
@@ -383,6 +394,19 @@ def make_backups(
         threads=threads,
         now=now,
         clock=time.time,
+    )
+
+
+def make_resources(config: Config, parts: Parts, threads: Blocking) -> Resources:
+    parts.stores.env.waits_for_room = True
+    return Resources(
+        parts.data_dir,
+        env=parts.stores.env,
+        journal=parts.stores.journal,
+        limits=limits_of(config),
+        set_intake=parts.pipeline.set_intake,
+        threads=threads,
+        now=parts.now,
     )
 
 

@@ -556,6 +556,10 @@ def ctl_status(
     ]))  # fmt: skip
     for platform in status.backfill_paused:
         _line(f"{platform}: history and new accounts wait, since known accounts are looked at too late")
+    for platform, reason in status.intake_paused.items():
+        _line(f"{platform}: nothing is fetched: {reason}")
+    if status.resources.held_because:
+        _line(status.resources.held_because)
     for event in status.events[:5]:
         out.print(
             f"{event['at']}  {event['kind']}  {event['subject']}  {event['detail']}", highlight=False, markup=False

@@ -55,6 +55,8 @@ class HttpConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True)
     max_url_chars: Positive = 12_288
     request_timeout_seconds: Seconds = 30.0
     keep_alive_seconds: Seconds = 15.0
+    pictures: bool = False
+    """Whether the pages load profile pictures from the platforms' hosts, which then see who reads."""
     require_key: str = "auto"
     """``auto``: from the first key or identity provider on; ``always``; ``never``: on loopback only."""
     session_hours: Annotated[float, Meta(gt=0, le=8_760)] = 12.0
@@ -289,7 +291,7 @@ class StorageConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     snapshot_minutes: Positive = 10
     """How often the vector graphs are saved while they change."""
     disk_floor_mib: NotNegative = 256
-    """With less free than this the doctor finds a fault."""
+    """With less free than this nothing is taken in, and the doctor finds a fault."""
 
 
 class MemoryConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):

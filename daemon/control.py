@@ -23,13 +23,14 @@ from daemon.labelling import label_status
 from daemon.logs import set_level
 from daemon.metrics import Metrics
 from daemon.pipeline import Pipeline, Stores, visit_policies
-from daemon.readiness import Readiness, ready_answer
+from daemon.readiness import DISK, Readiness, ready_answer
+from daemon.resources import Resources
 from daemon.reviewing import Reviewing
 from daemon.stock import Stock
 from daemon.visiting import schedule_of
 from daemon.web.tls import Tls
 from daemon.web.views import instant
-from proto.api import AdminStatus, BudgetStatus, CreatorSchedule, ReadyAnswer
+from proto.api import AdminStatus, BudgetStatus, CreatorSchedule, ReadyAnswer, ResourceStatus
 from proto.errors import ConfigError, Unavailable
 from proto.ids import AccountKey, CreatorId
 from proto.records import DEFAULT_TENANT, AuditEvent
@@ -57,12 +58,14 @@ class Control:
         metrics: Metrics,
         now: Callable[[], float],
         backups: Callable[[Callable[[], str]], Backups],
+        resources: Resources,
     ) -> None:
         """``backups``: of the text of the settings."""
         self._loaded, self._reload, self._data_dir = loaded, reload, data_dir
         self._began_with = loaded.config
         self._stores, self._searcher, self._pipeline = stores, searcher, pipeline
         self._readiness, self._metrics, self._now = readiness, metrics, now
+        self.resources = resources
         self._started = time.monotonic()
         self.letters = DeadLetters(stores.env, now=now)
         self.reviewing = Reviewing(stores.env, now=now, hand_on=pipeline.hand_on)
@@ -98,6 +101,8 @@ class Control:
         stores = self._stores
         for platform, down in self._pipeline.unanswered().items():
             self._readiness.set_answering(platform.value, answering=not down)
+        full = stores.env.held_because
+        self._readiness.set(DISK, "full" if full else "ok", detail=full)
         return await ready_answer(self._readiness, self._pipeline.board, stores.catalog, stores.work, stores.schedule)
 
     async def status(self) -> AdminStatus:
@@ -119,6 +124,19 @@ class Control:
             backfill_paused=[one.value for one, paused in self._pipeline.backfill_paused().items() if paused],
             reviews=await self.reviewing.count(),
             labels=await stores.env.read(partial(label_status, now=now)),
+            resources=self._resources(),
+            intake_paused={one.value: reason for one, reason in self._pipeline.intake_paused().items()},
+        )
+
+    def _resources(self) -> ResourceStatus:
+        room = self.resources
+        return ResourceStatus(
+            disk_free_bytes=room.disk_free_bytes,
+            disk_floor_bytes=room.limits.floor,
+            resident_bytes=room.resident_bytes,
+            memory_ceiling_bytes=room.limits.ceiling,
+            memory_state=room.memory_state,
+            held_because=self._stores.env.held_because,
         )
 
     async def refresh_metrics(self) -> None:
@@ -130,6 +148,7 @@ class Control:
             tokens=instagram_tokens(self._began_with),
             data_dir=self._data_dir,
             map_bytes=self._began_with.storage.map_size_gib << 30,
+            memory_ceiling_bytes=self.resources.limits.ceiling,
             now=self._now(),
         )
         self._metrics.show(figures)
@@ -154,6 +173,9 @@ class Control:
         return applied, needs_restart
 
     async def import_rows(self, rows: Sequence[tuple[int, str]], piece: Piece | None = None) -> list[Verdict]:
+        """Raises Unavailable while there is no room for more."""
+        if self.resources.refuses:
+            raise Unavailable(self.resources.refuses)
         verdicts = await import_rows(self._stores.env, rows, self._now(), self._stores.suppression, piece)
         await self._audit("import", f"{sum(one.verdict == 'added' for one in verdicts)} of {len(verdicts)} rows added")
         return verdicts

@@ -29,6 +29,7 @@ async def read_figures(
     tokens: Sequence[InstagramToken],
     data_dir: Path,
     map_bytes: int,
+    memory_ceiling_bytes: int,
     now: float,
 ) -> Figures:
     env = stores.env
@@ -58,6 +59,8 @@ async def read_figures(
         disk_bytes=disk.total,
         disk_free_bytes=disk.free,
         resident_bytes=resident_bytes(),
+        memory_ceiling_bytes=memory_ceiling_bytes,
+        intake_held=bool(env.held_because) or bool(pipeline.intake_paused()),
         backup_at=backup_at,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 
@@ -17,6 +18,7 @@ from actors.policy import Policy
 from daemon.config import InstagramToken
 from daemon.indexing import COMPACT_EVERY, IndexKeeper
 from daemon.pipeline import Stores
+from proto.errors import DiskFull, IndexBroken, PokedexError, Unavailable
 from proto.ids import AccountKey, CreatorId, Platform
 from proto.messages import AccountEmbedded, AccountUpserted, CreatorResolved
 from proto.records import AuditEvent, Event
@@ -36,6 +38,8 @@ RESOLVED_WITH = "resolved_with"
 REEMBED_PAGE = 1_000
 AUDIT_BATCH = 500
 DAY_SECONDS = 86_400
+SAVE_AGAIN_SECONDS = 30.0
+"""After graphs could not be saved."""
 IDLE_SECONDS = 0.5
 """How often it is looked whether the daemon is idle."""
 SURVEY_PAGE = 500
@@ -98,7 +102,13 @@ def _enqueue_all(
 
 
 async def save_now_and_then(
-    keeper: IndexKeeper, work: Work, schedule: Schedule, snapshot_seconds: float, stop: trio.Event
+    keeper: IndexKeeper,
+    work: Work,
+    schedule: Schedule,
+    journal: Journal,
+    snapshot_seconds: float,
+    now: Callable[[], float],
+    stop: trio.Event,
 ) -> None:
     """Saves graphs at an interval, and rewrites the text index when there is nothing else to do."""
     saved_at = trio.current_time()
@@ -107,14 +117,33 @@ async def save_now_and_then(
         with trio.move_on_after(IDLE_SECONDS):
             await stop.wait()
         if trio.current_time() - saved_at >= snapshot_seconds:
-            await keeper.save()
-            saved_at = trio.current_time()
+            saved = await save_or_tell(keeper, journal, now)
+            saved_at = trio.current_time() - (0 if saved else max(snapshot_seconds - SAVE_AGAIN_SECONDS, 0))
         if not await _idle(work, schedule):
             keeper.note_change()
         elif trio.current_time() >= compact_after:
             started = trio.current_time()
-            if await keeper.compact_text():
-                compact_after = trio.current_time() + COMPACT_EVERY * (trio.current_time() - started)
+            try:
+                compacted = await keeper.compact_text()
+            except (IndexBroken, Unavailable, OSError) as error:  # the index that answers stays
+                log.warning("the keyword index is not compacted", reason=str(error))
+                compacted = True
+                compact_after = trio.current_time() + SAVE_AGAIN_SECONDS
+            if compacted:
+                pause = COMPACT_EVERY * (trio.current_time() - started)
+                compact_after = max(compact_after, trio.current_time() + pause)
+
+
+async def save_or_tell(keeper: IndexKeeper, journal: Journal, now: Callable[[], float]) -> bool:
+    """Whether every graph that changed was saved. One that was not is an event; its snapshot before stands."""
+    try:
+        await keeper.save()
+    except (Unavailable, OSError) as error:
+        event = Event(at=int(now()), kind="index_save_failed", severity="warning", subject="vectors", detail=str(error))
+        with suppress(PokedexError):
+            await journal.event(event, synced=True)
+        return False
+    return True
 
 
 async def survey_creators(
@@ -215,4 +244,7 @@ async def write_audit(entries: trio.MemoryReceiveChannel[AuditEvent], journal: J
                 batch.append(entries.receive_nowait())
             except (trio.WouldBlock, trio.EndOfChannel):
                 break
-        await journal.audit(batch)
+        try:
+            await journal.audit(batch)
+        except DiskFull as error:  # at the end of the daemon
+            log.error("searches are not noted in the audit trail", searches=len(batch), reason=str(error))

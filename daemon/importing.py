@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -99,15 +99,22 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
 def read_rows(path: Path) -> Iterator[tuple[int, str]]:
     """Line number and the text that names an account. Raises Malformed for a file that cannot be read."""
     try:
-        text = _decoded(path.read_bytes())
+        data = path.read_bytes()
     except OSError as error:
         raise Malformed(f"{path}: cannot be read: {error.strerror}") from error
+    return rows_of(data, str(path))
+
+
+def rows_of(data: bytes, name: str) -> Iterator[tuple[int, str]]:
+    """As `read_rows`, of what a file of that name holds."""
+    try:
+        text = _decoded(data)
     except UnicodeDecodeError as error:
-        raise Malformed(f"{path}: is neither UTF-8 nor UTF-16 text: {error}; save it as CSV in UTF-8") from error
+        raise Malformed(f"{name}: is neither UTF-8 nor UTF-16 text: {error}; save it as CSV in UTF-8") from error
     if "\n" not in text:
         text = text.replace("\r", "\n")  # as spreadsheets wrote it on old Macs
     lines = text.split("\n")  # splitlines would also cut at the rarer separators, which may stand inside a cell
-    if path.suffix.lower() in (".jsonl", ".ndjson", ".json") or text.lstrip().startswith("{"):
+    if PurePath(name).suffix.lower() in (".jsonl", ".ndjson", ".json") or text.lstrip().startswith("{"):
         return _json_rows(lines)
     return _csv_rows(lines)
 

@@ -20,9 +20,10 @@ from daemon.pipeline import Stores
 from daemon.query_log import QueryLog
 from daemon.web.admin import create_admin
 from daemon.web.app import create_app
+from daemon.web.history import newest_pages, read_histories
 from daemon.web.hub import HubServices
 from daemon.web.server import ServerState, hypercorn_config, serve_app, tcp_listener, unix_listener
-from daemon.web.services import AdminServices, PublicServices, SearchServices
+from daemon.web.services import AdminServices, Operations, PublicServices, SearchServices
 from daemon.web.tls import Tls
 from proto.errors import ConfigError
 from proto.records import AuditEvent
@@ -59,11 +60,12 @@ async def open_listeners(
     """Raises ConfigError when an address is taken, or one beyond loopback would stand open."""
     refuse_open(config, access)
     send, receive = trio.open_memory_channel[AuditEvent](AUDIT_CAPACITY)
-    public = _public_services(config, control, searching, access, stores, metrics, now, send, banner)
+    public = _public_services(config, control, searching, access, stores, metrics, now, send, banner, stop)
     web = hypercorn_config(keep_alive_seconds=config.http.keep_alive_seconds, graceful_seconds=GRACEFUL_SECONDS)
-    state = ServerState(max_connections=config.http.max_connections)
 
     async def serve(app: Any, one: socket.socket, tls: Tls | None = None) -> None:
+        """Each with a limit of its own: who fills up the public one must not lock the operator out."""
+        state = ServerState(max_connections=config.http.max_connections)
         await nursery.start(partial(serve_app, app, web, [one], stop, state=state, tls=tls))
 
     def admin(*, trusted: bool) -> Any:
@@ -127,6 +129,7 @@ def _public_services(
     now: Callable[[], float],
     audit: trio.MemorySendChannel[AuditEvent],
     banner: str,
+    stop: trio.Event,
 ) -> PublicServices:
     def note(entry: AuditEvent) -> None:
         try:
@@ -156,6 +159,28 @@ def _public_services(
         access=access,
         banner=banner,
         hub=_hub_services(stores, metrics, now) if config.platforms.youtube.push_enabled else None,
+        history=lambda ids, since: stores.env.read(partial(read_histories, ids=ids, since_day=since)),
+        raw_pages=lambda creator_id, limit: stores.env.read(partial(newest_pages, creator_id=creator_id, limit=limit)),
+        operations=_operations(control, stores, stop),
+        pictures=config.http.pictures,
+    )
+
+
+def _operations(control: Control, stores: Stores, stop: trio.Event) -> Operations:
+    trail = AuditTrail(stores.env)
+
+    async def recent_audit(limit: int, tenant_id: str) -> list[AuditEvent]:
+        return [entry for _, entry in reversed(await trail.page(None, limit, tenant_id))]
+
+    return Operations(
+        status=control.status,
+        stock=lambda: control.stock,
+        letters=control.letters,
+        reviewing=control.reviewing,
+        recent_audit=recent_audit,
+        import_rows=control.import_rows,
+        forget=control.forget,
+        stopping=stop,
     )
 
 

@@ -53,6 +53,8 @@ class Figures(msgspec.Struct, kw_only=True, frozen=True):
     disk_bytes: int
     disk_free_bytes: int
     resident_bytes: int
+    memory_ceiling_bytes: int
+    intake_held: bool
     backup_at: float | None
 
 
@@ -101,6 +103,10 @@ class Metrics:
         self._gauge("build_info", "1, with the version.", "version").labels(version("pokedexd")).set(1)
         self._gauge("start_time_seconds", "When the process began, Unix time.").set(time.time())
         self._resident = self._gauge("resident_bytes", "Memory in use.")
+        self._ceiling = self._gauge("memory_ceiling_bytes", "memory.ceiling; 0 where there is none.")
+        self._held = self._gauge(
+            "intake_held", "1 while nothing is taken in for want of room, or an operator wants so."
+        )
         self._dependency = self._gauge("dependency_ok", "1 while a dependency is ok.", "name")
         self._loaded = self._gauge(
             "dependency_loaded", "How far a dependency is; of the model: creators' vectors that it has made.", "name"
@@ -304,5 +310,7 @@ class Metrics:
         self._disk.set(figures.disk_bytes)
         self._disk_free.set(figures.disk_free_bytes)
         self._resident.set(figures.resident_bytes)
+        self._ceiling.set(figures.memory_ceiling_bytes)
+        self._held.set(figures.intake_held)
         if figures.backup_at is not None:
             self._backup.set(max(figures.now - figures.backup_at, 0.0))

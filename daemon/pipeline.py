@@ -261,6 +261,20 @@ class Pipeline:
         """Of each platform that is on, whether history and new accounts wait for late visits to known ones."""
         return {platform: lane.bulk_paused for platform, lane in self._lanes.items()}
 
+    def set_intake(self, by: str, reason: str, platforms: Iterable[Platform] | None = None) -> None:
+        """Holds lanes back (of all platforms for None), or for an empty reason lets them go on."""
+        for platform in self._lanes if platforms is None else platforms:
+            lane = self._lanes[platform]
+            lane.paused_by.pop(by, None)
+            if reason:
+                lane.paused_by[by] = reason
+
+    def intake_paused(self) -> dict[Platform, str]:
+        """Of each platform that is held back, why."""
+        return {
+            platform: "; ".join(lane.paused_by.values()) for platform, lane in self._lanes.items() if lane.paused_by
+        }
+
     def hand_on(self, messages: Sequence[AnyWork]) -> None:
         """Stored work of the identity stage that no stage caused; what finds no room is sent by the Sweeper."""
         for message in messages:

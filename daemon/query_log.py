@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
+import structlog
 import trio
 
 from daemon.tenancy import Tenancy
@@ -14,6 +15,7 @@ from daemon.web.services import QueryNote
 from daemon.web.views import instant
 from daemon.weights import reweighted, weights_view
 from proto.api import MovedCreator, WhatIf, WhatIfQuery
+from proto.errors import DiskFull
 from proto.ids import CreatorId
 from proto.records import LoggedQuery, SearchWeights
 from stores.env import Environment
@@ -30,6 +32,8 @@ from stores.query_log import (
     queries_after,
 )
 from stores.tenants import stored_weights
+
+log = structlog.get_logger("query_log")
 
 BATCH = 200
 FIRST = 10
@@ -156,7 +160,10 @@ async def write_queries(notes: trio.MemoryReceiveChannel[QueryNote], env: Enviro
                 batch.append(notes.receive_nowait())
             except (trio.WouldBlock, trio.EndOfChannel):
                 break
-        await env.write(partial(append_queries, queries=[logged(one) for one in batch]))
+        try:
+            await env.write(partial(append_queries, queries=[logged(one) for one in batch]))
+        except DiskFull as error:  # at the end of the daemon
+            log.error("searches are not logged", searches=len(batch), reason=str(error))
 
 
 async def expire_now_and_then(

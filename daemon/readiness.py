@@ -14,6 +14,7 @@ KEYWORD_SEARCH = "keyword_search"
 MODEL = "model"
 LLM = "llm"
 ENDPOINT = "embedding_endpoint"
+DISK = "disk"
 
 
 class Readiness:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from itertools import combinations
 
+import msgspec
+
 from actors.identity_clusters import pair_of
 from actors.identity_resolution import FOUNDER
 from actors.identity_weights import probability
@@ -17,7 +19,7 @@ from daemon.naming import MAX_ID_DIGITS, find_account
 from daemon.web.views import account_url, instant
 from proto.api import AccountIdentity, CreatorIdentity, DecisionView, EvidenceView, NamedAccount, ReviewPage, ReviewView
 from proto.errors import Malformed, NotFound
-from proto.identity import IdentityDecision, IdentityPair
+from proto.identity import IdentityDecision, IdentityPair, Standing
 from proto.ids import AccountKey, CreatorId
 from proto.messages import AccountEmbedded, AnyWork
 from proto.records import DEFAULT_TENANT, AuditEvent, CreatorAccount, IdentityLink
@@ -25,7 +27,16 @@ from stores.audit import append_audit
 from stores.belonging import get_link, members_of, present_id
 from stores.catalog import get_account, get_creator
 from stores.env import Environment, Txn
-from stores.identity import REVIEWS, decisions_of, delete_decision, pairs_of, put_decision, review_page
+from stores.identity import (
+    REVIEWS,
+    decisions_of,
+    delete_decision,
+    get_pair,
+    pairs_of,
+    put_decision,
+    put_pair,
+    review_page,
+)
 from stores.work import enqueue
 
 PAGE = 50
@@ -167,6 +178,7 @@ def _say(
     said = [IdentityDecision(first=a, second=b, same=same, at=now) for a, b in (pair_of(*pair) for pair in pairs)]
     for decision in said:
         put_decision(txn, decision)
+        _answer(txn, decision)
         _audit(txn, decision, now)
     following = [enqueue(txn, AccountEmbedded(account_key=key), now) for key in touched]
     replaced = opposite | set(against)
@@ -177,6 +189,15 @@ def _audit(txn: Txn, decision: IdentityDecision, now: int) -> None:
     detail = f"{decision.first} and {decision.second}: {'one person' if decision.same else 'two people'}"
     entry = AuditEvent(at=now, tenant_id=DEFAULT_TENANT, actor=decision.actor, action="identity", detail=detail)
     append_audit(txn, entry)
+
+
+def _answer(txn: Txn, decision: IdentityDecision) -> None:
+    """The pair waits for nobody any more, though its accounts are still to be rearranged: who looks again does not find
+    it."""
+    pair = get_pair(txn, decision.first, decision.second)
+    if pair is not None and pair.standing is Standing.REVIEW:
+        standing = Standing.MERGED if decision.same else Standing.REJECTED
+        put_pair(txn, msgspec.structs.replace(pair, standing=standing, why=""))
 
 
 def _creator_id(txn: Txn, reference: str) -> CreatorId:

@@ -60,6 +60,8 @@ def search_services(
         creator_of_row=creator_of_row,
         vocabulary=vocabulary_of(taxonomy),
         niches={niche.id: niche.name for niche in taxonomy.niches},
+        subjects={part.id: part.name for niche in taxonomy.niches for part in niche.secondary},
+        styles={style.id: style.name for style in taxonomy.styles},
         seeds=lambda references: env.read(partial(find_seeds, references=references)),
         shown=catalog.shown,
         tenancy=tenancy,

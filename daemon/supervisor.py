@@ -13,8 +13,13 @@ import trio
 from actors import Meter
 from proto.api import StageStatus
 from proto.errors import PokedexError
+from stores.files import is_disk_full
 
 log = structlog.get_logger("supervisor")
+
+
+ROOM_SECONDS = 5.0
+"""Between tries of a stage for which the disk had no room."""
 
 
 class Actor(Protocol):
@@ -90,7 +95,7 @@ async def supervise(
     try:
         while not await _runs_to_its_end(entry, make_actor, policy, failures):
             entry.state = "restarting"
-            await trio.sleep(policy.pause_seconds(failures))
+            await trio.sleep(policy.pause_seconds(failures) if failures else 0)
             entry.state = "running"
     finally:
         entry.running -= 1
@@ -105,6 +110,10 @@ async def _runs_to_its_end(
     try:
         await make_actor().run()
     except Exception as error:
+        if is_disk_full(error):  # no bug; the Sweeper sends what was in hand
+            log.warning("a stage waits for room on the disk", actor=entry.name, reason=str(error))
+            await trio.sleep(ROOM_SECONDS)
+            return False
         failures.append(trio.current_time())
         entry.restarts += 1
         log.exception("actor failed", actor=entry.name, restarts=entry.restarts)

@@ -681,6 +681,21 @@ class LabelStatus(Body):
     spent: list[ModelSpend] = []
 
 
+class ResourceStatus(Body):
+    """Room on the disk and in memory, of the latest look."""
+
+    disk_free_bytes: int = 0
+    disk_floor_bytes: int = 0
+    """With less free than this nothing is taken in."""
+    resident_bytes: int = 0
+    memory_ceiling_bytes: int = 0
+    """0 where there is none."""
+    memory_state: str = "ok"
+    """``ok``, ``near`` the ceiling, or ``above`` it."""
+    held_because: str = ""
+    """Why nothing is written that nobody waits for; empty while it is."""
+
+
 class AdminStatus(Body):
     """What `pokedexd ctl status` shows."""
 
@@ -699,6 +714,9 @@ class AdminStatus(Body):
     reviews: int = 0
     """Pairs of accounts that may be one person's and wait for an operator's word."""
     labels: LabelStatus = msgspec.field(default_factory=lambda: LabelStatus(creators={}))
+    resources: ResourceStatus = msgspec.field(default_factory=ResourceStatus)
+    intake_paused: dict[str, str] = {}
+    """Platforms from which nothing is fetched for now, and why."""
 
 
 class DeadLetterView(Body):

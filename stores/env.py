@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -17,9 +18,10 @@ import msgspec
 import trio
 from lmdb.verify import VerifyError, verify
 
-from proto.errors import StoreBusy, Unavailable
+from proto.errors import DiskFull, StoreBusy, Unavailable
 from stores.blocking import Blocking, RunSync
 from stores.codec import SCHEMA_VERSION, pack_id, unpack_id
+from stores.files import is_disk_full
 
 T = TypeVar("T")
 
@@ -91,6 +93,9 @@ RESTORING = "restoring"
 COPYING = "backup-copy"
 """Folder in the data directory for the copy that a backup is made of; what a crash leaves of it goes at the next start,
 since it may hold somebody who was forgotten since."""
+
+FULL_SECONDS = 2.0
+"""Between tries of a change for which there was no room."""
 
 MAX_FOLDED = 1_000
 """Changes folded into one transaction at most."""
@@ -209,6 +214,12 @@ class Environment:
         self._readers = Blocking("lmdb-reader", readers, run_sync)
         self._waiting: list[_Change[Any]] = []
         self._turn = trio.Lock()
+        self.waits_for_room = False
+        """Whether a change for which there is no room waits until there is, or raises DiskFull; see `write`."""
+        self.full_because = ""
+        """What the disk said when it refused the latest change; empty once one has been written."""
+        self._held_because = ""
+        self._free = trio.Event()
         self.commits = 0
         self.changes = 0
         self.writer_busy_seconds = 0.0
@@ -222,8 +233,21 @@ class Environment:
         """Runs ``change`` in a write transaction, folded with whatever else waits, and returns its result.
 
         ``change`` may run again if a neighbour in its transaction fails, so it must have no effect but on the
-        transaction. ``synced`` puts the commit on the disk before returning. Never abandoned on cancel.
+        transaction. ``synced`` puts the commit on the disk before returning. Never abandoned on cancel, but for waiting:
+        what is not ``synced`` waits while the store is held or full where ``waits_for_room`` says so; all else raises
+        DiskFull.
         """
+        while True:
+            while self._held_because and self.waits_for_room and not synced:
+                await self._free.wait()
+            try:
+                return await self._write(change, synced)
+            except DiskFull:
+                if synced or not self.waits_for_room:
+                    raise
+            await trio.sleep(FULL_SECONDS)
+
+    async def _write(self, change: Callable[[Txn], T], synced: bool) -> T:
         mine: _Change[T] = _Change(change, synced)
         self._waiting.append(mine)
         with trio.CancelScope(shield=True):
@@ -235,6 +259,26 @@ class Environment:
         if mine.error is not None:
             raise mine.error
         return mine.result  # type: ignore[return-value]
+
+    @property
+    def held_because(self) -> str:
+        """Why nothing is taken in; empty while it is."""
+        return self._held_because
+
+    def hold(self, reason: str) -> None:
+        """Changes that are not ``synced`` wait from now on, so that what room there is serves what operators do."""
+        if not self._held_because:
+            self._free = trio.Event()
+        self._held_because = reason
+
+    def release(self) -> None:
+        self._held_because = ""
+        self._free.set()
+
+    def stop_waiting(self) -> None:
+        """For the end of the daemon: what waits for room now, or would, raises DiskFull if there is none."""
+        self.waits_for_room = False
+        self.release()
 
     async def read(self, look: Callable[[Txn], T]) -> T:
         """Runs ``look`` on a snapshot, in a reader thread. It must return copies, not iterators."""
@@ -269,16 +313,23 @@ class Environment:
         for change in batch:
             change.error = change.error or failed
             change.done = True
+        self._note_room(batch)
         self.commits += 1
         self.changes += len(batch)
         self.writer_busy_seconds += time.perf_counter() - started
+
+    def _note_room(self, batch: list[_Change[Any]]) -> None:
+        full = next((str(change.error) for change in batch if isinstance(change.error, DiskFull)), "")
+        if full or any(change.error is None for change in batch):
+            self.full_because = full
 
     def _sync(self) -> Unavailable | None:
         """What the disk refused, if it did: then nobody of the batch may believe that it is stored."""
         try:
             self._env.sync(True)
         except lmdb.Error as error:
-            return Unavailable(f"the store cannot be written to the disk: {error}")
+            kind = DiskFull if _says_full(error) else Unavailable
+            return kind(f"the store cannot be written to the disk: {error}")
         return None
 
     def _run_together(self, batch: list[_Change[Any]]) -> None:
@@ -292,7 +343,7 @@ class Environment:
         try:
             self._run_together([change])
         except Exception as error:
-            change.error = error
+            change.error = DiskFull(_full_words(error)) if _says_full(error) else error
 
     def disk_bytes(self) -> int:
         """Bytes of the map that hold data."""
@@ -327,6 +378,19 @@ class Environment:
             self._env.close()
             words = newer_schema if stored > expected else older_schema
             raise Unavailable(words(data_dir, stored, expected))
+
+
+def _says_full(error: BaseException) -> bool:
+    """LMDB tells of a full disk by an input/output error, where it wrote a part (stack-notes 6)."""
+    if isinstance(error, lmdb.MapFullError):
+        return True
+    return isinstance(error, lmdb.Error) and (is_disk_full(error) or os.strerror(errno.EIO) in str(error))
+
+
+def _full_words(error: BaseException) -> str:
+    if isinstance(error, lmdb.MapFullError):
+        return "the store's map is full: raise storage.map_size_gib and restart"
+    return f"the store cannot be written: the disk is full, or broken ({error})"
 
 
 def _schema_in(txn: Any, meta: Any) -> int | None:

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
+
+from proto.errors import DiskFull
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No space, no quota, a limit on the size of files."""
+FULL_WORDS = tuple(os.strerror(number) for number in FULL)
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether it, or what caused it, says that there is no room. Libraries tell by words alone."""
+    while error is not None:
+        if isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in FULL):
+            return True
+        if any(words in str(error) for words in FULL_WORDS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def write_atomic(path: Path, data: bytes) -> None:

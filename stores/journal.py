@@ -19,9 +19,12 @@ class Journal:
     def __init__(self, env: Environment, on_event: Callable[[Event], None]) -> None:
         self._env, self._on_event = env, on_event
 
-    async def event(self, event: Event) -> None:
-        await self._env.write(lambda txn: append_event(txn, event))
-        self._on_event(event)
+    async def event(self, event: Event, *, synced: bool = False) -> None:
+        """``synced`` for what must be told also while nothing is taken in."""
+        try:
+            await self._env.write(lambda txn: append_event(txn, event), synced=synced)
+        finally:
+            self._on_event(event)
 
     async def audit(self, entries: Sequence[AuditEvent], *, synced: bool = False) -> None:
         """``synced`` for what operators and tenants did: it must survive power loss."""

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import zlib
 from collections.abc import AsyncIterable, Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +18,7 @@ import structlog
 import tantivy
 import trio
 
-from proto.errors import IndexBroken
+from proto.errors import DiskFull, IndexBroken
 from proto.ids import Row
 from stores.analysis import exact_key, index_text, stemmed
 from stores.blocking import Blocking
@@ -49,6 +50,10 @@ class Checkpoint(msgspec.Struct):
     """Documents replaced or deleted since the index was last written anew."""
 
 
+WRITER_GONE = ("index writer was killed", "LockBusy")
+"""What the engine says after a worker met an input/output error, and while that worker's lock is not yet given back."""
+
+
 class IndexMeta(msgspec.Struct):
     segments: list[dict[str, Any]]
 
@@ -62,7 +67,7 @@ class TantivyTextIndex:
         self._folder, self._boosts, self._synonyms = folder, boosts, synonyms
         self._write, self._read = write, read
         self._turn = trio.Lock()
-        self._engine = _Engine(folder)
+        self._engine, self._broken = _Engine(folder), False
         noted = _read_checkpoint(folder)
         self.checkpoint, self.removed = noted.checkpoint, noted.removed
 
@@ -114,15 +119,16 @@ class TantivyTextIndex:
 
     async def upsert(self, documents: Sequence[TextDocument]) -> None:
         async with self._turn:
-            await self._write.call(self._engine.upsert, documents)
+            await self._write.call(self._written, lambda: self._engine.upsert(documents))
 
     async def delete(self, rows: Sequence[Row]) -> None:
         async with self._turn:
-            await self._write.call(self._engine.delete, rows)
+            await self._write.call(self._written, lambda: self._engine.delete(rows))
 
     async def commit(self, checkpoint: int) -> None:
+        """What fails to be written, here or before, is lost back to the last commit, and has to be given again."""
         async with self._turn:
-            await self._write.call(self._commit, checkpoint)
+            await self._write.call(self._written, lambda: self._commit(checkpoint))
 
     async def query(self, text: str, limit: int) -> TextHits:
         return await self._read.call(self._query, text, limit)
@@ -161,6 +167,26 @@ class TantivyTextIndex:
         order = np.lexsort((match.rows, -match.scores))[:limit]
         rows, scores, exact = match.rows[order], match.scores[order], match.exact[order]
         return TextHits(rows=rows, scores=scores, exact=exact, total=match.total, words=match.words)
+
+    def _written(self, step: Callable[[], None]) -> None:
+        """A writer that met a full disk writes nothing any more: another takes its place, now or with the next step."""
+        try:
+            if self._broken:
+                self._reopen()
+            guarded(step)
+        except Exception as error:
+            self._broken = True
+            with suppress(Exception):  # no room for that either; the next step tries again
+                self._reopen()
+            if any(words in str(error) for words in WRITER_GONE):
+                raise DiskFull(f"the keyword index cannot be written: the disk is full, or broken ({error})") from error
+            raise
+
+    def _reopen(self) -> None:
+        """Queries go on against what was committed."""
+        self._engine.abandon()
+        fresh = guarded(lambda: _Engine(self._folder))
+        self._engine, self._broken = fresh, False
 
     def _commit(self, checkpoint: int) -> None:
         self.removed += self._engine.commit()
@@ -218,6 +244,10 @@ class _Engine:
         if self._writer is not None:
             self._writer.wait_merging_threads()
             self._writer = None
+
+    def abandon(self) -> None:
+        """Lets go of the folder's lock; what was not committed is gone."""
+        self._writer = None
 
     def lookup(self, text: str, boosts: Mapping[str, float], synonyms: Synonyms) -> TextLookup:
         return guarded(lambda: TextLookup(self.searcher, self._schema, text, boosts, synonyms))

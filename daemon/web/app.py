@@ -69,7 +69,13 @@ def create_app(services: PublicServices, *, any_host: bool = False) -> QuartTrio
     app.config["BODY_TIMEOUT"] = services.request_timeout_seconds
     app.config["RESPONSE_TIMEOUT"] = services.request_timeout_seconds
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = pages.STATIC_AGE_SECONDS
-    guard.register(app, services.allowed_hosts, any_host=any_host, max_url_chars=services.max_url_chars)
+    guard.register(
+        app,
+        services.allowed_hosts,
+        any_host=any_host,
+        pictures=services.pictures,
+        max_url_chars=services.max_url_chars,
+    )
     problems.register(app)
     authorising.register(app, services.access, SCOPES)
     sessions.register(app, services.access)
@@ -82,7 +88,6 @@ def create_app(services: PublicServices, *, any_host: bool = False) -> QuartTrio
     if services.hub is not None:
         hub.register(app, services.hub)
     pages.register(app, services)
-    sessions.register_login_page(app)
     document = openapi.document(version("pokedexd"))
 
     @app.after_request

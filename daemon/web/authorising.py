@@ -15,7 +15,7 @@ from urllib.parse import quote
 from quart import Quart, Response, g, request
 from quart_trio import QuartTrio
 
-from daemon.access import OPEN, Access, Forbidden, Identity, TooMany, Unauthenticated
+from daemon.access import NOBODY, OPEN, Access, Forbidden, Identity, TooMany, Unauthenticated
 from daemon.web.problems import problem
 
 ANYBODY, KNOWN = "", "*"
@@ -46,6 +46,8 @@ def register(app: QuartTrio, access: Access, scopes: Scopes) -> None:
     @app.before_request
     async def authorise() -> Response | None:
         scope = scope_of(app, scopes)
+        if access.asks:
+            g.identity = NOBODY
         if scope == ANYBODY and SESSION_COOKIE not in request.cookies:
             return None
         try:
@@ -53,7 +55,7 @@ def register(app: QuartTrio, access: Access, scopes: Scopes) -> None:
         except Unauthenticated:
             if scope == ANYBODY:
                 return None
-            if wants_page() and app_has(app, LOGIN_PATH):
+            if wants_page():
                 return to_login()
             raise
         if scope == ANYBODY:
@@ -128,10 +130,6 @@ def wants_page() -> bool:
         and not request.path.startswith("/v1/")
         and "text/html" in request.headers.get("Accept", "")
     )
-
-
-def app_has(app: Quart, path: str) -> bool:
-    return any(rule.rule == path for rule in app.url_map.iter_rules())
 
 
 def to_login() -> Response:

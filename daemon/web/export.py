@@ -9,14 +9,17 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 import msgspec
 from quart import Response
 
+from daemon.interpreting import untouched
 from daemon.web.answering import Audit, chosen_fields, detail_of, found, view_of
 from daemon.web.asking import NONE, Asked
 from daemon.web.params import chosen
 from daemon.web.services import SearchServices
 from daemon.web.tenant import actor
 from proto.api import CreatorView
+from proto.ids import CreatorId
 from proto.records import AuditEvent
 from stores.catalog import ShownCreator
+from stores.ports import SearchQuery
 
 PAGE = 200
 FORMATS = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
@@ -65,6 +68,24 @@ async def export_search(services: SearchServices, asked: Asked, form: str, audit
     )
     answer.timeout = None  # it ends with its last page, however many there are
     return answer
+
+
+async def export_creators(
+    services: SearchServices, ids: Sequence[CreatorId], form: str, tenant_id: str, audit: Audit, now: float
+) -> Response:
+    """These creators, in this order; those that are not known are left out. They have no score."""
+    chosen(form, "format", list(FORMATS))
+    shown = [one for one in await services.shown(ids, 0) if one is not None]
+    detail = f"{len(shown)} picked creators as {form}"
+    audit(AuditEvent(at=int(now), tenant_id=tenant_id, actor=actor(), action="export", detail=detail))
+    asked = Asked(query=SearchQuery(text=""), text="", interpretation=untouched(""), shape="")
+    ids_only = services.ids_only()
+    body = _as_jsonl(asked, shown, [0.0] * len(shown), 1, ids_only)
+    if form == "csv":
+        body = _line(_columns(asked, ids_only=ids_only)) + _as_csv(asked, shown, [0.0] * len(shown), 1, ids_only)
+    return Response(
+        body, content_type=FORMATS[form], headers={"Content-Disposition": f'attachment; filename="creators.{form}"'}
+    )
 
 
 async def _stream(

@@ -22,15 +22,26 @@ POLICY = (
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with none at all, browsers send forms without their origin
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
 
 def register(
-    app: QuartTrio, allowed_hosts: Callable[[], list[str]], *, any_host: bool, max_url_chars: int = MAX_URL_CHARS
+    app: QuartTrio,
+    allowed_hosts: Callable[[], list[str]],
+    *,
+    any_host: bool,
+    pictures: bool = False,
+    max_url_chars: int = MAX_URL_CHARS,
 ) -> None:
-    """``any_host`` for a unix socket, which no browser reaches; elsewhere a foreign Host means DNS rebinding."""
+    """``any_host`` for a unix socket, which no browser reaches; elsewhere a foreign Host means DNS rebinding.
+
+    ``pictures``: whether pages may load pictures from elsewhere.
+    """
+    headers = dict(HEADERS)
+    if pictures:
+        headers["Content-Security-Policy"] = POLICY.replace("img-src 'self' data:", "img-src 'self' data: https:")
 
     @app.before_request
     async def check() -> Response | None:
@@ -52,7 +63,7 @@ def register(
 
     @app.after_request
     async def mark(response: Response) -> Response:
-        for name, value in HEADERS.items():
+        for name, value in headers.items():
             response.headers.setdefault(name, value)
         response.headers["X-Request-Id"] = g.get("request_id", "")
         return response

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
+import trio
 from prometheus_client import CollectorRegistry
 
 from actors.peers import Peers
 from daemon.access import Access
-from daemon.importing import Piece
+from daemon.dead_letters import DeadLetters
+from daemon.importing import Piece, Verdict
+from daemon.reviewing import Reviewing
+from daemon.stock import Stock
 from daemon.tenancy import Tenancy
+from daemon.web.history import Histories
 from daemon.web.hub import HubServices
 from proto.api import AdminStatus, CreatorIdentity, CreatorSchedule, ReadyAnswer, ReviewPage
 from proto.ids import CreatorId, Row
-from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount, EmbeddingRecord
+from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount, EmbeddingRecord, RawPage
 from stores.briefs import Brief
 from stores.catalog import ShownCreator
 from stores.filter_columns import Vocabulary
@@ -57,6 +62,9 @@ class SearchServices(msgspec.Struct, kw_only=True, frozen=True):
     """Niches and styles that filters may name."""
     niches: Mapping[str, str]
     """Names of the niches, by their ids."""
+    subjects: Mapping[str, str] = {}
+    """Of their narrower subjects."""
+    styles: Mapping[str, str] = {}
     seeds: Callable[[Sequence[str]], Awaitable[list[Seed]]]
     """Raises NotFound for a reference to nobody, Malformed for what is none."""
     shown: Callable[[Sequence[CreatorId], int], Awaitable[list[ShownCreator | None]]]
@@ -67,6 +75,45 @@ class SearchServices(msgspec.Struct, kw_only=True, frozen=True):
     observe: Callable[[float], None]
     ids_only: Callable[[], bool]
     """Whether an export may hold no more than ids and what the tenant noted itself."""
+
+
+async def nothing_known(ids: Sequence[CreatorId], since_day: int) -> dict[CreatorId, Histories]:
+    del ids, since_day
+    return {}
+
+
+async def nothing_read(creator_id: CreatorId, limit: int) -> list[RawPage]:
+    del creator_id, limit
+    return []
+
+
+class TaskView(msgspec.Struct, kw_only=True, frozen=True):
+    """Something long that an operator asked for."""
+
+    name: str
+    state: str
+    done: int
+    total: int | None = None
+    detail: str = ""
+    started_at: str | None = None
+
+
+class Operations(msgspec.Struct, kw_only=True, frozen=True):
+    """What the operations page shows and does: the functions of the admin listener."""
+
+    status: Callable[[], Awaitable[AdminStatus]]
+    stock: Callable[[], Stock | None]
+    """As of the latest survey; None before the first."""
+    letters: DeadLetters
+    reviewing: Reviewing
+    recent_audit: Callable[[int, str], Awaitable[list[AuditEvent]]]
+    """So many, newest first; of a tenant, or all."""
+    import_rows: Callable[[Sequence[tuple[int, str]]], Awaitable[Sequence[Verdict]]]
+    forget: Callable[[Sequence[str]], Awaitable[Sequence[msgspec.Struct]]]
+    stopping: trio.Event
+    """Set when the daemon ends: pages that go on by themselves end then."""
+    tasks: Callable[[], Awaitable[Sequence[TaskView]]] | None = None
+    """None where nothing keeps them."""
 
 
 class PublicServices(msgspec.Struct, kw_only=True, frozen=True):
@@ -96,6 +143,14 @@ class PublicServices(msgspec.Struct, kw_only=True, frozen=True):
     banner: str = ""
     hub: HubServices | None = None
     """Where a hub pushes."""
+    history: Callable[[Sequence[CreatorId], int], Awaitable[Mapping[CreatorId, Histories]]] = nothing_known
+    """Readings of the accounts of creators from a day on."""
+    raw_pages: Callable[[CreatorId, int], Awaitable[list[RawPage]]] = nothing_read
+    """What the platforms said of a creator's accounts, the newest of each first; so many at most."""
+    operations: Operations | None = None
+    """What operators see and do on the pages."""
+    pictures: bool = False
+    """Whether pages may load pictures from the platforms' hosts."""
     observe_request: Callable[[str, str], None] = lambda *_: None
     """Told of each request: the template of its route, empty where there is none, and how it was answered: the code of
     its problem, else the class of its status such as ``2xx``."""

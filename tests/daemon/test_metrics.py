@@ -71,6 +71,8 @@ def figures(
         disk_bytes=100_000,
         disk_free_bytes=40_000,
         resident_bytes=5_000,
+        memory_ceiling_bytes=9_000,
+        intake_held=True,
         backup_at=backup_at,
     )
     return msgspec.structs.replace(usual, **changes)

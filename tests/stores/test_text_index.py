@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import pytest
 import trio
 
 from daemon.evaluation.virtual_time import VirtualThreads
-from proto.errors import IndexBroken
+from proto.errors import DiskFull, IndexBroken
 from proto.ids import Row
 from stores.blocking import Blocking
+from stores.files import is_disk_full
 from stores.ports import TextDocument
 from stores.text_index import TantivyTextIndex
 from tests.stores.conformance.text_index_suite import TextIndexConformance, document, rows_of, taken_in
@@ -263,3 +265,35 @@ async def test_readers_and_a_writer_do_not_disturb_one_another(text_index: Tanti
 async def test_a_document_the_engine_refuses_leaves_its_batch_alone(text_index: TantivyTextIndex) -> None:
     await taken_in(text_index, [document(0, "\udcff"), document(1, "Alice")])
     assert await rows_of(text_index, "alice") == [1]
+
+
+async def test_a_writer_that_met_a_full_disk_is_replaced_and_queries_go_on(tmp_path: Path) -> None:
+    index = await TantivyTextIndex.create_empty(tmp_path, blocking=Blocking)
+    await index.upsert([document(1, "before")])
+    await index.commit(1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for _ in range(3):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        try:
+            with pytest.raises((DiskFull, OSError, IndexBroken)) as refused:
+                await index.upsert([document(2, "after")])
+                await index.commit(2)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert is_disk_full(refused.value), refused.value
+        assert [int(row) for row in (await index.query("before", 5)).rows] == [1]
+        assert index.checkpoint == 1
+    await until_written(index, [document(2, "after")])
+    assert [int(row) for row in (await index.query("after", 5)).rows] == [2]
+    await index.close()
+
+
+async def until_written(index: TantivyTextIndex, documents: list[TextDocument]) -> None:
+    """The writer before may take a moment to give its lock back."""
+    with trio.fail_after(30):
+        while True:
+            try:
+                await index.upsert(documents)
+                return await index.commit(2)
+            except DiskFull:
+                await trio.sleep(0.05)

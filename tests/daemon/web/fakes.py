@@ -37,7 +37,17 @@ from proto.api import (
 )
 from proto.errors import Malformed, NotFound
 from proto.ids import AccountKey, CreatorId, Platform, Row
-from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount, EmbeddingRecord, Enrichment
+from proto.records import (
+    AuditEvent,
+    ContentItem,
+    Creator,
+    CreatorAccount,
+    CreatorList,
+    EmbeddingRecord,
+    Enrichment,
+    Note,
+    SavedSearch,
+)
 from stores.briefs import BriefVocabulary, Term, parse_brief
 from stores.catalog import ShownCreator
 from stores.codec import decode, encode
@@ -142,6 +152,22 @@ class NothingNoted(Tenancy):
     async def list_names(self, tenant_id: str) -> list[str]:
         del tenant_id
         return list(self.found.lists)
+
+    async def lists(self, tenant_id: str) -> list[CreatorList]:
+        del tenant_id
+        return []
+
+    async def searches(self, tenant_id: str) -> list[SavedSearch]:
+        del tenant_id
+        return []
+
+    async def hidden(self, tenant_id: str) -> list[CreatorId]:
+        del tenant_id
+        return []
+
+    async def notes_on(self, tenant_id: str, creator_ids: Sequence[CreatorId]) -> dict[CreatorId, Note]:
+        del tenant_id, creator_ids
+        return {}
 
 
 class World:

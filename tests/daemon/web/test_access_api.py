@@ -15,7 +15,7 @@ from daemon.auditing import AuditTrail
 from daemon.web import openapi
 from daemon.web.admin import create_admin
 from daemon.web.app import create_app
-from daemon.web.authorising import ANYBODY, KNOWN
+from daemon.web.authorising import ANYBODY
 from daemon.web.hub import HubServices
 from daemon.web.routes import SCOPES as ROUTE_SCOPES
 from proto.records import DEFAULT_TENANT, JobKind
@@ -24,6 +24,7 @@ from stores.journal import Journal
 from stores.keys import SCOPES
 from tests.daemon.web.conftest import Connect
 from tests.daemon.web.fakes import NOW, Steering, problem
+from tests.daemon.web.page_scopes import PAGES
 from tests.daemon.web.test_hub import PATH, Listening, fill, posted, signature
 from tests.daemon.web.test_lists_api import Noted
 
@@ -111,7 +112,7 @@ async def test_every_operation_takes_the_scope_that_the_document_says(
 
 
 async def test_whatever_is_served_is_in_the_document_or_named_here(guarded: Guarded) -> None:
-    """So that no operation is left out of the matrix above."""
+    """So that no operation is left out of the matrix above, and no page of that of `test_page_access`."""
     world = guarded.noted.world
     hub = HubServices(
         env=guarded.env, journal=Journal(guarded.env, lambda _: None), covers=frozenset().__contains__,
@@ -124,11 +125,7 @@ async def test_whatever_is_served_is_in_the_document_or_named_here(guarded: Guar
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if (method, rule.rule) not in ROUTE_SCOPES and rule.endpoint != "static"
     }
-    assert own == {
-        ("GET", "/"): "search",
-        ("GET", "/creators/<creator_id>"): "search",
-        ("GET", "/login"): ANYBODY,
-        ("POST", "/logout"): KNOWN,
+    assert own == PAGES | {
         ("GET", "/websub/<token>"): ANYBODY,
         ("POST", "/websub/<token>"): ANYBODY,
     }
@@ -308,8 +305,10 @@ async def test_forms_log_in_and_out(guarded: Guarded, http: httpx2.AsyncClient) 
     key = await guarded.key()
     page = await http.get("/login", params={"next": '/"><script>'})
     assert "<script>" not in page.text
+    elsewhere = await http.post("/v1/session", data={"key": key}, headers={"Sec-Fetch-Site": "same-site"})
+    assert (elsewhere.status_code, "set-cookie" in elsewhere.headers) == (403, False)
     failed = await http.post("/v1/session", data={"key": "pkd_wrong", "next": "/lists"})
-    assert (failed.status_code, failed.headers["location"]) == (303, "/login?failed=1")
+    assert (failed.status_code, failed.headers["location"]) == (303, "/login?failed=1&next=%2Flists")
     for place, there in (("/?q=x", "/?q=x"), ("//evil.example", "/"), ("https://evil.example", "/"), ("/\\evil", "/")):
         done = await http.post("/v1/session", data={"key": key, "next": place})
         assert (done.status_code, done.headers["location"]) == (303, there)

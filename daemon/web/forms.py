@@ -1,0 +1,37 @@
+"""What a page's form sends."""
+
+from __future__ import annotations
+
+import hmac
+
+from quart import abort, request
+from werkzeug.datastructures import MultiDict
+
+from daemon.web.viewer import Viewer
+
+OWN = ("same-origin", "none")
+
+
+async def posted(who: Viewer) -> MultiDict[str, str]:
+    """The fields. Answers 403 where the form is not of a page of this viewer.
+
+    That the Origin is an allowed host is checked before; here browsers say whether it was this very port too, since
+    others that serve pages on the same machine are not this daemon.
+    """
+    form = await own_form()
+    if not hmac.compare_digest(form.get("csrf_token", "").encode(), who.csrf_token.encode()):
+        abort(403, "the form is older than this session; load its page again")
+    return form
+
+
+async def own_form() -> MultiDict[str, str]:
+    """The fields of a form before anybody is known. Answers 403 to one of another site or port."""
+    if request.headers.get("Sec-Fetch-Site", "none") not in OWN:
+        abort(403, "forms of other sites are refused")
+    return await request.form
+
+
+def inside(path: str, default: str = "/") -> str:
+    """A path of this host; anything else would lead a reader away."""
+    own = path.startswith("/") and not path.startswith("//") and path.isprintable() and path.isascii()
+    return path if own and "\\" not in path else default

@@ -1,0 +1,152 @@
+"""Room on the disk and in memory: what is held back when it runs out, and what goes on when it is back."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from daemon.resources import MIB, Limits, Resources
+from proto.errors import DiskFull
+from proto.records import Event
+from stores.blocking import Blocking
+from stores.env import Environment, Txn
+from stores.journal import Journal
+
+FLOOR, CEILING = 100 * MIB, 1_000 * MIB
+
+
+class Machine:
+    """What there is, and what was told."""
+
+    def __init__(self, env: Environment) -> None:
+        self.free, self.resident = 10 * FLOOR, 0
+        self.events: list[Event] = []
+        self.intake: dict[str, str] = {}
+        env.waits_for_room = True
+        self.resources = Resources(
+            Path("/"),
+            env=env,
+            journal=Journal(env, self.events.append),
+            limits=Limits(floor=FLOOR, ceiling=CEILING),
+            set_intake=self.intake.__setitem__,
+            threads=Blocking("resources", 1),
+            now=lambda: 1_000.0,
+            disk_free=lambda _: self.free,
+            resident=lambda: self.resident,
+        )
+
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.events]
+
+
+async def written(env: Environment, key: bytes) -> bool:
+    return await env.read(lambda txn: txn.get("meta", key) is not None)
+
+
+async def put_into(env: Environment, key: bytes, size: int = 1, *, synced: bool = False) -> None:
+    def change(txn: Txn) -> None:
+        txn.put("meta", key, b"x" * size)
+
+    await env.write(change, synced=synced)
+
+
+def size_of_store(folder: Path) -> int:
+    return next(folder.rglob("data.mdb")).stat().st_size
+
+
+@contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """The system itself refuses what would make a file larger."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_below_the_floor_only_what_operators_do_is_written(env: Environment) -> None:
+    machine = Machine(env)
+    await machine.resources.look()
+    assert machine.resources.refuses == ""
+    machine.free = FLOOR - 1
+    await machine.resources.look()
+    assert "storage.disk_floor_mib" in machine.resources.refuses
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(put_into, env, b"of a stage")
+        with trio.fail_after(5):
+            await put_into(env, b"of an operator", synced=True)
+        assert not await written(env, b"of a stage")
+        machine.free = FLOOR  # not enough to go on: it would stop again at once
+        await machine.resources.look()
+        assert env.held_because
+        machine.free = 2 * FLOOR
+        await machine.resources.look()
+    assert await written(env, b"of a stage")
+    assert machine.kinds() == ["disk_full", "disk_has_room"]
+
+
+async def test_what_the_system_refuses_is_written_once_there_is_room(
+    env: Environment, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    machine = Machine(env)
+    await put_into(env, b"before", synced=True)
+    size = size_of_store(tmp_path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(machine.resources.watch)
+        async with trio.open_nursery() as stages:
+            with files_no_larger_than(size):
+                with pytest.raises(DiskFull, match="full"):
+                    await put_into(env, b"of an operator", 1 << 20, synced=True)
+                for number in range(3):
+                    stages.start_soon(put_into, env, b"stage %d" % number, 1 << 20)
+                await trio.sleep(600)
+                assert "intake waits" in env.held_because or env.full_because
+                assert [await written(env, b"stage %d" % number) for number in range(3)] == [False] * 3
+                assert await written(env, b"before")
+        nursery.cancel_scope.cancel()
+    assert [await written(env, b"stage %d" % number) for number in range(3)] == [True] * 3
+    tries = machine.kinds().count("disk_full")
+    assert 2 <= tries <= 10  # further and further apart
+
+
+async def test_a_full_map_is_told_with_its_remedy_and_harms_nothing(tmp_path: Path) -> None:
+    env = Environment(tmp_path / "small", map_size_bytes=4 * MIB)
+    try:
+        await put_into(env, b"before")
+        with pytest.raises(DiskFull, match=r"storage\.map_size_gib"):
+            await put_into(env, b"large", 8 * MIB)
+        assert env.full_because
+        await put_into(env, b"after")
+        assert env.full_because == ""
+        assert [await written(env, key) for key in (b"before", b"large", b"after")] == [True, False, True]
+    finally:
+        env.close()
+
+
+async def test_at_the_end_nothing_waits_for_room(env: Environment) -> None:
+    machine = Machine(env)
+    machine.free = 0
+    await machine.resources.look()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(put_into, env, b"waits")
+        await trio.testing.wait_all_tasks_blocked()
+        env.stop_waiting()
+    assert await written(env, b"waits")
+
+
+async def test_above_the_ceiling_nothing_is_fetched_until_memory_is_given_back(env: Environment) -> None:
+    machine = Machine(env)
+    seen = []
+    for share in (0.5, 0.95, 1.1, 0.95, 0.8):
+        machine.resident = int(share * CEILING)
+        await machine.resources.look()
+        seen.append((machine.resources.memory_state, bool(machine.intake.get("memory"))))
+    assert seen == [("ok", False), ("near", False), ("above", True), ("above", True), ("ok", False)]
+    assert machine.kinds() == ["memory_near_ceiling", "memory_full", "memory_has_room"]

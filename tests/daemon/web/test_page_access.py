@@ -1,0 +1,101 @@
+"""Which pages a key opens: every page by every scope, by key and by session."""
+
+from __future__ import annotations
+
+import httpx2
+import msgspec
+import pytest
+
+from daemon.access import new_key
+from daemon.web.app import create_app
+from daemon.web.authorising import ANYBODY, KNOWN
+from stores.env import Environment
+from stores.keys import SCOPES
+from tests.daemon.web.conftest import Connect
+from tests.daemon.web.fakes import problem
+from tests.daemon.web.page_scopes import PAGES
+from tests.daemon.web.test_access_api import Guarded, bearer
+from tests.daemon.web.test_page_operations import Played
+
+BOTH = {"/lists/<list_id>/export": "export"}
+"""A page that takes a second scope."""
+
+
+@pytest.fixture
+async def guarded(env: Environment) -> Guarded:
+    return Guarded(env)
+
+
+@pytest.fixture
+async def http(guarded: Guarded, connect: Connect) -> httpx2.AsyncClient:
+    """With all that operators see; what goes on by itself has ended."""
+    played = Played(guarded.env)
+    played.stopping.set()
+    operations = played.services().operations
+    return await connect(create_app(msgspec.structs.replace(guarded.noted.world.services(), operations=operations)))
+
+
+def at(rule: str) -> str:
+    """With something in each place."""
+    for name, value in (("creator_id", "5"), ("list_id", "0" * 16), ("search_id", "0" * 16), ("letter_id", "x")):
+        rule = rule.replace(f"<{name}>", value)
+    return rule
+
+
+async def test_every_page_takes_its_scope(guarded: Guarded, http: httpx2.AsyncClient) -> None:
+    keys = {scope: await guarded.key(scope) for scope in SCOPES}
+    for (method, rule), scope in PAGES.items():
+        unknown = await http.request(method, at(rule))
+        useless = await http.request(method, at(rule), headers=bearer(new_key()))
+        if scope == ANYBODY:
+            assert {unknown.status_code, useless.status_code} <= {200, 303}, rule
+            continue
+        assert (unknown.status_code, useless.status_code) == (401, 401), (method, rule)
+        for name, key in keys.items():
+            reply = await http.request(method, at(rule), headers=bearer(key))
+            if scope in (KNOWN, name) and rule not in BOTH:
+                assert reply.status_code not in (401, 403, 500), (method, rule, name)
+            else:
+                assert reply.status_code == 403, (method, rule, name)
+                assert rule in BOTH or problem(reply)["code"] == "insufficient_scope"
+        if rule in BOTH:
+            reply = await http.request(method, at(rule), headers=bearer(await guarded.key(scope, BOTH[rule])))
+            assert reply.status_code == 404, "there is no such list"
+
+
+async def test_no_session_opens_more_than_its_key_and_none_changes_without_its_token(
+    guarded: Guarded, http: httpx2.AsyncClient
+) -> None:
+    for scope in SCOPES:
+        await http.post("/v1/session", data={"key": await guarded.key(scope)})
+        token = (await http.get("/v1/session")).json()["csrf_token"]
+        for (method, rule), needed in PAGES.items():
+            if needed == KNOWN:
+                continue
+            if method == "POST":
+                forged = await http.post(at(rule), data={"csrf_token": token[::-1]})
+                assert forged.status_code == 403, rule
+            reply = await http.request(method, at(rule), data={"csrf_token": token} if method == "POST" else None)
+            opened = needed in (ANYBODY, scope) and rule not in BOTH
+            assert (reply.status_code != 403) == opened, (method, rule, scope)
+            assert reply.status_code < 500, (method, rule, scope)
+
+
+async def test_an_open_daemon_asks_nobody(guarded: Guarded, http: httpx2.AsyncClient) -> None:
+    for method, rule in PAGES:
+        reply = await http.request(method, at(rule), headers={"Accept": "text/html"})
+        undoing_asks_for_a_key = rule.endswith("/forget")
+        assert reply.status_code == 403 if undoing_asks_for_a_key else reply.status_code not in (401, 403), rule
+
+
+async def test_a_problem_before_the_login_offers_nothing(guarded: Guarded, http: httpx2.AsyncClient) -> None:
+    await guarded.key()
+    reply = await http.get("/nowhere", headers={"Accept": "text/html"})
+    assert reply.status_code == 404
+    assert "/operations" not in reply.text
+    assert "/lists" not in reply.text
+    ended = await http.post("/lists", headers={"Accept": "text/html"})
+    assert (ended.status_code, 'href="/login"' in ended.text) == (401, True)
+    for_form = {"Accept": "text/html", "Content-Type": "application/x-www-form-urlencoded"}
+    odd = await http.post("/v1/session", content=b"next=%2F", headers=for_form)
+    assert (odd.status_code, odd.headers["content-type"]) == (400, "text/html; charset=utf-8")
