@@ -189,14 +189,15 @@ class Access:
             )
             if len(self._buckets) > BUCKETS_KEPT:
                 self._buckets.popitem(last=False)
+        self._buckets.move_to_end(name)  # one in use is not dropped, and full again, because others came
         wait_seconds = bucket.try_take(self._clock())
         if wait_seconds:
             text = f"this key may ask {identity.requests_per_minute} times a minute"
             raise TooMany(text, retry_after_seconds=wait_seconds)
 
     async def log_in(self, identity: Identity) -> tuple[str, Identity]:
-        """What the cookie is to hold, and who is known by it; counts as a request. Raises TooMany, and Conflict when too
-        many have logged in."""
+        """What the cookie is to hold, and who is known by it; counts as a request. Raises TooMany, and as
+        `stores.keys.put_session`."""
         self.spend(identity)
         cookie, now = secrets.token_urlsafe(SESSION_BYTES), int(self._now())
         ends = [now + self._session_seconds, *([identity.expires_at] if identity.expires_at else [])]
@@ -312,7 +313,7 @@ class Access:
         if session.key_hash:
             identity = self._identities.get(session.key_hash)
             return self._alive(identity) if identity is not None else None
-        if not self.is_tenant(session.tenant_id):
+        if self._verify is None or not self.is_tenant(session.tenant_id):  # no provider is trusted any more
             return None
         return Identity(
             tenant_id=session.tenant_id,

@@ -74,6 +74,8 @@ class OidcConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True)
     audience: str = ""
     jwks_url: str = ""
     """One of both: where the provider's keys are read."""
+    allow_private_address: bool = False
+    """Whether ``jwks_url`` may lead to a loopback or private address."""
     jwks_file: str = ""
     tenant_claim: str = ""
     """Empty: everybody is of ``tenant``."""
@@ -83,6 +85,8 @@ class OidcConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True)
     """A list, or words with spaces between them."""
     scopes: list[str] = []
     """That every token has; of those that it names itself, only the daemon's own count."""
+    allow_admin: bool = False
+    """Else no token has the scope ``admin``, whatever the provider writes into it."""
     requests_per_minute: NotNegative = 600
     timeout_seconds: Seconds = 5.0
     leeway_seconds: NotNegative = 30
@@ -764,8 +768,14 @@ def _oidc_checks(oidc: OidcConfig) -> list[tuple[bool, str, str]]:
             "oidc.jwks_url",
             f"{oidc.jwks_url!r} is no https URL (http is for loopback)",
         ),
+        (
+            bool(oidc.jwks_url) and _is_loopback_url(oidc.jwks_url) and not oidc.allow_private_address,
+            "oidc.jwks_url",
+            f"{oidc.jwks_url!r} is on this machine, which takes oidc.allow_private_address",
+        ),
         (not oidc.tenant and not oidc.tenant_claim, "oidc.tenant", "is not set, and oidc.tenant_claim neither"),
         (bool(strange), "oidc.scopes", f"{strange} are no scopes; expected some of {', '.join(SCOPES)}"),
+        ("admin" in oidc.scopes and not oidc.allow_admin, "oidc.scopes", "has 'admin', which takes oidc.allow_admin"),
     ]
 
 
@@ -798,6 +808,11 @@ def _push_checks(config: Config) -> list[tuple[bool, str, str]]:
 def _safe_url(text: str) -> bool:
     parts = urlsplit_or_none(text)
     return parts is not None and bool(parts.hostname) and (parts.scheme == "https" or parts.hostname in LOOPBACK)
+
+
+def _is_loopback_url(text: str) -> bool:
+    parts = urlsplit_or_none(text)
+    return parts is not None and parts.hostname in LOOPBACK
 
 
 def urlsplit_or_none(text: str) -> SplitResult | None:

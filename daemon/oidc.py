@@ -8,18 +8,17 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import msgspec
 import structlog
 import trio
 
 from daemon.access import Forbidden, Identity, Unauthenticated
 from daemon.config import OidcConfig
-from proto.errors import ConfigError, Unavailable
+from daemon.outside import is_public, is_public_or_near, open_outside
+from proto.errors import ConfigError, PokedexError, Rejected, Unavailable
 from stores.keys import SCOPES
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ class TokenVerifier:
         return Identity(
             tenant_id=tenant_id,
             actor=f"oidc:{subject}",
-            scopes=frozenset((*self._config.scopes, *self._stated_scopes(claims))),
+            scopes=self._scopes_of(claims),
             requests_per_minute=self._config.requests_per_minute,
             expires_at=int(claims["exp"]),
         )
@@ -167,10 +166,12 @@ class TokenVerifier:
             raise Forbidden(text, code="no_tenant")
         return tenant_id
 
-    def _stated_scopes(self, claims: Mapping[str, Any]) -> list[str]:
+    def _scopes_of(self, claims: Mapping[str, Any]) -> frozenset[str]:
+        """Never `admin` without the operator's word: a provider's users may choose the scopes that they ask for."""
         stated = claims.get(self._config.scopes_claim, [])
         words = stated.split() if isinstance(stated, str) else stated if isinstance(stated, list) else []
-        return [one for one in words if one in SCOPES]
+        allowed = [one for one in SCOPES if one != "admin" or self._config.allow_admin]
+        return frozenset(one for one in (*self._config.scopes, *words) if one in allowed)
 
 
 def read_keys(data: bytes) -> dict[str, PyJWK]:
@@ -193,7 +194,7 @@ def read_keys(data: bytes) -> dict[str, PyJWK]:
 
 
 def fetcher(config: OidcConfig) -> Fetch:
-    """From the file, or by HTTP with a limit of time and size."""
+    """From the file, or by HTTP through the guard of outside URLs, with a limit of time and size, where no redirect leads on."""
 
     async def from_file() -> bytes:
         try:
@@ -202,13 +203,17 @@ def fetcher(config: OidcConfig) -> Fetch:
             raise Unavailable(f"{config.jwks_file}: cannot be read: {error.strerror}") from error
 
     async def from_url() -> bytes:
+        allowed = is_public_or_near if config.allow_private_address else is_public
         try:
-            with trio.fail_after(config.timeout_seconds):
-                return await _get(config.jwks_url, config.timeout_seconds)
-        except trio.TooSlowError as error:
-            raise Unavailable(f"{config.jwks_url} did not answer within {config.timeout_seconds:g} s") from error
-        except httpx2.HTTPError as error:
-            raise Unavailable(f"{config.jwks_url}: {error!r}") from error
+            async with open_outside(
+                max_bytes=MAX_JWKS_BYTES, total_seconds=config.timeout_seconds, allowed=allowed
+            ) as outside:
+                return (await outside.get(config.jwks_url, redirects=0)).body
+        except Rejected as error:
+            remedy = "; oidc.allow_private_address allows it" if error.reason == "forbidden_address" else ""
+            raise Unavailable(f"{error}{remedy}") from error
+        except PokedexError as error:
+            raise Unavailable(str(error)) from error
 
     return from_file if config.jwks_file else from_url
 
@@ -226,22 +231,6 @@ def check_oidc(config: OidcConfig) -> None:
             raise ConfigError(f"oidc.jwks_file: {config.jwks_file}: cannot be read: {error}") from error
         if not keys:
             raise ConfigError(f"oidc.jwks_file: {config.jwks_file}: has no key for {' or '.join(ALGORITHMS)}")
-
-
-async def _get(url: str, timeout_seconds: float) -> bytes:
-    data = b""
-    async with (
-        httpx2.AsyncClient(trust_env=False, timeout=timeout_seconds) as client,
-        client.stream("GET", url, headers={"Accept": "application/json", "Accept-Encoding": "identity"}) as reply,
-    ):
-        if reply.status_code != httpx2.codes.OK:
-            raise Unavailable(f"{url} answered {reply.status_code}")
-        async with aclosing(reply.aiter_raw()) as pieces:  # as it comes: nothing is unpacked beyond the bound
-            async for piece in pieces:
-                data += piece if len(data) <= MAX_JWKS_BYTES else b""
-    if len(data) > MAX_JWKS_BYTES:
-        raise Unavailable(f"{url} answered more than {MAX_JWKS_BYTES} bytes")
-    return data
 
 
 def _usable(one: Mapping[str, Any]) -> bool:

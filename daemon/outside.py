@@ -28,6 +28,10 @@ REDIRECTS = (301, 302, 303, 307, 308)
 CLOSE_SECONDS = 2.0
 GLOBAL_V6 = ipaddress.ip_network("2000::/3")
 """The only part of IPv6 handed out as global unicast; mapped, compatible and NAT64 addresses lie outside it."""
+NEAR = tuple(
+    ipaddress.ip_network(one)
+    for one in ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)
 
 
 class Fetched(msgspec.Struct, kw_only=True, frozen=True):
@@ -57,9 +61,9 @@ class Outside:
         self._http, self._resolve, self._allowed = http, resolve, allowed
         self._max_bytes, self._total_seconds = max_bytes, total_seconds
 
-    async def get(self, url: str) -> Fetched:
-        """Follows at most 5 redirects."""
-        return await self._within_time(url, self._follow(_parsed(url)))
+    async def get(self, url: str, *, redirects: int = MAX_REDIRECTS) -> Fetched:
+        """Follows so many redirects at most."""
+        return await self._within_time(url, self._follow(_parsed(url), redirects))
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Fetched:
         """A redirect is refused: a signed body goes where it was addressed and nowhere else."""
@@ -74,13 +78,13 @@ class Outside:
         except (httpx2.TransportError, OSError) as error:
             raise Unavailable(f"{url}: {error}") from error
 
-    async def _follow(self, url: httpx2.URL) -> Fetched:
-        for _ in range(MAX_REDIRECTS + 1):
+    async def _follow(self, url: httpx2.URL, redirects: int) -> Fetched:
+        for _ in range(redirects + 1):
             reply = await self._exchange("GET", url, b"", {})
             if isinstance(reply, Fetched):
                 return reply
             url = reply
-        raise Rejected(f"{url}: more than {MAX_REDIRECTS} redirects", reason="redirects", status=0)
+        raise Rejected(f"{url}: more than {redirects} redirects", reason="redirects", status=0)
 
     async def _post(self, url: httpx2.URL, body: bytes, headers: Mapping[str, str]) -> Fetched:
         reply = await self._exchange("POST", url, body, headers)
@@ -146,12 +150,27 @@ class Outside:
         return bytes(body)
 
 
+def is_public(address: Address) -> bool:
+    """Whether it is a global unicast address: not private, loopback, link-local, shared, multicast or reserved, nor
+    an IPv6 form that wraps an IPv4 address."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address.is_global and not (address.is_multicast or address.is_reserved)
+    return address in GLOBAL_V6 and address.is_global and address.sixtofour is None
+
+
+def is_public_or_near(address: Address) -> bool:
+    """Loopback and private networks too, for what the operator placed there; never link-local, where clouds keep secrets."""
+    return is_public(address) or any(address in one for one in NEAR)
+
+
 @asynccontextmanager
-async def open_outside(*, max_bytes: int, total_seconds: float) -> AsyncIterator[Outside]:
+async def open_outside(
+    *, max_bytes: int, total_seconds: float, allowed: Callable[[Address], bool] = is_public
+) -> AsyncIterator[Outside]:
     """For real use: the system's resolver, public addresses only, certificates checked."""
     http = guarded_http()
     try:
-        yield Outside(http, resolve=resolve, allowed=is_public, max_bytes=max_bytes, total_seconds=total_seconds)
+        yield Outside(http, resolve=resolve, allowed=allowed, max_bytes=max_bytes, total_seconds=total_seconds)
     finally:
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
             await http.aclose()
@@ -177,14 +196,6 @@ async def resolve(name: str, port: int) -> list[str]:
     except UnicodeError as error:
         raise Malformed(f"{name!r} is not a host name") from error
     return [str(address[0]) for _, _, _, _, address in found]
-
-
-def is_public(address: Address) -> bool:
-    """Whether it is a global unicast address: not private, loopback, link-local, shared, multicast or reserved, nor
-    an IPv6 form that wraps an IPv4 address."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return address.is_global and not (address.is_multicast or address.is_reserved)
-    return address in GLOBAL_V6 and address.is_global and address.sixtofour is None
 
 
 def _parsed(text: str) -> httpx2.URL:

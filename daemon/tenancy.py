@@ -36,7 +36,7 @@ from stores.lists import (
 from stores.notes import note_of, notes_of, write_note
 from stores.ports import Rows, Weights
 from stores.saved_searches import change_search, create_search, delete_search, get_search, searches_of
-from stores.tenants import set_weights, tenants, weights_in
+from stores.tenants import get_tenant, set_weights, tenants, weights_in
 
 T = TypeVar("T")
 
@@ -83,7 +83,8 @@ class ListNews(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Tenancy:
-    """Reads and writes over one store. Writes are durable on return, and audited."""
+    """Reads and writes over one store. Writes are durable on return, and audited; all raise NotFound for a tenant that is
+    gone."""
 
     def __init__(
         self,
@@ -166,6 +167,7 @@ class Tenancy:
         """Up to this version, or all, it has been seen. Raises NotFound."""
 
         def change(txn: Txn) -> CreatorList:
+            get_tenant(txn, tenant_id)
             found = get_list(txn, tenant_id, list_id)
             visit(txn, found, visitor, min(version or found.version, found.version), int(self._now()))
             return found
@@ -320,6 +322,7 @@ class Tenancy:
 
     async def _write(self, tenant_id: str, actor: str, change: Callable[[Txn], T], detail: Callable[[T], str]) -> T:
         def noted(txn: Txn) -> T:
+            get_tenant(txn, tenant_id)  # it may have been removed since the request came in
             result = change(txn)
             append_audit(txn, self._entry(tenant_id, actor, "lists", detail(result)))
             return result

@@ -106,7 +106,8 @@ def sessions_of(txn: Txn) -> list[WebSession]:
 
 
 def put_session(txn: Txn, session: WebSession, now: int) -> None:
-    """Those that have run out go meanwhile. Raises Conflict when there are too many."""
+    """Those that have run out go meanwhile. Raises NotFound for a tenant that is gone, Conflict when there are too many."""
+    get_tenant(txn, session.tenant_id)
     found = sessions_of(txn)
     over = [one for one in found if one.expires_at <= now]
     if len(found) - len(over) >= MAX_SESSIONS:

@@ -14,6 +14,7 @@ from proto.records import LoggedQuery
 from stores.codec import decode, encode, pack_id
 from stores.env import Txn
 from stores.ports import CandidateFeatures
+from stores.tenants import removed_tenants
 
 QUERY_NUMBER = "query_number"
 EXPIRED = 1_000
@@ -35,8 +36,11 @@ class LoggedCandidate(msgspec.Struct, kw_only=True):
 
 
 def append_queries(txn: Txn, queries: Sequence[LoggedQuery]) -> None:
-    """Under numbers of their own, in this order."""
+    """Under numbers of their own, in this order; not of tenants that are gone by now."""
+    gone = removed_tenants(txn)
     for query in queries:
+        if query.tenant_id in gone:
+            continue
         number = txn.add(QUERY_NUMBER)
         txn.put("query_log", _key(query.tenant_id, number), encode(msgspec.structs.replace(query, number=number)))
 

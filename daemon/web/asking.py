@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import msgspec
 
+from daemon.access import Forbidden
 from daemon.interpreting import APPLY, MODES, OFF, Interpretation, interpret, untouched
 from daemon.web.params import (
     MAX_LIMIT,
@@ -21,6 +22,7 @@ from daemon.web.params import (
 )
 from daemon.web.problems import BadParameter
 from daemon.web.services import SearchServices
+from daemon.web.tenant import identity
 from daemon.weights import reweighted
 from proto.api import CreatorView, SearchRequest, SimilarRequest
 from proto.errors import FilterError, Malformed
@@ -182,12 +184,16 @@ async def _stated_filter(
     if stated is None or stated == "":
         return None
     vocabulary: Vocabulary = services.vocabulary
-    if LIST in (stated if isinstance(stated, str) else repr(stated)).lower():
+    known = "lists" in identity().scopes
+    if known and LIST in (stated if isinstance(stated, str) else repr(stated)).lower():
         vocabulary = {**vocabulary, LIST: await services.tenancy.list_names(tenant_id)}
     try:
-        return parse_filter(stated, vocabulary) if isinstance(stated, str) else decode_filter(stated, vocabulary)
+        found = parse_filter(stated, vocabulary) if isinstance(stated, str) else decode_filter(stated, vocabulary)
     except FilterError as error:
         raise filter_error(error, tree=not isinstance(stated, str)) from error
+    if not known and not columns_of(found).isdisjoint((LIST, HIDDEN)):
+        raise Forbidden("a filter by list or hidden takes the scope 'lists'", scope="lists")
+    return found
 
 
 def _fresh(within: str | float | None) -> list[Node]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import trio
 
 from daemon.access import Access
@@ -21,21 +22,22 @@ from daemon.config import Config
 from daemon.control import weights_of
 from daemon.evaluation.search_store import Made, open_search
 from daemon.pipeline import taxonomy_of
-from daemon.query_log import logged
+from daemon.query_log import QueryLog, logged
 from daemon.searching import search_services
 from daemon.tenancy import Tenancy
+from daemon.web.admin import create_admin
 from daemon.web.app import create_app
 from daemon.web.services import QueryNote
 from proto.ids import Platform, creator_id_of
-from proto.records import AuditEvent, CreatorAccount, IdentityLink
+from proto.records import AuditEvent, CreatorAccount, EmbeddingRecord, IdentityLink
 from stores.belonging import Membership, arrange
-from stores.catalog import Catalog, get_creator, log_indexed, put_account, put_creator
+from stores.catalog import Catalog, get_creator, log_indexed, put_account, put_creator, put_creator_embeddings
 from stores.checking import find_faults
 from stores.env import Environment, Txn
 from stores.journal import Journal
 from stores.keys import SCOPES
 from stores.query_log import append_queries, queries_after
-from tests.daemon.web.fakes import World
+from tests.daemon.web.fakes import Steering, World
 
 NOW = 1_790_000_000
 TENANTS = ("alpha", "beta")
@@ -48,6 +50,9 @@ STATES = ("", "shortlist", "maybe", "no")
 NAMES = ("Spring", "Autumn", "Winter")
 """Of lists of either tenant."""
 CREATORS = 24
+LIKE = "like "
+"""Begins a search for creators like one, in place of words."""
+SEEDS, DIMS = 4, 8
 
 
 class List(msgspec.Struct):
@@ -100,7 +105,17 @@ def put_in(txn: Txn, one: Made) -> None:
     creator.name, creator.canonical_handle = account.display_name, account.handle
     creator.primary_niche, creator.total_followers = one.primary_niche, account.followers
     put_creator(txn, creator)
+    put_creator_embeddings(txn, one.creator_id, [_vector(account.platform_user_id)])
     log_indexed(txn, one.creator_id)
+
+
+def _vector(name: str) -> EmbeddingRecord:
+    """Any, but of each the same: for `similar`."""
+    found = np.random.default_rng(int(name.removeprefix("UC"))).standard_normal(DIMS)
+    unit = (found / np.linalg.norm(found)).astype("<f2")
+    return EmbeddingRecord(
+        field="yt_bio", model_id="any", dims=DIMS, input_hash=name, vector=unit.tobytes(), updated_at=NOW
+    )
 
 
 def put_all(txn: Txn) -> None:
@@ -108,11 +123,16 @@ def put_all(txn: Txn) -> None:
         put_in(txn, made(number))
 
 
+def ids_of(found: Mapping[str, Any]) -> list[str]:
+    return [hit["creator"]["creator_id"] for hit in found["hits"]]
+
+
 class Story:
     """Asks as one tenant or the other, at random, and compares."""
 
-    def __init__(self, app: Any, access: Access, env: Environment, tenancy: Tenancy, notes: list[QueryNote]) -> None:
-        self._client, self._access, self.env, self._tenancy = app.test_client(use_cookies=False), access, env, tenancy
+    def __init__(self, app: Any, admin: Any, access: Access, env: Environment, notes: list[QueryNote]) -> None:
+        self._client, self._operator = (one.test_client(use_cookies=False) for one in (app, admin))
+        self._access, self.env = access, env
         self._noted = notes
         self.ids = [str(creator_id_of(made(number).accounts[0].key)) for number in range(CREATORS)]
         self.niche = {one: NICHES[number % len(NICHES)] for number, one in enumerate(self.ids)}
@@ -130,6 +150,13 @@ class Story:
             self.base[query] = await self.hits("", asked)
             by_quality = {**asked, "weights": "keyword:0,vector:0,quality:1"}
             self.base_by_quality[query] = await self.hits("", by_quality)
+        for seed in self.ids[:SEEDS]:
+            body = {"positive": [seed], "limit": 100}
+            name = LIKE + seed
+            self.base[name] = ids_of(await self.ask("", "POST", "/v1/similar", body=body))
+            body |= {"weights": {"keyword": 0, "vector": 0, "quality": 1}}
+            self.base_by_quality[name] = ids_of(await self.ask("", "POST", "/v1/similar", body=body))
+            assert sorted(self.base[name]) == sorted(one for one in self.ids if one != seed)
         assert sorted(self.base[""]) == sorted(self.ids)
         assert self.base != self.base_by_quality
         for tenant in TENANTS:
@@ -137,8 +164,7 @@ class Story:
             self.keys[tenant], _ = await self._access.create_key(tenant, scopes=SCOPES, actor="test")
 
     async def hits(self, tenant: str, asked: Mapping[str, Any]) -> list[str]:
-        found = await self.ask(tenant, "GET", "/v1/search", asked)
-        return [hit["creator"]["creator_id"] for hit in found["hits"]]
+        return ids_of(await self.ask(tenant, "GET", "/v1/search", asked))
 
     async def ask(
         self,
@@ -149,9 +175,11 @@ class Story:
         body: Any = None,
         *,
         expect: int = 200,
+        version: int | None = None,
     ) -> Any:
         """The body, of JSON where it is such. Raises Leak for another status, and for a mark of the other tenant."""
         headers = {"Host": "127.0.0.1"} | ({"Authorization": f"Bearer {self.keys[tenant]}"} if tenant else {})
+        headers |= {} if version is None else {"If-Match": f'"{version}"'}
         more = {} if body is None else {"json": body}
         reply = await self._client.open(path, method=method, query_string=dict(query or {}), headers=headers, **more)
         data = bytes(await reply.get_data(as_text=False))
@@ -292,10 +320,79 @@ class Story:
     async def reweigh(self, rng: random.Random, tenant: str, seen: Seen) -> None:
         seen.weighed = rng.random() < 0.5
         changes = {"keyword": 0.0, "vector": 0.0, "quality": 1.0} if seen.weighed else None
-        await self._tenancy.set_weights(tenant, changes, "test")
+        await self.order("PUT", "/v1/weights", tenant, changes)
         for one in TENANTS:
-            shown = self._tenancy.weights_shown(one)
-            self.same(shown.source, "tenant" if self.seen[one].weighed else "settings", "weights")
+            shown = await self.order("GET", "/v1/weights", one)
+            self.same(shown["source"], "tenant" if self.seen[one].weighed else "settings", "weights")
+
+    async def order(self, method: str, path: str, tenant: str, body: Any = None) -> Any:
+        """Of the operator, for a tenant."""
+        more = {"data": msgspec.json.encode(body)} if method != "GET" else {}
+        reply = await self._operator.open(path, method=method, query_string={"tenant": tenant}, **more)
+        data = bytes(await reply.get_data(as_text=False))
+        if reply.status_code != 200 or any(MARKS[one].encode() in data for one in TENANTS if one != tenant):
+            raise Leak(f"{method} {path} for {tenant} → {reply.status_code} {data[:300]!r}")
+        return data if "nd" in (reply.mimetype or "") else msgspec.json.decode(data)
+
+    async def similar(self, rng: random.Random, tenant: str, seen: Seen) -> None:
+        seed = rng.choice(self.ids[:SEEDS])
+        body = {"positive": [seed], "limit": 100, "facets": ["niche"]}
+        found = await self.ask(tenant, "POST", "/v1/similar", body=body)
+        expected = self.visible(LIKE + seed, seen)
+        self.same(ids_of(found), expected, f"creators like {seed}")
+        self.same(found["total"], len(expected), "how many are like it")
+        counts = {name: count for name, count in found["facets"]["niche"].items() if count}
+        self.same(counts, dict(Counter(self.niche[one] for one in expected)), "facets of those like it")
+
+    async def similar_in_list(self, rng: random.Random, tenant: str, seen: Seen) -> None:
+        list_id, mine = self.a_list(rng, tenant)
+        seed = rng.choice(self.ids[:SEEDS])
+        body = {"positive": [seed], "limit": 100, "filter": f'list = "{list_id}"'}
+        found = await self.ask(tenant, "POST", "/v1/similar", body=body, expect=200 if mine else 400)
+        if mine is not None:
+            expected = {one for one in self.visible(LIKE + seed, seen) if one in mine.members}
+            self.same(set(ids_of(found)), expected, "creators like it in a list")
+
+    async def change_as_read(self, rng: random.Random, tenant: str, seen: Seen) -> None:
+        """By `If-Match`: a stale version is answered with the list as it is, of another tenant with nothing."""
+        list_id, mine = self.a_list(rng, tenant)
+        version, stale = rng.randrange(1, 9), False
+        if mine is not None:
+            version += mine.version
+            stale = rng.random() < 0.5
+            version = version if stale else mine.version
+        found = await self.ask(
+            tenant,
+            "PATCH",
+            f"/v1/lists/{list_id}",
+            body={"remove": self.ids},
+            expect=404 if mine is None else 412 if stale else 200,
+            version=version,
+        )
+        if mine is None:
+            self.same("current" in found, False, "whether a list that is not one's own is shown")
+        elif stale:
+            self.same(
+                (found["current"]["name"], found["current"]["version"]), (mine.name, mine.version), "a stale list"
+            )
+        elif mine.members:
+            mine.members, mine.states = [], {}
+            mine.version += 1
+
+    async def note_as_read(self, rng: random.Random, tenant: str, seen: Seen) -> None:
+        creator = rng.choice(self.ids)
+        old, text = seen.notes.get(creator), self.text(rng, tenant)
+        version = old[2] if old else 0
+        stale = rng.random() < 0.5
+        path, asked = f"/v1/creators/{creator}/note", version + 1 if stale else version
+        found = await self.ask(
+            tenant, "PUT", path, body={"text": text, "tags": []}, expect=412 if stale else 200, version=asked
+        )
+        if stale:
+            shown = found.get("current")
+            self.same(shown and (shown["text"], shown["version"]), old and (old[0], old[2]), "a stale note")
+        else:
+            seen.notes[creator] = (text, [], version + 1)
 
     async def search_in_list(self, rng: random.Random, tenant: str, seen: Seen) -> None:
         names = [*NAMES, *(one.name for of in self.seen.values() for one in of.lists.values())]
@@ -469,11 +566,16 @@ class Story:
             records = await trail.page(0, 100_000, tenant)
             assert records
             assert all(one.tenant_id == tenant for _, one in records)
-            assert {one.actor for _, one in records} <= {"test", f"key:{self.key_id(tenant)}"}
+            assert {one.actor for _, one in records} <= {"test", "operator", f"key:{self.key_id(tenant)}"}
             assert MARKS[other] not in repr(records)
             queries = await self.env.read(partial(queries_after, tenant_id=tenant, after=0, limit=100_000))
             assert len(queries) == self.seen[tenant].asked
             assert MARKS[other] not in repr(queries)
+            await self.order("GET", "/v1/queries", tenant)
+            tried = {"weights": {"keyword": 0.1, "vector": 0.0, "quality": 0.9}, "queries": 20}
+            moved = [one for query in (await self.order("POST", "/v1/weights/what-if", tenant, tried))["queries"]
+                     if "hidden" not in query["filter"] for one in query["moved"]]  # fmt: skip
+            assert not self.seen[tenant].hidden & {one["creator_id"] for one in moved}
         assert (await trail.verify()).broken is None
         faults = await self.env.read(lambda txn: find_faults(txn, {}, lambda *_: None))
         tenants_own = {
@@ -494,7 +596,8 @@ OPERATIONS: Sequence[str] = (
     "make_list", "change_list", "triage", "read_list", "news_of_list", "delete_list", "all_lists", "hide", "hide",
     "unhide", "all_hidden", "search", "search", "reweigh", "search_in_list", "search_hidden", "page_on", "export", "autocomplete",
     "explain", "creator", "note", "read_note", "drop_note", "all_notes", "save_search", "read_searches", "drop_search",
-    "change_search", "put_in_list", "search_by_post",
+    "change_search", "put_in_list", "search_by_post", "similar", "similar_in_list", "change_as_read",
+    "note_as_read",
 )  # fmt: skip
 
 
@@ -510,6 +613,7 @@ async def tenant_story(folder: Path) -> AsyncIterator[Story]:
     async with open_search(folder, env, None, config, lambda: NOW) as opened:
         text = await opened.keeper.open_text()
         opened.searcher.set_text(text)
+        await opened.keeper.open_fields("any", DIMS, opened.searcher.set_field)
         world = World([])
         world.access = access
         catalog = Catalog(env)
@@ -535,8 +639,10 @@ async def tenant_story(folder: Path) -> AsyncIterator[Story]:
         )
         audited: list[AuditEvent] = []
         app = create_app(services)
-        async with app.test_app():
-            story = Story(app, access, env, tenancy, notes)
+        log = QueryLog(env, search=opened.searcher.search, tenancy=tenancy)
+        admin = create_admin(Steering().services(), trusted=True, queries=log, tenancy=tenancy)
+        async with app.test_app(), admin.test_app():
+            story = Story(app, admin, access, env, notes)
             await story.begin()
             notes.clear()
             audited.clear()

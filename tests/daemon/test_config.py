@@ -388,8 +388,10 @@ def test_settings_cannot_be_changed_in_place() -> None:
         ({"oidc.jwks_file": "keys.json", "oidc.issuer": ""}, "who signs the tokens?"),
         ({"oidc.jwks_file": "keys.json", "oidc.audience": ""}, "tokens for others"),
         ({"oidc.jwks_url": "http://id.example/keys"}, "is no https URL"),
+        ({"oidc.jwks_url": "http://127.0.0.1:9/keys"}, "oidc.allow_private_address"),
         ({"oidc.jwks_url": "https://id.example/keys", "oidc.jwks_file": "keys.json"}, "expected either it or"),
         ({"oidc.jwks_file": "keys.json", "oidc.scopes": ["serch"]}, "are no scopes"),
+        ({"oidc.jwks_file": "keys.json", "oidc.scopes": ["admin"]}, "oidc.allow_admin"),
         ({"oidc.jwks_file": "keys.json", "oidc.tenant": ""}, "oidc.tenant"),
     ],
 )

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from quart import Response
 from quart_trio import QuartTrio
 
-from daemon.access import Access, Forbidden, Unauthenticated
+from daemon.access import Access, Forbidden, Identity, TooMany, Unauthenticated
 from daemon.config import OidcConfig
 from daemon.oidc import REFRESH_FLOOR_SECONDS, STALE_SECONDS, JwksCache, TokenVerifier, check_oidc, fetcher, read_keys
 from daemon.web.app import create_app
@@ -86,11 +86,21 @@ async def test_a_token_says_who_whose_and_what(autojump_clock: object) -> None:
     for one in (token(), token(key=EC_KEY, alg="ES256", kid="e1")):
         known = await verifier().verify(one)
         assert (known.tenant_id, known.actor, known.expires_at) == ("acme", "oidc:ana", NOW + 600)
-        assert known.scopes == {"search", "lists", "admin"}
+        assert known.scopes == {"search", "lists"}
     listed = await verifier().verify(token({**CLAIMS, "scope": ["export", 5], "aud": ["other", AUDIENCE]}))
     assert listed.scopes == {"search", "export"}
     without = {name: value for name, value in CLAIMS.items() if name != "org"}
     assert (await verifier().verify(token(without))).tenant_id == "default"
+
+
+async def test_a_token_has_admin_only_where_the_operator_allows_it(autojump_clock: object) -> None:
+    for stated in ("admin search", ["admin", "search", {}]):
+        claims = {**CLAIMS, "scope": stated}
+        assert (await verifier().verify(token(claims))).scopes == {"search"}
+        allowed = msgspec.structs.replace(CONFIG, allow_admin=True)
+        assert (await verifier(config=allowed).verify(token(claims))).scopes == {"search", "admin"}
+    careless = msgspec.structs.replace(CONFIG, scopes=["admin"])
+    assert (await verifier(config=careless).verify(token())).scopes == {"lists"}
 
 
 PEM = RSA_KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -223,25 +233,40 @@ def test_a_file_without_keys_is_told_at_the_start(tmp_path: Path) -> None:
     check_oidc(OidcConfig())
 
 
+@pytest.mark.filterwarnings("ignore:Async generator 'httpcore2:ResourceWarning")
 async def test_keys_are_read_over_http_with_a_limit_of_time_and_size(serve: Any, nursery: trio.Nursery) -> None:  # noqa: F811
-    app = QuartTrio("provider")
+    app, asked = QuartTrio("provider"), list[str]()
 
     @app.get("/<what>")
     async def answer(what: str) -> Response:
+        asked.append(what)
         if what == "slow":
             await trio.sleep_forever()
+        if what == "moved":
+            return Response(b"", 302, headers={"Location": "/keys"})
         return Response(b"x" * (2 << 20) if what == "large" else jwks(), 500 if what == "failed" else 200)
 
     url = await serve(app)
 
-    async def fetched(what: str) -> bytes:
-        config = msgspec.structs.replace(CONFIG, jwks_file="", jwks_url=f"{url}/{what}", timeout_seconds=0.3)
+    async def fetched(what: str, *, near: bool = True) -> bytes:
+        config = msgspec.structs.replace(
+            CONFIG, jwks_file="", jwks_url=f"{url}/{what}", timeout_seconds=0.3, allow_private_address=near
+        )
         return await fetcher(config)()
 
     assert await fetched("keys") == jwks()
-    for what, words in (("slow", "0.3 s|Timeout"), ("large", "more than"), ("failed", "answered 500")):
+    for what, words in (
+        ("slow", "within 0.3 s"),
+        ("large", "more than"),
+        ("failed", "status 500"),
+        ("moved", "more than 0 redirects"),
+    ):
         with pytest.raises(Unavailable, match=words):
             await fetched(what)
+    asked.clear()
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1 is not a public address; oidc\.allow_private_address"):
+        await fetched("keys", near=False)
+    assert not asked
 
 
 async def test_a_token_opens_the_api_and_logs_in(env: Environment, connect: Any) -> None:  # noqa: F811
@@ -263,3 +288,51 @@ async def test_a_token_opens_the_api_and_logs_in(env: Environment, connect: Any)
     assert (await http.get("/v1/lists")).status_code == 200
     await access.remove_tenant("acme", "test")
     assert (await http.get("/v1/lists")).status_code == 401
+
+
+async def test_a_token_s_session_keeps_its_limit(env: Environment, connect: Any) -> None:  # noqa: F811
+    """Beside the token, over several sessions, and after a restart: they have one limit together."""
+    noted, clock = Noted(env), [0.0]
+    few = verifier(config=msgspec.structs.replace(CONFIG, requests_per_minute=4))
+
+    async def opened() -> httpx2.AsyncClient:
+        access = Access(env, now=lambda: NOW, clock=lambda: clock[0], verify=few.verify)
+        await access.load()
+        noted.world.access = access
+        if not access.is_tenant("acme"):
+            await access.create_tenant("acme", "", "test")
+        http: httpx2.AsyncClient = await connect(create_app(noted.world.services()))
+        return http
+
+    http = await opened()
+    for _ in range(2):
+        assert (await http.post("/v1/session", json={"key": token()})).status_code == 200
+    cookies = dict(http.cookies)
+    bearer = {"Authorization": f"Bearer {token()}"}
+    assert [(await http.get("/v1/lists")).status_code for _ in range(2)] == [200, 200]
+    assert (await http.get("/v1/lists")).status_code == 429
+    assert (await http.get("/v1/lists", headers=bearer)).status_code == 429
+    assert (await http.post("/v1/session", json={"key": token()})).status_code == 429
+    clock[0] += 15
+    assert (await http.get("/v1/lists")).status_code == 200
+    again = await opened()
+    again.cookies.update(cookies)
+    assert [(await again.get("/v1/lists")).status_code for _ in range(5)] == [200] * 4 + [429]
+    untrusting = Access(env, now=lambda: NOW, clock=lambda: clock[0])
+    await untrusting.load()
+    with pytest.raises(Unauthenticated):
+        untrusting.by_session(cookies["pokedexd_session"])
+
+
+def test_a_limit_in_use_outlives_many_others(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.access.BUCKETS_KEPT", 3)
+    access = Access(env, now=lambda: NOW, clock=lambda: 0.0)
+
+    def spend(subject: str) -> None:
+        access.spend(Identity(tenant_id="acme", actor=subject, scopes=frozenset(), requests_per_minute=5))
+
+    for number in range(5):
+        spend("busy")
+        spend(f"other-{number}")
+    with pytest.raises(TooMany):
+        spend("busy")

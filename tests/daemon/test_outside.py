@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from daemon.outside import MAX_REDIRECTS, Address, Outside, guarded_http, is_public, open_outside, resolve
+from daemon.outside import (
+    MAX_REDIRECTS,
+    Address,
+    Outside,
+    guarded_http,
+    is_public,
+    is_public_or_near,
+    open_outside,
+    resolve,
+)
 from proto.errors import Malformed, NotFound, PokedexError, Rejected, Throttled, Unavailable
 from tests.daemon.web.conftest import Serve, serve
 
@@ -220,6 +229,16 @@ def test_addresses_that_are_not_public(address: str) -> None:
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", PUBLIC, "2606:4700:4700::1111", "2a00:1450:4001::200e"])
 def test_addresses_that_are_public(address: str) -> None:
     assert is_public(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize(
+    ("address", "reached"),
+    [("127.0.0.1", True), ("::1", True), ("192.168.1.9", True), ("fd00::1", True), ("8.8.8.8", True),
+     ("169.254.169.254", False), ("fe80::1", False), ("0.0.0.0", False), ("100.64.0.1", False),
+     ("::ffff:127.0.0.1", False), ("224.0.0.1", False)],
+)  # fmt: skip
+def test_what_an_operator_may_place_near(address: str, reached: bool) -> None:
+    assert is_public_or_near(ipaddress.ip_address(address)) == reached
 
 
 @given(st.ip_addresses())

@@ -3,15 +3,18 @@ from __future__ import annotations
 import pytest
 import trio
 
+from daemon.access import Access
 from daemon.config import even_weights
 from daemon.tenancy import LOOK_SECONDS, Tenancy
 from proto.errors import Conflict, Malformed, NotFound
 from proto.ids import CreatorId, Platform
-from proto.records import DEFAULT_TENANT, CreatorAccount, Event
+from proto.records import DEFAULT_TENANT, CreatorAccount, Event, LoggedQuery
 from stores.catalog import put_account
 from stores.env import Environment, Txn
 from stores.journal import Journal
 from stores.ports import Weights
+from stores.query_log import append_queries
+from stores.tenants import OWNED, stored_weights
 from tests.founding import found_creator
 from tests.stores.test_lists import merge
 
@@ -110,3 +113,39 @@ async def test_weights_are_in_force_at_once_and_outlive_a_restart(env: Environme
     with pytest.raises(NotFound):
         await tenancy.set_weights("nobody", {"keyword": 0.5}, "operator")
     assert tenancy.weights("nobody") == SETTINGS
+
+
+async def test_what_is_under_way_while_a_tenant_goes_leaves_nothing_behind(env: Environment) -> None:
+    """A request that was let in before comes to its write when the tenant is gone and all of it was dropped."""
+    story = Story(env)
+    tenancy, gone = story.tenancy, "acme"
+    access = Access(env, now=lambda: NOW, clock=trio.current_time)
+    await access.load()
+    await access.create_tenant(gone, "", "test")
+    key, _ = await access.create_key(gone, actor="test")
+    known = await access.identify(key)
+    await tenancy.create_list(gone, "a1", "Spring", [story.ana], "me")
+    assert await access.remove_tenant(gone, "test") > 0
+    audited = env.write_now(lambda txn: txn.entries("audit"))
+    for late in (
+        lambda: tenancy.create_list(gone, "b2", "Autumn", [story.ana], "me"),
+        lambda: tenancy.change_list(gone, "a1", add=[story.ben], actor="me"),
+        lambda: tenancy.visit_list(gone, "a1", None, "me"),
+        lambda: tenancy.hide(gone, story.ben, "me"),
+        lambda: tenancy.write_note(gone, story.ben, text="x", actor="me"),
+        lambda: tenancy.create_search(gone, "5", "x", "{}", "me"),
+        lambda: tenancy.set_weights(gone, {"keyword": 0.5}, "me"),
+        lambda: access.create_key(gone, actor="me"),
+        lambda: access.log_in(known),
+    ):
+        with pytest.raises(NotFound, match="no tenant 'acme'"):
+            await late()
+    searched = LoggedQuery(
+        number=0, at=NOW, tenant_id=gone, request_id="", text="x", rest="x", filter="", niches=[], sort="relevance",
+        ascending=False, fusion="weighted", diversity=0.0, weights=stored_weights(SETTINGS), total=0, took_ms=1.0,
+    )  # fmt: skip
+    await env.write(lambda txn: append_queries(txn, [searched]))
+    with env.snapshot() as txn:
+        left = [name for name in (*OWNED, "sessions") for _ in txn.scan(name)]
+        assert left == []
+        assert txn.entries("audit") == audited

@@ -18,13 +18,14 @@ from daemon.web.app import create_app
 from daemon.web.authorising import ANYBODY
 from daemon.web.hub import HubServices
 from daemon.web.routes import SCOPES as ROUTE_SCOPES
-from proto.records import DEFAULT_TENANT
+from proto.records import DEFAULT_TENANT, JobKind
 from stores.env import Environment
 from stores.journal import Journal
 from stores.keys import SCOPES
 from tests.daemon.web.conftest import Connect
 from tests.daemon.web.fakes import NOW, Steering, problem
 from tests.daemon.web.page_scopes import PAGES
+from tests.daemon.web.test_hub import PATH, Listening, fill, posted, signature
 from tests.daemon.web.test_lists_api import Noted
 
 MINUTE = 60
@@ -44,7 +45,6 @@ class Guarded:
     def __init__(self, env: Environment) -> None:
         self.env, self.clock = env, Clock()
         self.noted = Noted(env)
-        Journal(env, lambda _: None).ensure_default_tenant(int(NOW))
         self.access = Access(env, now=self.clock, clock=self.clock, session_seconds=MINUTE * 60)
         self.noted.world.access = self.access
 
@@ -182,6 +182,78 @@ async def test_a_key_runs_out_and_is_limited(guarded: Guarded, http: httpx2.Asyn
     guarded.clock.now += MINUTE * 10
     gone = await http.get("/v1/lists", headers=bearer(key))
     assert (gone.status_code, "run out" in problem(gone)["detail"]) == (401, True)
+
+
+@pytest.mark.parametrize(
+    "filters", ['list = "Spring"', 'list = "Sprink"', "hidden", "platform = youtube OR NOT hidden"]
+)
+async def test_no_filter_tells_of_lists_without_their_scope(
+    guarded: Guarded, http: httpx2.AsyncClient, filters: str
+) -> None:
+    """Neither who is in one nor how they are called, by whatever searches."""
+    able, unable = await guarded.key("search", "lists", "export"), await guarded.key("search", "export")
+    made = {"name": "Spring", "creators": guarded.noted.ids[:1]}
+    assert (await http.post("/v1/lists", json=made, headers=bearer(able))).status_code == 201
+    query = {"filter": filters}
+    asked: list[tuple[str, str, dict[str, Any]]] = [
+        ("GET", "/v1/search", {"params": query}),
+        ("POST", "/v1/search", {"json": query}),
+        ("GET", "/v1/search/explain", {"params": {**query, "creator_id": "1"}}),
+        ("GET", "/v1/search/export", {"params": query}),
+        ("POST", "/v1/similar", {"json": {**query, "positive": ["1"]}}),
+    ]
+    for method, path, more in asked:
+        refused = await http.request(method, path, headers=bearer(unable), **more)
+        assert refused.status_code == 403, (path, refused.text)
+        assert "Spring" not in refused.text.replace(filters, "")
+        assert (await http.request(method, path, headers=bearer(able), **more)).status_code != 403
+    ordinary = {"filter": "platform = youtube"}
+    assert (await http.get("/v1/search", params=ordinary, headers=bearer(unable))).status_code == 200
+
+
+async def test_logging_in_counts_against_the_limit(guarded: Guarded, http: httpx2.AsyncClient) -> None:
+    """And what the session asks is of the same limit as what its key asks."""
+    key = await guarded.key(requests_per_minute=2)
+    assert (await http.post("/v1/session", json={"key": key})).status_code == 200
+    assert (await http.get("/v1/lists")).status_code == 200
+    assert (await http.get("/v1/lists", headers=bearer(key))).status_code == 429
+    assert (await http.get("/v1/lists")).status_code == 429
+    by_json = await http.post("/v1/session", json={"key": key})
+    for refused in (by_json, await http.post("/v1/session", data={"key": key})):
+        assert (refused.status_code, "set-cookie" in refused.headers) == (429, False)
+        assert 0 < int(refused.headers["retry-after"]) <= MINUTE
+    guarded.clock.now += MINUTE / 2
+    assert (await http.get("/v1/lists")).status_code == 200
+
+
+async def test_a_log_in_gives_another_cookie_than_the_browser_brought(
+    guarded: Guarded, http: httpx2.AsyncClient
+) -> None:
+    """Else somebody who planted a cookie would be logged in along with its owner."""
+    key = await guarded.key()
+    planted = {"Cookie": "pokedexd_session=planted"}
+    cookie = (await http.post("/v1/session", json={"key": key}, headers=planted)).cookies["pokedexd_session"]
+    http.cookies.clear()
+    assert cookie != "planted"
+    assert (await http.get("/v1/lists", headers=planted)).status_code == 401
+
+
+async def test_a_hub_pushes_without_a_key(guarded: Guarded, connect: Connect) -> None:
+    """Its token and its signature speak for it, also where keys are asked for; a key in place of them does not."""
+    key, listening = await guarded.key(), Listening(guarded.env)
+    await guarded.env.write(fill)
+    http = await connect(create_app(msgspec.structs.replace(guarded.noted.world.services(), hub=listening.services)))
+    body = posted()
+    signed = {"X-Hub-Signature": signature(body)}
+    assert (await http.post(PATH, content=body, headers={"X-Hub-Signature": signature(body, "x")})).status_code == 204
+    assert (await http.post(PATH, content=body, headers=bearer(key))).status_code == 204
+    assert listening.outcomes == ["forged", "forged"]
+    assert await listening.job(JobKind.CONTENT, "v1") is None
+    assert (await http.post(PATH, content=body, headers=signed)).status_code == 204
+    assert listening.outcomes[2:] == ["new"]
+    assert await listening.job(JobKind.CONTENT, "v1") is not None
+    assert (await http.post("/websub/" + "u" * 43, content=body, headers=signed)).status_code == 404
+    assert (await http.get("/v1/lists", headers=signed)).status_code == 401
 
 
 async def test_the_last_use_is_written_now_and_then(guarded: Guarded, http: httpx2.AsyncClient) -> None:

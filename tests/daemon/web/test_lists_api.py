@@ -14,6 +14,7 @@ from proto.ids import CreatorId, Platform
 from proto.records import CreatorAccount
 from stores.catalog import Catalog, put_account
 from stores.env import Environment, Txn
+from stores.journal import Journal
 from tests.daemon.web.conftest import Connect
 from tests.daemon.web.fakes import NOW, WEIGHTS, World, creator, problem
 from tests.founding import found_creator
@@ -29,6 +30,7 @@ def found(txn: Txn, name: str) -> CreatorId:
 
 class Noted:
     def __init__(self, env: Environment) -> None:
+        Journal(env, lambda _: None).ensure_default_tenant(int(NOW))
         self.ids = env.write_now(lambda txn: [str(found(txn, name)) for name in ("ana", "ben", "eve")])
         self.world = World([creator(1, "x")])
         self.world.tenancy = Tenancy(env, settings=lambda: WEIGHTS, now=lambda: NOW, clock=trio.current_time)
