@@ -178,7 +178,7 @@ def _operations(control: Control, stores: Stores, stop: trio.Event) -> Operation
         letters=control.letters,
         reviewing=control.reviewing,
         recent_audit=recent_audit,
-        import_rows=control.import_rows,
+        import_rows=lambda rows, by: control.import_rows(rows, by=by),
         forget=control.forget,
         stopping=stop,
     )

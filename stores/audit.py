@@ -33,6 +33,16 @@ ALIAS = re.compile(r"erased-(?P<alias>[0-9a-f]+)")
 DROPPED_AT_ONCE = 5_000
 
 
+class Actor(msgspec.Struct, frozen=True, kw_only=True):
+    """Who acts, and of which tenant; by default whoever runs the daemon."""
+
+    tenant_id: str = DEFAULT_TENANT
+    actor: str = "operator"
+
+
+OPERATOR = Actor()
+
+
 class Link(msgspec.Struct, frozen=True, array_like=True):
     """A place in the chain."""
 

@@ -87,7 +87,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         if form.get("confirm", "").strip() != page.creator.name.strip():
             raise BadParameter("to forget a creator, type its name as it stands on the page", pointer="confirm")
         reports = await operations.forget(
-            [f"{account.platform}:{account.platform_user_id}" for account in page.creator.accounts]
+            [f"{account.platform}:{account.platform_user_id}" for account in page.creator.accounts], who.by
         )
         return pages.render("forgotten.html", who, name=page.creator.name, accounts=len(reports))
 
@@ -97,7 +97,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         """An account is none of this creator's others any more."""
         operations, who = _operations(services)
         form = await posted(who)
-        await operations.reviewing.split(form.get("account", ""))
+        await operations.reviewing.split(form.get("account", ""), who.by)
         return redirect(f"/creators/{parse_creator_id(creator_id)}#identity", 303)  # type: ignore[return-value]
 
     @app.post("/creators/<creator_id>/note")

@@ -23,6 +23,7 @@ from proto.errors import Malformed, NotFound
 from proto.ids import AccountKey, Platform, RawId
 from proto.messages import AccountUpserted, RawStored
 from proto.records import DeadLetter, Job, JobKind, Priority
+from stores.audit import Actor
 from stores.env import DATABASES, Environment, Txn
 from stores.journal import Journal
 from stores.schedule import PackRule, Schedule, find_job, put_job
@@ -216,9 +217,10 @@ async def test_nothing_of_a_replay_stands_when_it_cannot_be_noted(
 
 async def test_a_replay_is_in_the_audit_trail(env: Environment, letters: DeadLetters) -> None:
     (letter_id,) = await file(env, letter())
-    await letters.replay(letter_id)
+    await letters.replay(letter_id, Actor(tenant_id="acme", actor="key:1"))
     (entry,) = await Journal(env, lambda _: None).recent_audit()
     assert (entry.action, entry.at, entry.detail) == ("replay", NOW, "fetcher profile:UC0: forbidden")
+    assert (entry.tenant_id, entry.actor) == ("acme", "key:1")
 
 
 async def test_the_endpoint_lists_and_replays(env: Environment, letters: DeadLetters, connect: Connect) -> None:

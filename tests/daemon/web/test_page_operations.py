@@ -21,6 +21,7 @@ from daemon.web.services import Operations, PublicServices, TaskView
 from proto.api import AdminStatus, StageStatus
 from proto.ids import Platform
 from proto.records import DEFAULT_TENANT, Activity, AuditEvent
+from stores.audit import Actor
 from stores.env import Environment
 from stores.journal import Journal
 from tests.daemon.web.conftest import Connect
@@ -38,16 +39,19 @@ class Played:
         self.forgotten: list[str] = []
         self.imported: list[tuple[int, str]] = []
         self.asked: list[str] = []
+        self.acted: list[str] = []
         self._env, self._steering = env, Steering()
         Journal(env, lambda _: None).ensure_default_tenant(int(NOW))
         self.access = Access(env, now=lambda: NOW, clock=lambda: 0.0)
 
-    async def forget(self, references: Sequence[str]) -> list[msgspec.Struct]:
+    async def forget(self, references: Sequence[str], by: Actor) -> list[msgspec.Struct]:
         self.forgotten += references
+        self.acted.append(by.actor)
         return list(await self._steering.forget(references))
 
-    async def import_rows(self, rows: Sequence[tuple[int, str]]) -> list[Verdict]:
+    async def import_rows(self, rows: Sequence[tuple[int, str]], by: Actor) -> list[Verdict]:
         self.imported += rows
+        self.acted.append(by.actor)
         return [Verdict(line=line, value=text, verdict="added") for line, text in rows]
 
     async def tasks(self) -> list[TaskView]:
@@ -147,6 +151,7 @@ async def test_forgetting_asks_for_a_key_and_the_name(connect: Connect, played: 
     assert played.forgotten == []
     reply = await http.post("/creators/1/forget", data={"confirm": "Ana Silva", "csrf_token": token})
     assert "Ana Silva is forgotten" in reply.text
+    assert [one.partition(":")[0] for one in played.acted] == ["key"], "the key's own name stands in the audit trail"
     assert played.forgotten == ["youtube:UC1"]
 
 
