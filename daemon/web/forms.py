@@ -7,6 +7,7 @@ import hmac
 from quart import abort, request
 from werkzeug.datastructures import MultiDict
 
+from daemon.web.params import whole_number
 from daemon.web.viewer import Viewer
 
 OWN = ("same-origin", "none")
@@ -29,6 +30,11 @@ async def own_form() -> MultiDict[str, str]:
     if request.headers.get("Sec-Fetch-Site", "none") not in OWN:
         abort(403, "forms of other sites are refused")
     return await request.form
+
+
+def shown_version(form: MultiDict[str, str]) -> int | None:
+    """Of what the form was made of, so that nobody's change is lost; None where it says none. Raises BadParameter."""
+    return whole_number(form, "version", 0, 0, 1 << 62) if form.get("version") else None
 
 
 def inside(path: str, default: str = "/") -> str:

@@ -13,7 +13,7 @@ from daemon.web.asking import ask_similar
 from daemon.web.authorising import needs
 from daemon.web.charts import Point, in_words, line_chart, spark
 from daemon.web.creators import detail, moved_to
-from daemon.web.forms import posted
+from daemon.web.forms import posted, shown_version
 from daemon.web.history import CHART_DAYS, Series, series, spark_values
 from daemon.web.params import parse_creator_id
 from daemon.web.problems import BadParameter
@@ -106,13 +106,13 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         """Text and tags; nothing deletes the note."""
         who = viewer_with(LISTS)
         form = await posted(who)
-        number, version = parse_creator_id(creator_id), form.get("version", "")
+        number = parse_creator_id(creator_id)
         await searching.tenancy.write_note(
             who.tenant_id,
             number,
             text=form.get("text", "").replace("\r\n", "\n").strip(),
             tags=[tag.strip() for tag in form.get("tags", "").split(",") if tag.strip()],
-            version=int(version) if version.isdecimal() else None,
+            version=shown_version(form),
             actor=who.actor,
         )
         return redirect(f"/creators/{number}#notes", 303)  # type: ignore[return-value]

@@ -99,3 +99,15 @@ async def test_a_problem_before_the_login_offers_nothing(guarded: Guarded, http:
     for_form = {"Accept": "text/html", "Content-Type": "application/x-www-form-urlencoded"}
     odd = await http.post("/v1/session", content=b"next=%2F", headers=for_form)
     assert (odd.status_code, odd.headers["content-type"]) == (400, "text/html; charset=utf-8")
+
+
+@pytest.mark.parametrize("version", ["9" * 5_000, "-1", "two", "²"])
+async def test_a_version_that_is_none_changes_nothing(guarded: Guarded, connect: Connect, version: str) -> None:
+    http = await connect(create_app(msgspec.structs.replace(guarded.noted.world.services(), max_body_bytes=10_000)))
+    ana = guarded.noted.ids[0]
+    made = (await http.post("/lists", data={"name": "Spring"})).headers["location"]
+    for path in (f"{made}/seen", f"{made}/delete", f"/creators/{ana}/note"):
+        reply = await http.post(path, data={"version": version, "text": "mine"})
+        assert reply.status_code == 400, path
+    assert (await http.get(made)).status_code == 200
+    assert "mine" not in (await http.get(f"/creators/{ana}")).text
