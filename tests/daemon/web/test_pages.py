@@ -7,7 +7,9 @@ import msgspec
 import pytest
 
 from daemon.web.app import create_app
+from daemon.web.page_search import saved_url
 from daemon.web.rendering import age, hue, initials, label, pieces, share, short_count, web_link
+from proto.api import SearchRequest
 from proto.errors import Unavailable
 from stores.filter_ast import In
 from stores.filters import show_filter
@@ -166,6 +168,21 @@ async def test_words_that_were_read_can_be_dropped_changed_and_taken_back(connec
     page = Reader((await http.get(drop)).text)
     assert "undo" in page.words
     assert "/?q=fitness+under+50k" in page.links()
+
+
+async def test_the_form_keeps_what_it_does_not_offer(connect: Connect) -> None:
+    fake = World([creator(1, "Ana")])
+    http = await connect(create_app(fake.services()))
+    page = Reader((await http.get("/?posted_within=14&sort=growth_30d%3Aasc")).text)
+    chosen = [attributes["value"] for tag, attributes in page.tags if tag == "option" and "selected" in attributes]
+    assert sorted(map(str, chosen)) == ["14", "growth_30d:asc"]
+
+
+def test_a_saved_search_by_a_tree_keeps_its_filter() -> None:
+    tree = {"op": "in", "column": "country", "values": ["BR"]}
+    assert saved_url(SearchRequest(q="yoga", filter=tree)) == "/?q=yoga&filter=country+%3D+BR"
+    for none in (None, "", {}, {"op": "odd"}):
+        assert saved_url(SearchRequest(q="yoga", filter=none)) == "/?q=yoga"
 
 
 @pytest.mark.parametrize(
