@@ -247,6 +247,7 @@ async def test_a_form_of_another_origin_or_session_is_refused(connect: Connect) 
     for headers, data in (
         ({"Origin": "https://evil.example"}, {}),
         ({"Origin": "null"}, {}),
+        ({"Origin": "http://127.0.0.1:1"}, {}),
         ({"Origin": "http://127.0.0.1:8080", "Sec-Fetch-Site": "same-site"}, {}),
         ({}, {"csrf_token": "x"}),
     ):
