@@ -8,6 +8,7 @@ import msgspec
 from quart import Response, abort, redirect, request
 from quart_trio import QuartTrio
 
+from daemon.raw_export import mask_secrets
 from daemon.web.answering import answer
 from daemon.web.asking import ask_similar
 from daemon.web.authorising import needs
@@ -71,7 +72,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
             on=on,
             note=(await searching.tenancy.notes_on(who.tenant_id, [number])).get(number) if who.may(LISTS) else None,
             hidden=number in await searching.tenancy.hidden(who.tenant_id) if who.may(LISTS) else False,
-            raw=[(one, instant(one.fetched_at)) for one in raw],
+            raw=[(mask_secrets(one.request), one, instant(one.fetched_at)) for one in raw],
             operations=services.operations is not None,
         )
 
