@@ -16,6 +16,7 @@ from tests.daemon.web.fakes import problem
 from tests.daemon.web.page_scopes import PAGES
 from tests.daemon.web.test_access_api import Guarded, bearer
 from tests.daemon.web.test_page_operations import Played
+from tests.daemon.web.test_pages import Reader
 
 BOTH = {"/lists/<list_id>/export": "export"}
 """A page that takes a second scope."""
@@ -111,3 +112,14 @@ async def test_a_version_that_is_none_changes_nothing(guarded: Guarded, connect:
         assert reply.status_code == 400, path
     assert (await http.get(made)).status_code == 200
     assert "mine" not in (await http.get(f"/creators/{ana}")).text
+
+
+@pytest.mark.parametrize("state", ["no", "undecided"])
+async def test_enter_in_a_reason_keeps_what_was_decided(guarded: Guarded, http: httpx2.AsyncClient, state: str) -> None:
+    ana = guarded.noted.ids[0]
+    made = (await http.post("/lists", data={"name": "Spring", "id": ana})).headers["location"]
+    await http.post(f"{made}/change", data={"creator": ana, "state": state})
+    tags = Reader((await http.get(made)).text).tags
+    reason = next(at for at, (_, one) in enumerate(tags) if one.get("name") == "reason")
+    pressed = next(one for tag, one in tags[reason:] if tag == "button")
+    assert (pressed["name"], pressed["value"]) == ("state", state)
