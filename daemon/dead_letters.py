@@ -22,7 +22,8 @@ from stores.labels import ask_again
 from stores.schedule import put_job
 from stores.work import decode_message, enqueue
 
-LETTER_ID = re.compile(r"[0-9a-f]{16}")
+LETTER_ID_CHARS = 16
+LETTER_ID = re.compile(rf"[0-9a-f]{{{LETTER_ID_CHARS}}}")
 PAGE = 500
 _MESSAGE_STAGES = {stage.value for stage in STAGE_OF.values()}
 
@@ -83,16 +84,19 @@ def _replayable(letter: DeadLetter) -> bool:
 
 def _page(txn: Txn, reason: str, cursor: str, limit: int) -> DeadLetterPage:
     letters: list[DeadLetterView] = []
-    total, more = 0, False
-    for _, value in txn.scan("dead_letters"):
+    total, more = 0 if reason else txn.entries("dead_letters"), False
+    start = None if reason else cursor[:LETTER_ID_CHARS].encode()  # only letters of a reason have to be counted
+    for _, value in txn.scan("dead_letters", start=start):
         letter = decode(DeadLetter, value)
         if reason and letter.reason != reason:
             continue
-        total += 1
+        total += bool(reason)
         if letter.letter_id > cursor and len(letters) < limit:
             letters.append(view(letter))
-        else:
-            more |= letter.letter_id > cursor
+        elif letter.letter_id > cursor:
+            more = True
+            if not reason:
+                break
     return DeadLetterPage(letters=letters, total=total, cursor=letters[-1].letter_id if more and letters else None)
 
 

@@ -24,6 +24,7 @@ from proto.ids import AccountKey, Platform, RawId
 from proto.messages import AccountUpserted, RawStored
 from proto.records import DeadLetter, Job, JobKind, Priority
 from stores.audit import Actor
+from stores.codec import decode
 from stores.env import DATABASES, Environment, Txn
 from stores.journal import Journal
 from stores.schedule import PackRule, Schedule, find_job, put_job
@@ -123,6 +124,23 @@ async def test_the_last_page_has_no_cursor_though_it_is_full(env: Environment, l
     page = await letters.page(reason="forbidden", limit=2)
     assert (len(page.letters), page.cursor) == (2, None)
     assert (await letters.page(reason="absent")).letters == []
+
+
+async def test_a_page_reads_no_more_than_it_shows(
+    env: Environment, letters: DeadLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = sorted(await file(env, *(letter(number) for number in range(20))))
+    read: list[bytes] = []
+
+    def count(kind: type[DeadLetter], data: bytes) -> DeadLetter:
+        read.append(data)
+        return decode(kind, data)
+
+    monkeypatch.setattr("daemon.dead_letters.decode", count)
+    page = await letters.page(cursor=ids[9], limit=3)
+    assert ([one.letter_id for one in page.letters], page.total, page.cursor) == (ids[10:13], 20, ids[12])
+    assert len(read) <= 5
+    assert (await letters.page(cursor="z" * 4_000)).letters == []
 
 
 async def test_letters_of_one_reason(env: Environment, letters: DeadLetters) -> None:
