@@ -71,7 +71,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
             alike=await _alike(who, page.creator),
             on=on,
             note=(await searching.tenancy.notes_on(who.tenant_id, [number])).get(number) if who.may(LISTS) else None,
-            hidden=number in await searching.tenancy.hidden(who.tenant_id) if who.may(LISTS) else False,
+            hidden=await _hidden(who, number),
             raw=[(mask_secrets(one.request), one, instant(one.fetched_at)) for one in raw],
             operations=services.operations is not None,
         )
@@ -158,6 +158,11 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         except (Unavailable, NotFound):  # search is still loading, or does not know the creator yet
             return []
         return found.hits
+
+    async def _hidden(who: Viewer, number: CreatorId) -> bool:
+        """Among the rows that searches know: a tenant may hide many."""
+        (known,) = await services.creators([number]) if who.may(LISTS) else [None]
+        return known is not None and known[0].row in (await searching.tenancy.rows(who.tenant_id)).hidden
 
     async def _lists(who: Viewer, number: CreatorId) -> list[CreatorList]:
         """Those that the creator is on."""

@@ -7,8 +7,12 @@ import msgspec
 import pytest
 
 from daemon.access import new_key
+from daemon.tenancy import Tenancy
 from daemon.web.app import create_app
 from daemon.web.authorising import ANYBODY, KNOWN
+from proto.ids import CreatorId
+from proto.records import DEFAULT_TENANT
+from stores.catalog import Catalog
 from stores.env import Environment
 from stores.keys import SCOPES
 from tests.daemon.web.conftest import Connect
@@ -111,7 +115,7 @@ async def test_a_version_that_is_none_changes_nothing(guarded: Guarded, connect:
         reply = await http.post(path, data={"version": version, "text": "mine"})
         assert reply.status_code == 400, path
     assert (await http.get(made)).status_code == 200
-    assert "mine" not in (await http.get(f"/creators/{ana}")).text
+    assert await guarded.noted.world.tenancy.notes(DEFAULT_TENANT) == []
 
 
 @pytest.mark.parametrize("state", ["no", "undecided"])
@@ -123,3 +127,19 @@ async def test_enter_in_a_reason_keeps_what_was_decided(guarded: Guarded, http: 
     reason = next(at for at, (_, one) in enumerate(tags) if one.get("name") == "reason")
     pressed = next(one for tag, one in tags[reason:] if tag == "button")
     assert (pressed["name"], pressed["value"]) == ("state", state)
+
+
+async def test_the_page_of_a_creator_reads_no_list_of_the_hidden(
+    guarded: Guarded, http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ana, ben, _ = guarded.noted.ids
+    for one in await Catalog(guarded.env).shown([CreatorId(int(ana)), CreatorId(int(ben))], 0):
+        assert one is not None
+        named = msgspec.structs.replace(one.creator, name="Ana")
+        guarded.noted.world.pairs[one.creator.creator_id] = (named, one.accounts)
+    await http.post(f"/creators/{ana}/hidden", data={"hidden": "yes"})
+    monkeypatch.setattr(Tenancy, "hidden", None)
+    assert "Show in searches again" in (await http.get(f"/creators/{ana}")).text
+    assert "Hide from searches" in (await http.get(f"/creators/{ben}")).text
+    await http.post(f"/creators/{ana}/hidden", data={"hidden": "no"})
+    assert "Hide from searches" in (await http.get(f"/creators/{ana}")).text
