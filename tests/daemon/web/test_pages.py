@@ -191,6 +191,7 @@ def test_a_saved_search_by_a_tree_keeps_its_filter() -> None:
         ("followers_from=many", "'many' is no number"),
         ("niche=nonsense", "nonsense"),
         ("filter=followers+%3E", "followers"),
+        ("country=BR&filter=followers+%3E+5%29+OR+%28followers+%3E+6", "character"),
         ("sort=colour", "colour"),
         ("cursor=odd", "cursor"),
     ],
