@@ -39,7 +39,8 @@ from daemon.web.views import instant
 from proto.api import AdminStatus, BudgetStatus, CreatorSchedule, ReadyAnswer, ResourceStatus
 from proto.errors import ConfigError, Unavailable
 from proto.ids import AccountKey, CreatorId
-from proto.records import DEFAULT_TENANT, AuditEvent
+from proto.records import AuditEvent
+from stores.audit import OPERATOR, Actor
 from stores.blocking import Blocking
 from stores.ledger import Standing
 from stores.ports import Suggestion, Weights
@@ -194,27 +195,30 @@ class Control:
         await self._audit("config", f"reloaded: {', '.join(applied) or 'nothing changed'}")
         return applied, needs_restart
 
-    async def import_rows(self, rows: Sequence[tuple[int, str]], piece: Piece | None = None) -> list[Verdict]:
+    async def import_rows(
+        self, rows: Sequence[tuple[int, str]], piece: Piece | None = None, by: Actor = OPERATOR
+    ) -> list[Verdict]:
         """Raises Unavailable while there is no room for more, and Conflict once the import was cancelled."""
         if self.resources.refuses:
             raise Unavailable(self.resources.refuses)
         await self.operations.imports.begin(piece)
         verdicts = await import_rows(self._stores.env, rows, self._now(), self._stores.suppression, piece)
         self.operations.imports.tell(piece, len(rows))
-        await self._audit("import", f"{sum(one.verdict == 'added' for one in verdicts)} of {len(verdicts)} rows added")
+        added = sum(one.verdict == "added" for one in verdicts)
+        await self._audit("import", f"{added} of {len(verdicts)} rows added", by)
         return verdicts
 
     async def schedule_accounts(self, keys: Sequence[AccountKey]) -> int:
         return await import_accounts(self._stores.env, keys, self._now(), self._stores.suppression)
 
-    async def forget(self, references: Sequence[str]) -> list[Report]:
+    async def forget(self, references: Sequence[str], by: Actor = OPERATOR) -> list[Report]:
         """Erases and suppresses accounts. Raises Malformed, and Unavailable while the indexes are not open yet."""
         if self.forgetting is None:
             raise Unavailable("the indexes are still being opened; try again once /readyz answers 200")
         forgetting = self.forgetting
         return await self.operations.work.run(
             "forget",
-            lambda _: forgetting.forget(references),
+            lambda _: forgetting.forget(references, by),
             f"{len(references)} named",
             cancellable=False,
             private=True,
@@ -247,10 +251,8 @@ class Control:
         """Creators that search can return now."""
         return self._searcher.searchable()
 
-    async def _audit(self, action: str, detail: str) -> None:
-        entry = AuditEvent(
-            at=int(self._now()), tenant_id=DEFAULT_TENANT, actor="operator", action=action, detail=detail
-        )
+    async def _audit(self, action: str, detail: str, by: Actor = OPERATOR) -> None:
+        entry = AuditEvent(at=int(self._now()), tenant_id=by.tenant_id, actor=by.actor, action=action, detail=detail)
         await self._stores.journal.audit([entry], synced=True)
 
 

@@ -14,15 +14,16 @@ from daemon.web.views import instant
 from proto.api import DeadLetterPage, DeadLetterView
 from proto.errors import Malformed, NotFound
 from proto.messages import STAGE_OF, AnyWork, CreatorAggregated
-from proto.records import DEFAULT_TENANT, AuditEvent, DeadLetter, Job
-from stores.audit import append_audit
+from proto.records import AuditEvent, DeadLetter, Job
+from stores.audit import OPERATOR, Actor, append_audit
 from stores.codec import decode
 from stores.env import Environment, Txn
 from stores.labels import ask_again
 from stores.schedule import put_job
 from stores.work import decode_message, enqueue
 
-LETTER_ID = re.compile(r"[0-9a-f]{16}")
+LETTER_ID_CHARS = 16
+LETTER_ID = re.compile(rf"[0-9a-f]{{{LETTER_ID_CHARS}}}")
 PAGE = 500
 _MESSAGE_STAGES = {stage.value for stage in STAGE_OF.values()}
 
@@ -37,14 +38,14 @@ class DeadLetters:
         """Letters of a reason (empty: any) behind the cursor of the page before."""
         return await self._env.read(partial(_page, reason=reason, cursor=cursor, limit=limit))
 
-    async def replay(self, letter_id: str) -> DeadLetterView:
+    async def replay(self, letter_id: str, by: Actor = OPERATOR) -> DeadLetterView:
         """Puts back what the letter holds, removes the letter and notes it in the audit trail, all or nothing.
 
         Durable on return. Raises NotFound, or Malformed when this version cannot read what the letter holds.
         """
         if not LETTER_ID.fullmatch(letter_id):
             raise NotFound(f"no dead letter {letter_id[:40]!r}")
-        letter = await self._env.write(partial(_replay, letter_id=letter_id, now=self._now()), synced=True)
+        letter = await self._env.write(partial(_replay, letter_id=letter_id, now=self._now(), by=by), synced=True)
         return view(letter)
 
 
@@ -83,20 +84,23 @@ def _replayable(letter: DeadLetter) -> bool:
 
 def _page(txn: Txn, reason: str, cursor: str, limit: int) -> DeadLetterPage:
     letters: list[DeadLetterView] = []
-    total, more = 0, False
-    for _, value in txn.scan("dead_letters"):
+    total, more = 0 if reason else txn.entries("dead_letters"), False
+    start = None if reason else cursor[:LETTER_ID_CHARS].encode()  # only letters of a reason have to be counted
+    for _, value in txn.scan("dead_letters", start=start):
         letter = decode(DeadLetter, value)
         if reason and letter.reason != reason:
             continue
-        total += 1
+        total += bool(reason)
         if letter.letter_id > cursor and len(letters) < limit:
             letters.append(view(letter))
-        else:
-            more |= letter.letter_id > cursor
+        elif letter.letter_id > cursor:
+            more = True
+            if not reason:
+                break
     return DeadLetterPage(letters=letters, total=total, cursor=letters[-1].letter_id if more and letters else None)
 
 
-def _replay(txn: Txn, letter_id: str, now: float) -> DeadLetter:
+def _replay(txn: Txn, letter_id: str, now: float, by: Actor) -> DeadLetter:
     stored = txn.get("dead_letters", letter_id.encode())
     if stored is None:
         raise NotFound(f"no dead letter {letter_id}; it may have been replayed or expired")
@@ -106,7 +110,7 @@ def _replay(txn: Txn, letter_id: str, now: float) -> DeadLetter:
     if letter.reason == BAD_ANSWER and isinstance(payload, CreatorAggregated):
         ask_again(txn, payload.creator_id, int(now))
     txn.delete("dead_letters", letter_id.encode())
-    _audit(txn, letter, int(now))
+    _audit(txn, letter, int(now), by)
     return letter
 
 
@@ -118,7 +122,7 @@ def _put_back(txn: Txn, payload: Job | AnyWork, now: float) -> None:
         enqueue(txn, payload, now)
 
 
-def _audit(txn: Txn, letter: DeadLetter, now: int) -> None:
+def _audit(txn: Txn, letter: DeadLetter, now: int, by: Actor) -> None:
     detail = f"{letter.stage} {letter.entity}: {letter.reason}"
-    entry = AuditEvent(at=now, tenant_id=DEFAULT_TENANT, actor="operator", action="replay", detail=detail)
+    entry = AuditEvent(at=now, tenant_id=by.tenant_id, actor=by.actor, action="replay", detail=detail)
     append_audit(txn, entry)

@@ -22,8 +22,8 @@ from daemon.naming import find_account, is_bare, names_in
 from proto.errors import Malformed, Unavailable
 from proto.ids import AccountKey, CreatorId, Platform, Row, account_key, creator_id_of
 from proto.messages import AccountEmbedded, AnyWork
-from proto.records import DEFAULT_TENANT, AuditEvent, CreatorAccount
-from stores.audit import append_audit
+from proto.records import AuditEvent, CreatorAccount
+from stores.audit import OPERATOR, Actor, append_audit
 from stores.belonging import members_of
 from stores.blocking import Blocking
 from stores.catalog import INDEX_SEQUENCE, find_by_handle, get_account
@@ -157,10 +157,10 @@ class Forgetting:
         self._env, self._data_dir, self._suppression, self._indexes = env, data_dir, suppression, indexes
         self._threads, self._now, self._hand_on = threads, now, hand_on
 
-    async def forget(self, references: Sequence[str]) -> list[Report]:
+    async def forget(self, references: Sequence[str], by: Actor = OPERATOR) -> list[Report]:
         """Account keys, ids, handles or URLs, as in imports; one report each. Raises Malformed for any that is none,
         before anything is done, and Unavailable when the suppression cannot be written."""
-        marks = [Mark(subject=await self._subject(text)) for text in references]
+        marks = [Mark(subject=await self._subject(text), by=by) for text in references]
         reports = []
         for mark in marks:
             others = await self._env.read(partial(_others, subject=mark.subject))
@@ -239,8 +239,7 @@ class Forgetting:
         if any(mark.row is not None for mark in marks):
             async with self._indexes.turn:
                 await self._indexes.rewrite(await self._env.read(lambda txn: txn.counter(INDEX_SEQUENCE)))
-        subjects = [mark.subject for mark in marks]
-        finish = partial(_finish, subjects=subjects, now=int(self._now()))
+        finish = partial(_finish, marks=marks, now=int(self._now()))
         self._hand_on(await self._env.write(finish, synced=True))
 
 
@@ -380,27 +379,27 @@ def _erase_piece(txn: Txn, mark: Mark, now: float) -> Erased:
     subject = mark.subject
     erased = erase_account(txn, subject.key, handle=subject.handle, now=now)
     row = erased.row if erased.row is not None else mark.row
-    mark_erasure(txn, Mark(subject=subject, row=row))
+    mark_erasure(txn, Mark(subject=subject, row=row, by=mark.by))
     return erased
 
 
-def _finish(txn: Txn, subjects: Sequence[Subject], now: int) -> list[AnyWork]:
+def _finish(txn: Txn, marks: Sequence[Mark], now: int) -> list[AnyWork]:
     """A creator that goes on with other accounts is computed and indexed anew, whoever indexed it meanwhile."""
     following: list[AnyWork] = []
-    marks = {mark.subject.alias: mark for mark in marked_erasures(txn)}
-    for subject in subjects:
-        mark = marks.get(subject.alias)
+    stored_marks = {mark.subject.alias: mark for mark in marked_erasures(txn)}
+    for asked in marks:
+        subject, mark = asked.subject, stored_marks.get(asked.subject.alias)
         stored = txn.get("rows", mark.row.to_bytes(4, "big")) if mark is not None and mark.row is not None else None
         if stored is not None:
             left = members_of(txn, CreatorId(unpack_id(stored)))[:1]
             following += [enqueue(txn, AccountEmbedded(account_key=key), now) for key in left]
         unmark_erasure(txn, subject)
-        _audit(txn, f"forgotten: erased-{subject.alias} ({subject.platform.value})", now)
+        _audit(txn, f"forgotten: erased-{subject.alias} ({subject.platform.value})", now, asked.by)
     return following
 
 
-def _audit(txn: Txn, detail: str, now: int) -> None:
-    entry = AuditEvent(at=now, tenant_id=DEFAULT_TENANT, actor="operator", action="erasure", detail=detail)
+def _audit(txn: Txn, detail: str, now: int, by: Actor) -> None:
+    entry = AuditEvent(at=now, tenant_id=by.tenant_id, actor=by.actor, action="erasure", detail=detail)
     append_audit(txn, entry)
 
 

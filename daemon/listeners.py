@@ -28,11 +28,14 @@ from daemon.web.services import AdminServices, Operations, PublicServices, Searc
 from daemon.web.tls import Tls
 from proto.errors import ConfigError
 from proto.records import AuditEvent
+from stores.audit import latest_audit
 
 GRACEFUL_SECONDS = 5.0
 AUDIT_CAPACITY = 10_000
 PAGE_TASKS = 10
 """The latest tasks, on the page."""
+AUDIT_LOOKED_AT = 20_000
+"""Newest records that the operations page looks through for those of a tenant."""
 
 
 class Listening(msgspec.Struct, kw_only=True, frozen=True):
@@ -172,10 +175,9 @@ def _public_services(
 
 
 def _operations(control: Control, stores: Stores, stop: trio.Event) -> Operations:
-    trail = AuditTrail(stores.env)
-
     async def recent_audit(limit: int, tenant_id: str) -> list[AuditEvent]:
-        return [entry for _, entry in reversed(await trail.page(None, limit, tenant_id))]
+        look = partial(latest_audit, limit=limit, tenant_id=tenant_id, among=AUDIT_LOOKED_AT)
+        return [entry for _, entry in reversed(await stores.env.read(look))]
 
     async def tasks() -> list[TaskView]:
         return [
@@ -196,7 +198,7 @@ def _operations(control: Control, stores: Stores, stop: trio.Event) -> Operation
         letters=control.letters,
         reviewing=control.reviewing,
         recent_audit=recent_audit,
-        import_rows=control.import_rows,
+        import_rows=lambda rows, by: control.import_rows(rows, by=by),
         forget=control.forget,
         stopping=stop,
         tasks=tasks,

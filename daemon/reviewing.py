@@ -22,8 +22,8 @@ from proto.errors import Malformed, NotFound
 from proto.identity import IdentityDecision, IdentityPair, Standing
 from proto.ids import AccountKey, CreatorId
 from proto.messages import AccountEmbedded, AnyWork
-from proto.records import DEFAULT_TENANT, AuditEvent, CreatorAccount, IdentityLink
-from stores.audit import append_audit
+from proto.records import AuditEvent, CreatorAccount, IdentityLink
+from stores.audit import OPERATOR, Actor, append_audit
 from stores.belonging import get_link, members_of, present_id
 from stores.catalog import get_account, get_creator
 from stores.env import Environment, Txn
@@ -78,17 +78,17 @@ class Reviewing:
         """Where this id leads now; None for one that nobody ever had, or that was erased."""
         return await self._env.read(lambda txn: present_id(txn, creator_id))
 
-    async def decide(self, first: str, second: str, *, same: bool) -> list[DecisionView]:
+    async def decide(self, first: str, second: str, *, same: bool, by: Actor = OPERATOR) -> list[DecisionView]:
         """A word on two accounts. Raises NotFound for one that is not known, and Malformed."""
-        return await self._write(partial(_decide, references=(first, second), same=same))
+        return await self._write(partial(_decide, references=(first, second), same=same, by=by))
 
-    async def merge(self, references: Sequence[str]) -> list[DecisionView]:
+    async def merge(self, references: Sequence[str], by: Actor = OPERATOR) -> list[DecisionView]:
         """All accounts of these creators (ids, or any of their accounts) are one's; earlier words against it go."""
-        return await self._write(partial(_merge, references=references))
+        return await self._write(partial(_merge, references=references, by=by))
 
-    async def split(self, reference: str) -> list[DecisionView]:
+    async def split(self, reference: str, by: Actor = OPERATOR) -> list[DecisionView]:
         """The account is no other's of its creator. Raises Malformed where it is the only one."""
-        return await self._write(partial(_split, reference=reference))
+        return await self._write(partial(_split, reference=reference, by=by))
 
     async def _write(self, change: Callable[..., Said]) -> list[DecisionView]:
         """Durable on return."""
@@ -124,17 +124,17 @@ def _of_creator(txn: Txn, creator_id: CreatorId) -> CreatorIdentity | None:
     )
 
 
-def _decide(txn: Txn, references: Sequence[str], same: bool, now: int) -> Said:
+def _decide(txn: Txn, references: Sequence[str], same: bool, now: int, by: Actor) -> Said:
     first, second = (_account(txn, reference).key for reference in references)
     if first == second:
         raise Malformed(f"{references[0]!r} and {references[1]!r} are one account; expected two")
     creators = {_creator_id(txn, first), _creator_id(txn, second)}
     if same and len(creators) == 2:
-        return _merge(txn, [first, second], now)
-    return _say(txn, [(first, second)], now, same=same)
+        return _merge(txn, [first, second], now, by)
+    return _say(txn, [(first, second)], now, by, same=same)
 
 
-def _merge(txn: Txn, references: Sequence[str], now: int) -> Said:
+def _merge(txn: Txn, references: Sequence[str], now: int, by: Actor) -> Said:
     if not 2 <= len(references) <= MOST_MERGED:
         raise Malformed(f"{len(references)} creators; expected 2 to {MOST_MERGED}")
     ids = list(dict.fromkeys(_creator_id(txn, reference) for reference in references))
@@ -149,22 +149,23 @@ def _merge(txn: Txn, references: Sequence[str], now: int) -> Said:
     for first, second in against:
         delete_decision(txn, first, second)
     pairs = [(one, other) for ones, others in combinations(creators, 2) for one in ones for other in others]
-    return _say(txn, pairs, now, same=True, against=against)
+    return _say(txn, pairs, now, by, same=True, against=against)
 
 
-def _split(txn: Txn, reference: str, now: int) -> Said:
+def _split(txn: Txn, reference: str, now: int, by: Actor) -> Said:
     account = _account(txn, reference)
     members = members_of(txn, account.creator_id) if account.creator_id is not None else []
     others = [key for key in members if key != account.key]
     if not others:
         raise Malformed(f"{reference}: the only account of its creator; there is nothing to split")
-    return _say(txn, [(account.key, other) for other in others], now, same=False)
+    return _say(txn, [(account.key, other) for other in others], now, by, same=False)
 
 
 def _say(
     txn: Txn,
     pairs: Sequence[tuple[AccountKey, AccountKey]],
     now: int,
+    by: Actor,
     *,
     same: bool,
     against: Collection[tuple[AccountKey, AccountKey]] = (),
@@ -175,19 +176,22 @@ def _say(
     """
     touched = dict.fromkeys(key for pair in pairs for key in pair)
     opposite = {(one.first, one.second) for key in touched for one in decisions_of(txn, key) if one.same != same}
-    said = [IdentityDecision(first=a, second=b, same=same, at=now) for a, b in (pair_of(*pair) for pair in pairs)]
+    said = [
+        IdentityDecision(first=a, second=b, same=same, at=now, actor=by.actor)
+        for a, b in (pair_of(*pair) for pair in pairs)
+    ]
     for decision in said:
         put_decision(txn, decision)
         _answer(txn, decision)
-        _audit(txn, decision, now)
+        _audit(txn, decision, now, by)
     following = [enqueue(txn, AccountEmbedded(account_key=key), now) for key in touched]
     replaced = opposite | set(against)
     return [_view(one, replaces=(one.first, one.second) in replaced) for one in said], following
 
 
-def _audit(txn: Txn, decision: IdentityDecision, now: int) -> None:
+def _audit(txn: Txn, decision: IdentityDecision, now: int, by: Actor) -> None:
     detail = f"{decision.first} and {decision.second}: {'one person' if decision.same else 'two people'}"
-    entry = AuditEvent(at=now, tenant_id=DEFAULT_TENANT, actor=decision.actor, action="identity", detail=detail)
+    entry = AuditEvent(at=now, tenant_id=by.tenant_id, actor=by.actor, action="identity", detail=detail)
     append_audit(txn, entry)
 
 

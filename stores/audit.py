@@ -33,6 +33,16 @@ ALIAS = re.compile(r"erased-(?P<alias>[0-9a-f]+)")
 DROPPED_AT_ONCE = 5_000
 
 
+class Actor(msgspec.Struct, frozen=True, kw_only=True):
+    """Who acts, and of which tenant; by default whoever runs the daemon."""
+
+    tenant_id: str = DEFAULT_TENANT
+    actor: str = "operator"
+
+
+OPERATOR = Actor()
+
+
 class Link(msgspec.Struct, frozen=True, array_like=True):
     """A place in the chain."""
 
@@ -84,10 +94,11 @@ def audit_after(txn: Txn, after: int, limit: int, tenant_id: str = "") -> list[t
     return list(islice((pair for pair in pairs if not tenant_id or pair[1].tenant_id == tenant_id), limit))
 
 
-def latest_audit(txn: Txn, limit: int, tenant_id: str = "") -> list[tuple[int, AuditEvent]]:
-    """The newest records, oldest first."""
+def latest_audit(txn: Txn, limit: int, tenant_id: str = "", among: int | None = None) -> list[tuple[int, AuditEvent]]:
+    """The newest records, oldest first; of a tenant, those among so many newest of all."""
     found: list[tuple[int, AuditEvent]] = []
-    for number in range(txn.counter(AUDIT_NUMBER), 0, -1):
+    newest = txn.counter(AUDIT_NUMBER)
+    for number in range(newest, 0 if among is None else max(0, newest - among), -1):
         stored = txn.get("audit", pack_id(number))
         if stored is None or len(found) >= limit:
             break

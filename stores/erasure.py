@@ -34,7 +34,7 @@ from proto.records import (
     Priority,
     SavedSearch,
 )
-from stores.audit import without_names
+from stores.audit import OPERATOR, Actor, without_names
 from stores.avatars import drop_avatar, get_avatar
 from stores.belonging import drop_formers, old_formers
 from stores.catalog import (
@@ -160,6 +160,7 @@ class Mark(msgspec.Struct, kw_only=True, array_like=True):
     subject: Subject
     row: Row | None = None
     """Of the creator it was part of: what the indexes hold of it."""
+    by: Actor = OPERATOR
 
 
 class Erased(msgspec.Struct, kw_only=True):

@@ -60,7 +60,8 @@ def register(app: QuartTrio, access: Access, scopes: Scopes) -> None:
             raise
         if scope == ANYBODY:
             return None
-        access.spend(identity)
+        if scope != KNOWN or request.method in SAFE:  # who logs out is never told to come again later
+            access.spend(identity)
         if identity.csrf_token and request.method not in SAFE:
             await check_csrf(identity)
         if scope != KNOWN and scope not in identity.scopes:

@@ -110,13 +110,17 @@ def percent_of(part: float, whole: float) -> float:
     return round(max(0.0, min(100.0, 100 * part / whole)), 1) if whole else 0.0
 
 
+FINEST_SHARE = 1e-9
+"""Values that differ by less, against their size, are one for a chart."""
+
+
 def nice_ticks(low: float, high: float, wanted: int) -> list[float]:
     """Round values from at or below ``low`` to at or above ``high``."""
-    if high <= low:
+    if high - low <= FINEST_SHARE * max(1.0, abs(low), abs(high)):
         low, high = low - max(1.0, abs(low) * 0.05), high + max(1.0, abs(high) * 0.05)
     raw = (high - low) / max(wanted, 1)
     size = 10 ** math.floor(math.log10(raw))
-    step = next(size * one for one in (1, 2, 2.5, 5, 10) if size * one >= raw)
+    step = next((size * one for one in (1, 2, 2.5, 5) if size * one >= raw), 10 * size)
     first = math.floor(low / step)
     return [round(step * (first + at), 10) for at in range(math.ceil(high / step) - first + 1)]
 

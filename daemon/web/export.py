@@ -30,8 +30,9 @@ COLUMNS = (
     "websites", "identity_confidence", "profile_image_url", "updated_at",
 )  # fmt: skip
 ID_COLUMNS = ("rank", "creator_id", "accounts")
-FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""A spreadsheet takes a cell that begins so for a formula, and creators write their own names."""
+FORMULA_BEGINS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
+"""A spreadsheet takes a cell that begins so for a formula (some take the wide forms too), and creators write their own
+names."""
 
 
 Writer = Callable[[Asked, Sequence[ShownCreator | None], Sequence[float], int, bool], bytes]

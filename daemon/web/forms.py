@@ -7,6 +7,8 @@ import hmac
 from quart import abort, request
 from werkzeug.datastructures import MultiDict
 
+from daemon.web.guard import host_name
+from daemon.web.params import whole_number
 from daemon.web.viewer import Viewer
 
 OWN = ("same-origin", "none")
@@ -26,9 +28,22 @@ async def posted(who: Viewer) -> MultiDict[str, str]:
 
 async def own_form() -> MultiDict[str, str]:
     """The fields of a form before anybody is known. Answers 403 to one of another site or port."""
-    if request.headers.get("Sec-Fetch-Site", "none") not in OWN:
+    if request.headers.get("Sec-Fetch-Site", "none") not in OWN or _of_another_port():
         abort(403, "forms of other sites are refused")
     return await request.form
+
+
+def _of_another_port() -> bool:
+    """What `Sec-Fetch-Site` does not tell where pages come by http from elsewhere than loopback. A proxy may give the
+    request another Host altogether, which is no other port."""
+    origin, host = request.headers.get("Origin", "").partition("://")[2], request.headers.get("Host", "")
+    told = "Sec-Fetch-Site" in request.headers
+    return not told and origin not in ("", host) and host_name(origin) == host_name(host)
+
+
+def shown_version(form: MultiDict[str, str]) -> int | None:
+    """Of what the form was made of, so that nobody's change is lost; None where it says none. Raises BadParameter."""
+    return whole_number(form, "version", 0, 0, 1 << 62) if form.get("version") else None
 
 
 def inside(path: str, default: str = "/") -> str:

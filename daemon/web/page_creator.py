@@ -8,12 +8,13 @@ import msgspec
 from quart import Response, abort, redirect, request
 from quart_trio import QuartTrio
 
+from daemon.raw_export import mask_secrets
 from daemon.web.answering import answer
 from daemon.web.asking import ask_similar
 from daemon.web.authorising import needs
 from daemon.web.charts import Point, in_words, line_chart, spark
 from daemon.web.creators import detail, moved_to
-from daemon.web.forms import posted
+from daemon.web.forms import posted, shown_version
 from daemon.web.history import CHART_DAYS, Series, series, spark_values
 from daemon.web.params import parse_creator_id
 from daemon.web.problems import BadParameter
@@ -70,8 +71,8 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
             alike=await _alike(who, page.creator),
             on=on,
             note=(await searching.tenancy.notes_on(who.tenant_id, [number])).get(number) if who.may(LISTS) else None,
-            hidden=number in await searching.tenancy.hidden(who.tenant_id) if who.may(LISTS) else False,
-            raw=[(one, instant(one.fetched_at)) for one in raw],
+            hidden=await _hidden(who, number),
+            raw=[(mask_secrets(one.request), one, instant(one.fetched_at)) for one in raw],
             operations=services.operations is not None,
         )
 
@@ -87,7 +88,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         if form.get("confirm", "").strip() != page.creator.name.strip():
             raise BadParameter("to forget a creator, type its name as it stands on the page", pointer="confirm")
         reports = await operations.forget(
-            [f"{account.platform}:{account.platform_user_id}" for account in page.creator.accounts]
+            [f"{account.platform}:{account.platform_user_id}" for account in page.creator.accounts], who.by
         )
         return pages.render("forgotten.html", who, name=page.creator.name, accounts=len(reports))
 
@@ -97,7 +98,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         """An account is none of this creator's others any more."""
         operations, who = _operations(services)
         form = await posted(who)
-        await operations.reviewing.split(form.get("account", ""))
+        await operations.reviewing.split(form.get("account", ""), who.by)
         return redirect(f"/creators/{parse_creator_id(creator_id)}#identity", 303)  # type: ignore[return-value]
 
     @app.post("/creators/<creator_id>/note")
@@ -106,13 +107,13 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         """Text and tags; nothing deletes the note."""
         who = viewer_with(LISTS)
         form = await posted(who)
-        number, version = parse_creator_id(creator_id), form.get("version", "")
+        number = parse_creator_id(creator_id)
         await searching.tenancy.write_note(
             who.tenant_id,
             number,
             text=form.get("text", "").replace("\r\n", "\n").strip(),
             tags=[tag.strip() for tag in form.get("tags", "").split(",") if tag.strip()],
-            version=int(version) if version.isdecimal() else None,
+            version=shown_version(form),
             actor=who.actor,
         )
         return redirect(f"/creators/{number}#notes", 303)  # type: ignore[return-value]
@@ -157,6 +158,11 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         except (Unavailable, NotFound):  # search is still loading, or does not know the creator yet
             return []
         return found.hits
+
+    async def _hidden(who: Viewer, number: CreatorId) -> bool:
+        """Among the rows that searches know: a tenant may hide many."""
+        (known,) = await services.creators([number]) if who.may(LISTS) else [None]
+        return known is not None and known[0].row in (await searching.tenancy.rows(who.tenant_id)).hidden
 
     async def _lists(who: Viewer, number: CreatorId) -> list[CreatorList]:
         """Those that the creator is on."""

@@ -37,7 +37,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
             rows = await _rows(form.get("lines", ""))
         except Malformed as error:
             return pages.render("import.html", who, 400, verdicts=None, counts={}, shown=SHOWN, wrong=str(error))
-        verdicts = mark_duplicates(list(await services.operations.import_rows(rows)), rows)
+        verdicts = mark_duplicates(list(await services.operations.import_rows(rows, who.by)), rows)
         return pages.render(
             "import.html",
             who,

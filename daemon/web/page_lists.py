@@ -14,7 +14,7 @@ from werkzeug.datastructures import MultiDict
 from daemon.web.answering import view_of
 from daemon.web.authorising import needs
 from daemon.web.export import export_creators
-from daemon.web.forms import posted
+from daemon.web.forms import posted, shown_version
 from daemon.web.params import parse_creator_id, whole_number
 from daemon.web.problems import BadParameter
 from daemon.web.rendering import Pages
@@ -166,17 +166,16 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
     async def list_seen_on_page(list_id: str) -> Response:
         """What is new is not any more, up to the version that was shown."""
         who = viewer_with(LISTS)
-        version = (await posted(who)).get("version", "")
-        await tenancy.visit_list(who.tenant_id, list_id, int(version) if version.isdecimal() else None, who.actor)
+        version = shown_version(await posted(who))
+        await tenancy.visit_list(who.tenant_id, list_id, version, who.actor)
         return _to(f"/lists/{list_id}")
 
     @app.post("/lists/<list_id>/delete")
     @needs(LISTS)
     async def delete_list_on_page(list_id: str) -> Response:
         who = viewer_with(LISTS)
-        form = await posted(who)
-        version = form.get("version", "")
-        await tenancy.delete_list(who.tenant_id, list_id, int(version) if version.isdecimal() else None, who.actor)
+        version = shown_version(await posted(who))
+        await tenancy.delete_list(who.tenant_id, list_id, version, who.actor)
         return _to("/lists")
 
     @app.get("/lists/<list_id>/export")

@@ -127,7 +127,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
     async def replay_on_page(letter_id: str) -> Response:
         operations, who = _allowed(services)
         await posted(who)
-        await operations.letters.replay(letter_id)
+        await operations.letters.replay(letter_id, who.by)
         return redirect("/operations#dead-letters", 303)  # type: ignore[return-value]
 
     @app.post("/operations/reviews")
@@ -138,7 +138,9 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         form = await posted(who)
         if form.get("same") not in ("yes", "no"):
             abort(400, "are they one person or two?")
-        await operations.reviewing.decide(form.get("first", ""), form.get("second", ""), same=form["same"] == "yes")
+        await operations.reviewing.decide(
+            form.get("first", ""), form.get("second", ""), same=form["same"] == "yes", by=who.by
+        )
         return redirect("/operations#reviews", 303)  # type: ignore[return-value]
 
 

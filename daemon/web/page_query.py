@@ -15,7 +15,7 @@ from proto.errors import FilterError
 from stores.filter_ast import In, Node, Range
 from stores.filter_columns import COLUMNS, FACETS, LAST_POSTED, Place, number_of
 from stores.filter_tokens import Token, number
-from stores.filters import show_filter
+from stores.filters import parse_filter, show_filter
 from stores.ports import RELEVANCE
 
 PAGE_SIZE = 20
@@ -90,8 +90,11 @@ class PageQuery(msgspec.Struct, kw_only=True, frozen=True):
         )
 
     def filter_text(self) -> str:
-        """In the grammar of filters. Raises BadParameter."""
+        """In the grammar of filters. Raises BadParameter, and FilterError for one that does not stand by itself: a bracket
+        in it would undo what was picked."""
         parts = [show_filter(one) for one in self.conditions()]
+        if self.filter:
+            parse_filter(self.filter)
         return " AND ".join([*parts, *([f"({self.filter})"] if self.filter else [])])
 
     def api_parameters(self) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -30,7 +31,7 @@ from proto.errors import FilterError, Unavailable
 from proto.ids import CreatorId
 from stores.filter_ast import In, Range
 from stores.filter_columns import Vocabulary
-from stores.filters import parse_filter
+from stores.filters import decode_filter, parse_filter, show_filter
 
 MOST_SHOWN = 10
 """Values of a facet that are shown at once; those picked always are."""
@@ -190,9 +191,17 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
 
 
 def saved_url(asked: SearchRequest) -> str:
-    """The page of a saved search; one whose filter is a tree has words alone there."""
-    stated = asked.filter if isinstance(asked.filter, str) else ""
-    return PageQuery(q=asked.q, filter=stated, drop=tuple(asked.drop), sort=asked.sort).url()
+    """The page of a saved search; one whose filter cannot be read any more has words alone there."""
+    return PageQuery(q=asked.q, filter=_as_text(asked.filter), drop=tuple(asked.drop), sort=asked.sort).url()
+
+
+def _as_text(stated: str | dict[str, Any] | None) -> str:
+    if stated is None or isinstance(stated, str):
+        return stated or ""
+    try:
+        return show_filter(decode_filter(stated))
+    except FilterError:
+        return ""
 
 
 def _explained(query: PageQuery) -> SearchRequest:

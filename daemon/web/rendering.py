@@ -99,7 +99,7 @@ def short_count(number: float | None) -> str:
     if number is None:
         return "unknown"
     for step, letter in ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k")):
-        if number >= step:
+        if number >= 0.99995 * step:  # what rounds to 1,000 of the unit below is one of this
             return f"{number / step:.1f}".removesuffix(".0") + letter
     return f"{number:g}"
 

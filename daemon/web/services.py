@@ -21,6 +21,7 @@ from proto.api import AdminStatus, CreatorIdentity, CreatorSchedule, ReadyAnswer
 from proto.api import TaskView as Task
 from proto.ids import CreatorId, Row
 from proto.records import AuditEvent, ContentItem, Creator, CreatorAccount, EmbeddingRecord, RawPage
+from stores.audit import Actor
 from stores.briefs import Brief
 from stores.catalog import ShownCreator
 from stores.filter_columns import Vocabulary
@@ -109,8 +110,8 @@ class Operations(msgspec.Struct, kw_only=True, frozen=True):
     reviewing: Reviewing
     recent_audit: Callable[[int, str], Awaitable[list[AuditEvent]]]
     """So many, newest first; of a tenant, or all."""
-    import_rows: Callable[[Sequence[tuple[int, str]]], Awaitable[Sequence[Verdict]]]
-    forget: Callable[[Sequence[str]], Awaitable[Sequence[msgspec.Struct]]]
+    import_rows: Callable[[Sequence[tuple[int, str]], Actor], Awaitable[Sequence[Verdict]]]
+    forget: Callable[[Sequence[str], Actor], Awaitable[Sequence[msgspec.Struct]]]
     stopping: trio.Event
     """Set when the daemon ends: pages that go on by themselves end then."""
     tasks: Callable[[], Awaitable[Sequence[TaskView]]] | None = None

@@ -7,6 +7,7 @@ from quart import abort, request
 
 from daemon.web.guard import LOOPBACK_NAMES, host_name
 from daemon.web.tenant import identity
+from stores.audit import Actor
 
 PROXIED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
 """A request with one of these came from elsewhere, whatever its Host became on the way."""
@@ -22,6 +23,11 @@ class Viewer(msgspec.Struct, kw_only=True, frozen=True):
     scopes: frozenset[str]
     csrf_token: str = ""
     keyed: bool = False
+
+    @property
+    def by(self) -> Actor:
+        """For the audit trail of what operators do."""
+        return Actor(tenant_id=self.tenant_id, actor=self.actor)
 
     def may(self, scope: str) -> bool:
         return scope in self.scopes

@@ -23,6 +23,8 @@ from proto.errors import Malformed, NotFound
 from proto.ids import AccountKey, Platform, RawId
 from proto.messages import AccountUpserted, RawStored
 from proto.records import DeadLetter, Job, JobKind, Priority
+from stores.audit import Actor
+from stores.codec import decode
 from stores.env import DATABASES, Environment, Txn
 from stores.journal import Journal
 from stores.schedule import PackRule, Schedule, find_job, put_job
@@ -124,6 +126,23 @@ async def test_the_last_page_has_no_cursor_though_it_is_full(env: Environment, l
     assert (await letters.page(reason="absent")).letters == []
 
 
+async def test_a_page_reads_no_more_than_it_shows(
+    env: Environment, letters: DeadLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = sorted(await file(env, *(letter(number) for number in range(20))))
+    read: list[bytes] = []
+
+    def count(kind: type[DeadLetter], data: bytes) -> DeadLetter:
+        read.append(data)
+        return decode(kind, data)
+
+    monkeypatch.setattr("daemon.dead_letters.decode", count)
+    page = await letters.page(cursor=ids[9], limit=3)
+    assert ([one.letter_id for one in page.letters], page.total, page.cursor) == (ids[10:13], 20, ids[12])
+    assert len(read) <= 5
+    assert (await letters.page(cursor="z" * 4_000)).letters == []
+
+
 async def test_letters_of_one_reason(env: Environment, letters: DeadLetters) -> None:
     _, other = await file(env, letter(1), letter(2, reason="other"))
     page = await letters.page(reason="other")
@@ -216,9 +235,10 @@ async def test_nothing_of_a_replay_stands_when_it_cannot_be_noted(
 
 async def test_a_replay_is_in_the_audit_trail(env: Environment, letters: DeadLetters) -> None:
     (letter_id,) = await file(env, letter())
-    await letters.replay(letter_id)
+    await letters.replay(letter_id, Actor(tenant_id="acme", actor="key:1"))
     (entry,) = await Journal(env, lambda _: None).recent_audit()
     assert (entry.action, entry.at, entry.detail) == ("replay", NOW, "fetcher profile:UC0: forbidden")
+    assert (entry.tenant_id, entry.actor) == ("acme", "key:1")
 
 
 async def test_the_endpoint_lists_and_replays(env: Environment, letters: DeadLetters, connect: Connect) -> None:

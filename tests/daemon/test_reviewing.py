@@ -11,9 +11,11 @@ from proto.identity import IdentityPair, Standing
 from proto.ids import AccountKey, Platform
 from proto.messages import AnyWork
 from proto.records import CreatorAccount
+from stores.audit import Actor
 from stores.catalog import put_account
 from stores.env import Environment, Txn
 from stores.identity import get_pair, put_pair
+from stores.journal import Journal
 from tests.founding import found_creator
 
 NOW = 1_700_000_000
@@ -49,4 +51,14 @@ async def test_a_pair_waits_no_more_once_somebody_has_said_a_word(
     assert pair is not None
     assert (pair.standing, pair.why) == (standing, "")
     assert len(work) == 2, "both accounts are rearranged"
+    env.close()
+
+
+async def test_a_word_is_noted_under_the_name_of_who_said_it(tmp_path: Path) -> None:
+    env = Environment(tmp_path / "data")
+    env.write_now(plant)
+    reviewing = Reviewing(env, now=lambda: NOW, hand_on=lambda _: None)
+    (said,) = await reviewing.decide(str(FIRST), str(SECOND), same=True, by=Actor(tenant_id="acme", actor="key:1"))
+    (entry,) = await Journal(env, lambda _: None).recent_audit()
+    assert (said.actor, entry.tenant_id, entry.actor) == ("key:1", "acme", "key:1")
     env.close()

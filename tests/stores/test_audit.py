@@ -194,6 +194,8 @@ async def test_whatever_is_noted_holds_and_is_read_back(
                 len(mine) - min(limit, len(mine)) :
             ]
             assert [entry.detail for _, entry in audit_after(txn, 0, limit, "a")] == mine[:limit]
+            newest = [detail + "x" for tenant, detail in told[max(0, len(told) - limit) :] if tenant == "a"]
+            assert [entry.detail for _, entry in latest_audit(txn, 99, "a", among=limit)] == newest
 
         env.write_now(story)
     finally:

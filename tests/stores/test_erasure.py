@@ -41,7 +41,7 @@ from proto.records import (
     SearchWeights,
     WorkItem,
 )
-from stores.audit import append_audit
+from stores.audit import Actor, append_audit
 from stores.blocking import Blocking
 from stores.catalog import (
     ACCOUNTS,
@@ -698,6 +698,22 @@ async def test_the_erasure_waits_for_the_indexers_turn(world: World) -> None:
         assert world.suppression.covers(ANNA_KEY)
     with world.env.snapshot() as txn:
         assert get_account(txn, ANNA_KEY) is None
+    await world.close()
+
+
+async def test_an_erasure_is_noted_under_the_name_of_who_asked_after_a_crash_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object, **__: object) -> None:
+        raise RuntimeError("the lights went out")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("daemon.forgetting._finish", crash)
+        with pytest.raises(RuntimeError):
+            await world.forgetting.forget([ANNA], Actor(tenant_id="acme", actor="key:1"))
+    assert await world.forgetting.resume() == 1
+    entry = await world.env.read(lambda txn: [decode(AuditEvent, value) for _, value in txn.scan("audit")][-1])
+    assert (entry.action, entry.tenant_id, entry.actor) == ("erasure", "acme", "key:1")
     await world.close()
 
 

@@ -408,3 +408,14 @@ async def test_keys_tenants_and_the_trail_over_the_admin_socket(guarded: Guarded
         ("tenant", "removed"),
     ]
     assert (await admin.get("/v1/audit/verify")).json()["broken"] is None
+
+
+async def test_who_has_asked_too_often_can_still_log_out(guarded: Guarded, http: httpx2.AsyncClient) -> None:
+    for log_out in ("POST", "DELETE"):
+        await http.post("/v1/session", data={"key": await guarded.key(requests_per_minute=2)})
+        token = (await http.get("/v1/session")).json()["csrf_token"]
+        assert (await http.get("/v1/session")).status_code == 429
+        headers = {"X-CSRF-Token": token}
+        reply = await http.request(log_out, "/logout" if log_out == "POST" else "/v1/session", headers=headers)
+        assert reply.status_code in (204, 303)
+        assert (await http.get("/v1/session")).status_code == 401

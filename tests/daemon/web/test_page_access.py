@@ -7,8 +7,12 @@ import msgspec
 import pytest
 
 from daemon.access import new_key
+from daemon.tenancy import Tenancy
 from daemon.web.app import create_app
 from daemon.web.authorising import ANYBODY, KNOWN
+from proto.ids import CreatorId
+from proto.records import DEFAULT_TENANT
+from stores.catalog import Catalog
 from stores.env import Environment
 from stores.keys import SCOPES
 from tests.daemon.web.conftest import Connect
@@ -16,6 +20,7 @@ from tests.daemon.web.fakes import problem
 from tests.daemon.web.page_scopes import PAGES
 from tests.daemon.web.test_access_api import Guarded, bearer
 from tests.daemon.web.test_page_operations import Played
+from tests.daemon.web.test_pages import Reader
 
 BOTH = {"/lists/<list_id>/export": "export"}
 """A page that takes a second scope."""
@@ -99,3 +104,42 @@ async def test_a_problem_before_the_login_offers_nothing(guarded: Guarded, http:
     for_form = {"Accept": "text/html", "Content-Type": "application/x-www-form-urlencoded"}
     odd = await http.post("/v1/session", content=b"next=%2F", headers=for_form)
     assert (odd.status_code, odd.headers["content-type"]) == (400, "text/html; charset=utf-8")
+
+
+@pytest.mark.parametrize("version", ["9" * 5_000, "-1", "two", "²"])
+async def test_a_version_that_is_none_changes_nothing(guarded: Guarded, connect: Connect, version: str) -> None:
+    http = await connect(create_app(msgspec.structs.replace(guarded.noted.world.services(), max_body_bytes=10_000)))
+    ana = guarded.noted.ids[0]
+    made = (await http.post("/lists", data={"name": "Spring"})).headers["location"]
+    for path in (f"{made}/seen", f"{made}/delete", f"/creators/{ana}/note"):
+        reply = await http.post(path, data={"version": version, "text": "mine"})
+        assert reply.status_code == 400, path
+    assert (await http.get(made)).status_code == 200
+    assert await guarded.noted.world.tenancy.notes(DEFAULT_TENANT) == []
+
+
+@pytest.mark.parametrize("state", ["no", "undecided"])
+async def test_enter_in_a_reason_keeps_what_was_decided(guarded: Guarded, http: httpx2.AsyncClient, state: str) -> None:
+    ana = guarded.noted.ids[0]
+    made = (await http.post("/lists", data={"name": "Spring", "id": ana})).headers["location"]
+    await http.post(f"{made}/change", data={"creator": ana, "state": state})
+    tags = Reader((await http.get(made)).text).tags
+    reason = next(at for at, (_, one) in enumerate(tags) if one.get("name") == "reason")
+    pressed = next(one for tag, one in tags[reason:] if tag == "button")
+    assert (pressed["name"], pressed["value"]) == ("state", state)
+
+
+async def test_the_page_of_a_creator_reads_no_list_of_the_hidden(
+    guarded: Guarded, http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ana, ben, _ = guarded.noted.ids
+    for one in await Catalog(guarded.env).shown([CreatorId(int(ana)), CreatorId(int(ben))], 0):
+        assert one is not None
+        named = msgspec.structs.replace(one.creator, name="Ana")
+        guarded.noted.world.pairs[one.creator.creator_id] = (named, one.accounts)
+    await http.post(f"/creators/{ana}/hidden", data={"hidden": "yes"})
+    monkeypatch.setattr(Tenancy, "hidden", None)
+    assert "Show in searches again" in (await http.get(f"/creators/{ana}")).text
+    assert "Hide from searches" in (await http.get(f"/creators/{ben}")).text
+    await http.post(f"/creators/{ana}/hidden", data={"hidden": "no"})
+    assert "Hide from searches" in (await http.get(f"/creators/{ana}")).text

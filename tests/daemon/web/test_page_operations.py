@@ -19,8 +19,9 @@ from daemon.web.app import create_app
 from daemon.web.page_operations import BESIDE, SHARED, Gauge, Throughput, gauges, lanes
 from daemon.web.services import Operations, PublicServices, TaskView
 from proto.api import AdminStatus, StageStatus
-from proto.ids import Platform
-from proto.records import DEFAULT_TENANT, Activity, AuditEvent
+from proto.ids import AccountKey, CreatorId, Platform
+from proto.records import DEFAULT_TENANT, Activity, AuditEvent, JobKind, RawPage
+from stores.audit import Actor
 from stores.env import Environment
 from stores.journal import Journal
 from tests.daemon.web.conftest import Connect
@@ -38,16 +39,19 @@ class Played:
         self.forgotten: list[str] = []
         self.imported: list[tuple[int, str]] = []
         self.asked: list[str] = []
+        self.acted: list[str] = []
         self._env, self._steering = env, Steering()
         Journal(env, lambda _: None).ensure_default_tenant(int(NOW))
         self.access = Access(env, now=lambda: NOW, clock=lambda: 0.0)
 
-    async def forget(self, references: Sequence[str]) -> list[msgspec.Struct]:
+    async def forget(self, references: Sequence[str], by: Actor) -> list[msgspec.Struct]:
         self.forgotten += references
+        self.acted.append(by.actor)
         return list(await self._steering.forget(references))
 
-    async def import_rows(self, rows: Sequence[tuple[int, str]]) -> list[Verdict]:
+    async def import_rows(self, rows: Sequence[tuple[int, str]], by: Actor) -> list[Verdict]:
         self.imported += rows
+        self.acted.append(by.actor)
         return [Verdict(line=line, value=text, verdict="added") for line, text in rows]
 
     async def tasks(self) -> list[TaskView]:
@@ -147,7 +151,28 @@ async def test_forgetting_asks_for_a_key_and_the_name(connect: Connect, played: 
     assert played.forgotten == []
     reply = await http.post("/creators/1/forget", data={"confirm": "Ana Silva", "csrf_token": token})
     assert "Ana Silva is forgotten" in reply.text
+    assert [one.partition(":")[0] for one in played.acted] == ["key"], "the key's own name stands in the audit trail"
     assert played.forgotten == ["youtube:UC1"]
+
+
+async def test_no_secret_stands_on_the_page_of_a_creator(connect: Connect, played: Played) -> None:
+    page = RawPage(
+        platform=Platform.YOUTUBE,
+        kind=JobKind.PROFILE,
+        account_key=AccountKey("youtube:UC1"),
+        request="GET /channels?id=UC1&key=SECRET",
+        fetched_at=int(NOW),
+        body=b"{}",
+    )
+
+    async def read(creator_id: CreatorId, limit: int) -> list[RawPage]:
+        del creator_id, limit
+        return [page]
+
+    http = await connect(create_app(msgspec.structs.replace(played.services(), raw_pages=read)))
+    text = (await http.get("/creators/1")).text
+    assert "channels?id=UC1" in text
+    assert "SECRET" not in text
 
 
 async def test_operators_of_other_tenants_see_their_own_part_of_the_trail(connect: Connect, played: Played) -> None:

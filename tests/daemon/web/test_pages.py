@@ -7,7 +7,9 @@ import msgspec
 import pytest
 
 from daemon.web.app import create_app
+from daemon.web.page_search import saved_url
 from daemon.web.rendering import age, hue, initials, label, pieces, share, short_count, web_link
+from proto.api import SearchRequest
 from proto.errors import Unavailable
 from stores.filter_ast import In
 from stores.filters import show_filter
@@ -168,12 +170,28 @@ async def test_words_that_were_read_can_be_dropped_changed_and_taken_back(connec
     assert "/?q=fitness+under+50k" in page.links()
 
 
+async def test_the_form_keeps_what_it_does_not_offer(connect: Connect) -> None:
+    fake = World([creator(1, "Ana")])
+    http = await connect(create_app(fake.services()))
+    page = Reader((await http.get("/?posted_within=14&sort=growth_30d%3Aasc")).text)
+    chosen = [attributes["value"] for tag, attributes in page.tags if tag == "option" and "selected" in attributes]
+    assert sorted(map(str, chosen)) == ["14", "growth_30d:asc"]
+
+
+def test_a_saved_search_by_a_tree_keeps_its_filter() -> None:
+    tree = {"op": "in", "column": "country", "values": ["BR"]}
+    assert saved_url(SearchRequest(q="yoga", filter=tree)) == "/?q=yoga&filter=country+%3D+BR"
+    for none in (None, "", {}, {"op": "odd"}):
+        assert saved_url(SearchRequest(q="yoga", filter=none)) == "/?q=yoga"
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
         ("followers_from=many", "'many' is no number"),
         ("niche=nonsense", "nonsense"),
         ("filter=followers+%3E", "followers"),
+        ("country=BR&filter=followers+%3E+5%29+OR+%28followers+%3E+6", "character"),
         ("sort=colour", "colour"),
         ("cursor=odd", "cursor"),
     ],
@@ -230,6 +248,7 @@ async def test_a_form_of_another_origin_or_session_is_refused(connect: Connect) 
     for headers, data in (
         ({"Origin": "https://evil.example"}, {}),
         ({"Origin": "null"}, {}),
+        ({"Origin": "http://127.0.0.1:1"}, {}),
         ({"Origin": "http://127.0.0.1:8080", "Sec-Fetch-Site": "same-site"}, {}),
         ({}, {"csrf_token": "x"}),
     ):
@@ -287,6 +306,8 @@ def test_labels_are_words() -> None:
         (999, "999"),
         (1_000, "1k"),
         (48_210, "48.2k"),
+        (999_940, "999.9k"),
+        (999_950, "1M"),
         (1_500_000, "1.5M"),
         (2 * 10**9, "2B"),
     ],

@@ -373,7 +373,20 @@ async def test_an_export_streams_to_the_end(connect: Connect) -> None:
 
 
 async def test_no_cell_of_an_export_is_a_formula(connect: Connect) -> None:
-    names = ["=1+1", "+cmd", "-2", "@x", "\tx", HOSTILE, 'a "quoted", name', "two\nlines"]
+    names = [
+        "=1+1",
+        "+cmd",
+        "-2",
+        "@x",
+        "\tx",
+        "\uff1d1",
+        "\uff0b1",
+        "\uff0d1",
+        "\uff20x",
+        HOSTILE,
+        'a "quoted", name',
+        "two\nlines",
+    ]
     fake = World([creator(number, name) for number, name in enumerate(names, 1)])
     http = await connect(create_app(fake.services()))
     reply = await http.get("/v1/search/export")
@@ -381,7 +394,9 @@ async def test_no_cell_of_an_export_is_a_formula(connect: Connect) -> None:
     assert "attachment" in reply.headers["content-disposition"]
     rows = list(csv.DictReader(io.StringIO(reply.text, newline="")))
     assert [row["name"].removeprefix("'") for row in rows] == names
-    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) for row in rows for cell in row.values())
+    assert not any(
+        cell.startswith(tuple("=+-@\uff1d\uff0b\uff0d\uff20\t\r\n")) for row in rows for cell in row.values()
+    )
     assert (rows[0]["accounts"], rows[0]["total_followers"], rows[0]["engagement_rate"]) == ("youtube:UC1", "48210", "")
     chosen = await http.get("/v1/search/export", params={"fields": "name"})
     assert chosen.text.splitlines()[0] == "rank,creator_id,score,name"
