@@ -38,7 +38,7 @@ def configure(level: str, form: str) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    for noisy in ("httpx2", "httpcore2", "hypercorn", "quart"):
+    for noisy in ("httpx2", "httpcore2", "hypercorn", "quart", "hpack"):  # the last: keys and cookies, header by header
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

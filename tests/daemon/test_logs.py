@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import hpack
 import pytest
 import structlog
 import structlog.testing
@@ -65,6 +66,13 @@ def test_libraries_speak_the_same_way(capsys: pytest.CaptureFixture[str]) -> Non
     logging.getLogger("httpx2").info("a line for every request")
     (line,) = lines(capsys)
     assert line.endswith("level='warning' logger='some.library' event='told so'")
+
+
+def test_at_debug_no_key_of_a_client_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("debug", "text")
+    head = hpack.Encoder().encode([("authorization", "Bearer hidden-key")])
+    assert hpack.Decoder().decode(head) == [("authorization", "Bearer hidden-key")]
+    assert lines(capsys) == []
 
 
 def test_the_level_can_change_while_running(capsys: pytest.CaptureFixture[str]) -> None:
