@@ -23,7 +23,7 @@ from stores.operations import (
     INTERRUPTED,
     RUNNING,
     TASKS_KEPT,
-    interrupt_tasks,
+    interrupted_task,
     put_task,
     tasks_of,
 )
@@ -64,9 +64,11 @@ class Tasks:
 
     async def load(self) -> None:
         """What an earlier process did not get done is interrupted."""
-        if await self._env.read(lambda txn: any(one.state == RUNNING for one in tasks_of(txn))):
-            await self._env.write(lambda txn: interrupt_tasks(txn, self._now()))
         self._ended = {one.number: one for one in await self._env.read(tasks_of)}
+        for number, one in self._ended.items():
+            if one.state == RUNNING:
+                self._ended[number] = interrupted_task(one, self._now())
+                await self._keep(self._ended[number])
         self._next = max(self._ended, default=0) + 1
 
     async def serve(self, stop: trio.Event) -> None:
@@ -147,9 +149,13 @@ class Tasks:
     ) -> TaskView:
         """Begins it and returns; what becomes of it is kept. ``then``: comes after it was done. Raises Unavailable while
         the daemon ends."""
-        if self._nursery is None:
-            raise Unavailable("the daemon is not up yet, or ends; try again once /readyz answers 200")
-        nursery, task = self._nursery, await self.begin(kind, detail)
+        self._up()
+        task = await self.begin(kind, detail)
+        try:
+            nursery = self._up()
+        except Unavailable as error:  # the end came while it was noted
+            await self.end(task, INTERRUPTED, str(error))
+            raise
 
         async def quietly() -> None:
             try:
@@ -191,18 +197,23 @@ class Tasks:
         with task.scope:
             try:
                 result = await work(task.tell)
-            except trio.Cancelled:
-                with trio.CancelScope(shield=True):
-                    state, words = (CANCELLED, WITHDRAWN) if task.withdrawn else (INTERRUPTED, "who waited for it left")
-                    await self.end(task, state, words)
-                raise
             except Exception as error:
                 words = type(error).__name__ if task.private or not str(error) else str(error)
                 await self.end(task, FAILED, words)
                 raise
+            except BaseException:  # cancelled: by itself, or as the group that a nursery makes of it
+                with trio.CancelScope(shield=True):
+                    state, words = (CANCELLED, WITHDRAWN) if task.withdrawn else (INTERRUPTED, "who waited for it left")
+                    await self.end(task, state, words)
+                raise
             await self.end(task, DONE)
             return result
         raise Unavailable(f"task {task.record.number} was {WITHDRAWN}")
+
+    def _up(self) -> trio.Nursery:
+        if self._nursery is None:
+            raise Unavailable("the daemon is not up yet, or ends; try again once /readyz answers 200")
+        return self._nursery
 
     async def _keep(self, record: TaskRecord) -> None:
         def change(txn: Txn) -> None:

@@ -47,10 +47,7 @@ def put_task(txn: Txn, task: TaskRecord) -> None:
         txn.delete("tasks", pack_id(old.number))
 
 
-def interrupt_tasks(txn: Txn, now: float) -> int:
-    """Of an earlier process, which is gone: what ran then does not any more. Returns how many."""
-    left = [task for task in tasks_of(txn) if task.state == RUNNING]
-    for task in left:
-        reason = "the daemon ended before it was done" + AFTERWARDS.get(task.kind, "")
-        put_task(txn, msgspec.structs.replace(task, state=INTERRUPTED, ended_at=now, error=reason))
-    return len(left)
+def interrupted_task(task: TaskRecord, now: float) -> TaskRecord:
+    """Of an earlier process, which is gone: what ran then does not any more."""
+    reason = "the daemon ended before it was done" + AFTERWARDS.get(task.kind, "")
+    return msgspec.structs.replace(task, state=INTERRUPTED, ended_at=now, error=reason)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import lmdb
 import pytest
 import trio
 import trio.testing
@@ -69,6 +70,64 @@ async def test_a_restart_tells_that_a_task_was_interrupted(env: Environment) -> 
     (one,) = tasks.all()
     assert (one.uid, one.state, one.error) == ("1", "interrupted", "the daemon ended before it was done")
     assert (await tasks.begin("backup")).record.number == 2
+
+
+async def test_a_full_disk_does_not_keep_the_daemon_from_starting(
+    env: Environment, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await made(env).begin("reindex")  # and the process is gone
+    env.waits_for_room = True
+
+    def refuse(_: object) -> None:
+        raise lmdb.MapFullError("no room")
+
+    monkeypatch.setattr(env, "_run_together", refuse)
+    tasks = made(env)
+    with trio.fail_after(60):
+        await tasks.load()
+    assert tasks.get("1").state == "interrupted"
+
+
+async def test_a_cancelled_task_that_ran_several_things_at_once_ends(
+    env: Environment, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def several(tell: Tell) -> None:
+        async with trio.open_nursery() as inner:
+            inner.start_soon(trio.sleep_forever)
+            await trio.sleep_forever()
+
+    tasks = made(env)
+    nursery.start_soon(tasks.serve, trio.Event())
+    await trio.testing.wait_all_tasks_blocked()
+    begun = await tasks.start("backup", several)
+    await trio.testing.wait_all_tasks_blocked()
+    await tasks.cancel(begun.uid, "anna")
+    with trio.fail_after(60):
+        while tasks.get(begun.uid).state == "running":  # noqa: ASYNC110 (nobody tells)
+            await trio.sleep(1)
+    assert tasks.get(begun.uid).state == "cancelled"
+
+
+async def test_a_task_begun_while_the_daemon_ends_is_refused(
+    env: Environment, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    tasks, stop, told = made(env), trio.Event(), list[str]()
+    nursery.start_soon(tasks.serve, stop)
+    await trio.testing.wait_all_tasks_blocked()
+
+    async def ask() -> None:
+        with pytest.raises(Unavailable) as found:
+            await tasks.start("reindex", forever)
+        told.append(str(found.value))
+
+    nursery.start_soon(ask)
+    while not tasks.all():
+        await trio.lowlevel.checkpoint()
+    stop.set()  # before it is noted
+    while not told:  # noqa: ASYNC110 (nobody tells)
+        await trio.sleep(1)
+    assert "ends" in told[0]
+    assert tasks.get("1").state == "interrupted"
 
 
 async def test_cancelling_and_the_end_of_the_daemon(env: Environment, nursery: trio.Nursery) -> None:
