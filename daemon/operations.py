@@ -15,6 +15,7 @@ from daemon.pausing import Pausing
 from daemon.tasks import WITHDRAWN, Running, Tasks, Tell
 from proto.api import Ordered, PauseView, StageStatus, TaskView
 from proto.errors import Conflict
+from proto.records import Job
 from stores.operations import DONE, INTERRUPTED
 
 STOP_AFTER_SECONDS = 1.0
@@ -100,14 +101,15 @@ class Operations:
     async def backfill(self, target: str, tenant_id: str) -> TaskView:
         """Begins to fetch the history of an account, of a creator, or of all in a list. Raises NotFound."""
         accounts = await self._backfills.find(target, tenant_id)
+        added: list[Job] = []
 
         async def work(tell: Tell) -> None:
             try:
-                await self._backfills.run(accounts, tell)
+                await self._backfills.run(accounts, added, tell)
             except trio.Cancelled:
                 if self.work.is_withdrawn(begun.uid):
                     with trio.CancelScope(shield=True):
-                        await self._backfills.take_back(accounts)
+                        await self._backfills.take_back(added)
                 raise
 
         await self._backfills.note(len(accounts))

@@ -96,8 +96,8 @@ class Backfills:
             raise NotFound(f"the list {target[:100]!r} has no account to ask for")
         return found
 
-    async def run(self, accounts: Sequence[CreatorAccount], tell: Tell) -> None:
-        """Puts the jobs, and watches until the last is answered. Cancelled, it takes back those that wait."""
+    async def run(self, accounts: Sequence[CreatorAccount], added: list[Job], tell: Tell) -> None:
+        """Puts the jobs, and watches until the last is answered. ``added`` is given those that did not stand before."""
         jobs = [
             msgspec.structs.replace(
                 _job(one, JobKind.BACKFILL, Priority.BACKFILL, int(self._now())), first=True, walked=WALK_ON
@@ -106,17 +106,17 @@ class Backfills:
         ]
         tell(0, len(jobs))
         for begin in range(0, len(jobs), FOLDED):
-            await self._env.write(partial(_put_all, jobs=jobs[begin : begin + FOLDED]))
+            added += await self._env.write(partial(_put_all, jobs=jobs[begin : begin + FOLDED]))
         left = jobs
         while left:
             await trio.sleep(LOOK_SECONDS)
             left = await self._env.read(partial(_waiting, jobs=left))
             tell(len(jobs) - len(left), len(jobs))
 
-    async def take_back(self, accounts: Sequence[CreatorAccount]) -> None:
-        """What is under way is finished."""
-        for begin in range(0, len(accounts), FOLDED):
-            await self._env.write(partial(_drop_all, accounts=accounts[begin : begin + FOLDED]))
+    async def take_back(self, jobs: Sequence[Job]) -> None:
+        """What is under way is finished. Raises DiskFull rather than wait for room."""
+        for begin in range(0, len(jobs), FOLDED):
+            await self._env.write(partial(_drop_all, jobs=jobs[begin : begin + FOLDED]), synced=True)
 
     async def note(self, accounts: int) -> None:
         await self._env.write(
@@ -124,20 +124,21 @@ class Backfills:
         )
 
 
-def _put_all(txn: Txn, jobs: Sequence[Job]) -> None:
+def _put_all(txn: Txn, jobs: Sequence[Job]) -> list[Job]:
+    """Returns those that did not stand before: the walk of a new account's history, say, is not this order's."""
+    before = {job.account_key for job in _waiting(txn, jobs)}
     for job in jobs:
         put_job(txn, job)
+    return [job for job in jobs if job.account_key not in before]
 
 
 def _waiting(txn: Txn, jobs: Sequence[Job]) -> list[Job]:
     return [job for job in jobs if find_job(txn, job.platform, job.kind, job.entity) is not None]
 
 
-def _drop_all(txn: Txn, accounts: Sequence[CreatorAccount]) -> None:
-    for account in accounts:
-        job = find_job(txn, account.platform, JobKind.BACKFILL, account.platform_user_id)
-        if job is not None:
-            settle_job(txn, job, None)
+def _drop_all(txn: Txn, jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        settle_job(txn, job, None)
 
 
 def _job(account: CreatorAccount, kind: JobKind, priority: Priority, now: int) -> Job:

@@ -13,13 +13,13 @@ from daemon.web.admin import create_admin
 from daemon.web.app import create_app
 from daemon.web.routes import SCOPES
 from proto.api import Pauses, TaskPage
-from proto.ids import Platform
+from proto.ids import AccountKey, Platform
 from proto.records import CreatorAccount, Job, JobKind, Priority, Tenant
 from stores.catalog import put_account
 from stores.codec import encode
 from stores.env import Environment, Txn
 from stores.lists import create_list
-from stores.schedule import find_job
+from stores.schedule import find_job, put_job
 from tests.daemon.running import NOW, FakePipeline, operations_of
 from tests.daemon.web.conftest import Connect
 from tests.daemon.web.fakes import Steering, World, creator, problem
@@ -132,6 +132,52 @@ async def test_backfill_of_an_account_a_creator_or_a_list(
         await trio.testing.wait_all_tasks_blocked()
     assert operations.work.get("1").state == "cancelled"
     assert await job() is None
+
+
+async def test_a_cancelled_backfill_leaves_what_was_planned_before(
+    connect: Connect, operations: Operations, env: Environment, anna: str
+) -> None:
+    planned = Job(
+        platform=Platform.YOUTUBE,
+        kind=JobKind.BACKFILL,
+        entity=ANNA.partition(":")[2],
+        account_key=AccountKey(ANNA),
+        priority=Priority.BACKFILL,
+        due_at=int(NOW),
+        page_token="further",
+    )
+    await env.write(lambda txn: put_job(txn, planned))
+    http = await connect(create_admin(Steering().services(), trusted=True, operations=operations))
+    await http.post("/v1/backfill", json={"target": ANNA})
+
+    async def job() -> Job | None:
+        return await env.read(lambda txn: find_job(txn, Platform.YOUTUBE, JobKind.BACKFILL, planned.entity))
+
+    while (found := await job()) is None or not found.first:
+        await trio.testing.wait_all_tasks_blocked()
+    await http.delete("/v1/tasks/1?by=anna")
+    while operations.work.get("1").state == "running":
+        await trio.testing.wait_all_tasks_blocked()
+    found = await job()
+    assert found is not None
+    assert found.page_token == "further"
+
+
+async def test_a_backfill_is_cancelled_on_a_full_disk_too(
+    operations: Operations, env: Environment, anna: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Waiting for room there would keep the daemon from ending."""
+    env.waits_for_room = True
+    await operations.backfill(ANNA, "default")
+    await trio.sleep(1)
+    env.hold("the disk is full")
+    await operations.work.cancel("1", "anna")
+    with trio.move_on_after(60):
+        while operations.work.get("1").state == "running":  # noqa: ASYNC110 (nobody tells)
+            await trio.sleep(1)
+    state = operations.work.get("1").state
+    env.stop_waiting()
+    assert state == "cancelled"
 
 
 async def test_backfill_of_nobody_names_the_lists(connect: Connect, operations: Operations, anna: str) -> None:
