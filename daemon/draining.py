@@ -21,6 +21,8 @@ WORDS = "drained by an operator; `pokedexd ctl resume` or a restart lets it go o
 class Draining:
     def __init__(self, env: Environment, pipeline: Pipeline) -> None:
         self._env, self._pipeline = env, pipeline
+        self.holds = False
+        """Whether platforms are held back by a drain, under way or done."""
 
     def refuse_held(self) -> None:
         """Raises Conflict while a stage is paused: its work would never get done."""
@@ -30,11 +32,14 @@ class Draining:
 
     def let_go(self) -> None:
         """Ends what a drain holds back."""
+        self.holds = False
         self._pipeline.set_intake(DRAIN, "")
 
     async def run(self, tell: Tell, seconds: float) -> None:
         """Holds every platform back until nothing is fetched and no stage has work left. They stay held back then; where it
-        fails or is cancelled they go on. Raises Unavailable after so many seconds."""
+        fails or is cancelled they go on. Raises Unavailable after so many seconds, and Conflict
+        once it was let go."""
+        self.holds = True
         self._pipeline.set_intake(DRAIN, WORDS)
         drained = False
         try:
@@ -50,6 +55,8 @@ class Draining:
     async def _until_idle(self, tell: Tell) -> None:
         most = quiet = 0
         while quiet < QUIET_LOOKS:
+            if not self.holds:
+                raise Conflict("resumed by an operator")
             left = await self._left()
             quiet = 0 if left else quiet + 1
             most = max(most, left)

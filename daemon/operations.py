@@ -117,7 +117,7 @@ class Operations:
         return begun
 
     async def resume(self, name: str, by: str) -> list[PauseView]:
-        """As `Pausing.resume`; without a name a drained daemon goes on too."""
+        """As `Pausing.resume`; without a name a daemon that drains, or has, goes on too, and does not end."""
         shown = await self.pausing.resume(name, by)
         if not name:
             self._draining.let_go()
@@ -132,8 +132,10 @@ class Operations:
         async def end() -> None:
             if stop:
                 await trio.sleep(STOP_AFTER_SECONDS)
-                self.stop()
+                if self._draining.holds:
+                    self.stop()
 
         await self.pausing.note("drain", f"{'and stop ' if stop else ''}({by})")
+        self.work.refuse_second("drain")  # asked for meanwhile
         detail = "the daemon ends after it" if stop else ""
         return await self.work.start("drain", partial(self._draining.run, seconds=seconds), detail, then=end)

@@ -44,8 +44,8 @@ class Pausing:
     async def pause(self, name: str, by: str, reason: str) -> list[PauseView]:
         """A platform or a stage; empty: all platforms. Durable before it returns. Raises Malformed."""
         wanted = [self._known(name)] if name else [platform.value for platform in self._pipeline.platforms]
-        _check(by, "by")
-        _check(reason, "reason")
+        check_text(by, "by")
+        check_text(reason, "reason")
         fresh = [Pause(name=one, by=by, at=int(self._now()), reason=reason) for one in wanted]
 
         def change(txn: Txn) -> None:
@@ -61,7 +61,7 @@ class Pausing:
     async def resume(self, name: str, by: str) -> list[PauseView]:
         """Empty: all that is paused. Raises Malformed."""
         wanted = [self._known(name)] if name else list(self._pauses)
-        _check(by, "by")
+        check_text(by, "by")
 
         def change(txn: Txn) -> list[str]:
             gone = drop_pauses(txn, wanted)
@@ -75,7 +75,8 @@ class Pausing:
         return self.shown()
 
     async def note(self, action: str, detail: str) -> None:
-        """In the audit trail."""
+        """In the audit trail. Raises Malformed."""
+        check_text(detail, "by")
         entry = self._entry(action, detail)
         await self._env.write(lambda txn: append_audit(txn, entry), synced=True)
 
@@ -106,6 +107,6 @@ def _words(pause: Pause) -> str:
     return f"{said}: {pause.reason}" if pause.reason else said
 
 
-def _check(text: str, name: str) -> None:
+def check_text(text: str, name: str) -> None:
     if len(text) > MAX_TEXT_CHARS or not text.isprintable():
         raise Malformed(f"{name}: expected {MAX_TEXT_CHARS} printable characters at most")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 from quart import Response, request
 from quart_trio import QuartTrio
 
 from daemon.operations import Operations
+from daemon.pausing import check_text
 from daemon.web.params import decode_body, number, only_known
 from daemon.web.replies import json_response
 from proto.api import Actors, OrderedAll, Pauses, TaskPage
@@ -30,7 +33,7 @@ class Drain(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """``seconds``: how long it may take; ``stop``: the daemon ends after it."""
 
     by: str = ""
-    seconds: float = 600.0
+    seconds: Annotated[float, msgspec.Meta(gt=0)] = 600.0
     stop: bool = False
 
 
@@ -86,7 +89,9 @@ def register_tasks(app: QuartTrio, operations: Operations) -> None:
     async def cancel(uid: str) -> Response:
         """Raises NotFound, and Conflict for what has ended or must be done to its end."""
         only_known(request.args, ("by",))
-        return json_response(await operations.work.cancel(uid, request.args.get("by", "")), 202)
+        by = request.args.get("by", "")
+        check_text(by, "by")
+        return json_response(await operations.work.cancel(uid, by), 202)
 
     @app.post("/v1/reindex")
     async def reindex() -> Response:

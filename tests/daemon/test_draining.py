@@ -61,3 +61,40 @@ async def test_a_drain_behind_a_paused_stage_is_refused(env: Environment, nurser
     await operations.pausing.pause("indexer", "anna", "")
     with pytest.raises(Conflict, match="indexer is paused"):
         await operations.drain("anna", 600, stop=False)
+
+
+async def test_a_resume_ends_a_drain_and_the_daemon_goes_on(
+    autojump_clock: trio.testing.MockClock, env: Environment, nursery: trio.Nursery
+) -> None:
+    pipeline, stopped = FakePipeline(), trio.Event()
+    operations = await started(env, nursery, pipeline)
+    operations.stop = stopped.set
+    await operations.drain("anna", 600, stop=True)
+    await trio.sleep(5)
+    await operations.resume("", "ben")
+    await trio.sleep(1)
+    assert (operations.work.get("1").state, operations.work.get("1").error) == ("failed", "resumed by an operator")
+    await env.write(lambda txn: txn.add(ROWS, -3))
+    await operations.drain("anna", 600, stop=True)
+    while operations.work.get("2").state != "done":  # noqa: ASYNC110 (nobody tells)
+        await trio.sleep(0.1)
+    await operations.resume("", "ben")
+    await trio.sleep(2 * STOP_AFTER_SECONDS)
+    assert (pipeline.held(), stopped.is_set()) == ([], False)
+
+
+async def test_of_two_drains_at_once_one_is_refused(env: Environment, nursery: trio.Nursery) -> None:
+    operations = await started(env, nursery, FakePipeline())
+    told = list[str]()
+
+    async def ask() -> None:
+        try:
+            await operations.drain("anna", 600, stop=False)
+        except Conflict as error:
+            told.append(str(error))
+
+    async with trio.open_nursery() as both:
+        both.start_soon(ask)
+        both.start_soon(ask)
+    assert told == ["a drain is under way: task 1"]
+    assert len(operations.tasks()) == 1

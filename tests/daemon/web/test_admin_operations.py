@@ -66,6 +66,17 @@ async def test_pauses(connect: Connect, operations: Operations) -> None:
     assert (await http.post("/v1/resume", json={"by": "anna"})).json() == {"pauses": []}
 
 
+async def test_what_goes_into_the_audit_trail_is_short_and_printable(connect: Connect, operations: Operations) -> None:
+    http = await connect(create_admin(Steering().services(), trusted=True, operations=operations))
+    await operations.work.begin("import", in_pieces=True)
+    for by in ("anna\x1b[2J", "a" * 500):
+        assert (await http.post("/v1/drain", json={"by": by})).status_code == 400
+        assert (await http.put("/v1/log-level", json={"level": "error", "by": by})).status_code == 400
+        assert (await http.delete("/v1/tasks/1", params={"by": by})).status_code == 400
+    assert (await http.post("/v1/drain", json={"seconds": -1})).status_code == 400
+    assert [one.state for one in operations.tasks()] == ["running"]
+
+
 async def test_over_tcp_without_a_key_there_is_only_reading(connect: Connect, operations: Operations) -> None:
     http = await connect(create_admin(Steering().services(), trusted=False, operations=operations))
     assert (await http.get("/v1/tasks")).status_code == 200
