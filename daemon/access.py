@@ -11,6 +11,7 @@ import hashlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -18,7 +19,7 @@ import msgspec
 import trio
 
 from actors.token_bucket import TokenBucket
-from proto.errors import PokedexError
+from proto.errors import DiskFull, PokedexError
 from proto.records import DEFAULT_TENANT, ApiKey, AuditEvent, Tenant, WebSession
 from stores.audit import append_audit
 from stores.env import Environment, Txn
@@ -125,9 +126,11 @@ class Access:
         self._buckets: OrderedDict[tuple[str, int], TokenBucket] = OrderedDict()
 
     async def load(self) -> None:
-        """Once, before anybody is asked; drops what tenants that are gone left behind."""
-        for tenant_id in await self._env.read(removed_tenants):
-            await self._drop(tenant_id)
+        """Once, before anybody is asked; drops what tenants that are gone left behind, with the next start where there is no
+        room for that."""
+        with suppress(DiskFull):
+            for tenant_id in await self._env.read(removed_tenants):
+                await self._drop(tenant_id)
         keys, sessions, found = await self._env.read(lambda txn: (keys_of(txn), sessions_of(txn), tenants(txn)))
         self._tenants = frozenset(one.tenant_id for one in found)
         self._sessions = {one.session_hash: one for one in sessions}
@@ -337,7 +340,7 @@ class Access:
 
     async def _drop(self, tenant_id: str) -> int:
         rows = 0
-        while piece := await self._env.write(lambda txn: drop_owned(txn, tenant_id)):
+        while piece := await self._env.write(lambda txn: drop_owned(txn, tenant_id), synced=True):
             rows += piece
         return rows
 

@@ -224,12 +224,14 @@ class Backups:
     async def _note(self, began: float) -> None:
         """For the gauge of its age; a store that cannot be written to any more has its backup all the same."""
         with suppress(Unavailable, lmdb.Error):
-            await self._env.write(lambda txn: txn.put("meta", LAST_BACKUP_AT.encode(), f"{began:.0f}".encode()))
+            await self._env.write(
+                lambda txn: txn.put("meta", LAST_BACKUP_AT.encode(), f"{began:.0f}".encode()), synced=True
+            )
 
     async def _event(self, kind: str, severity: str, file: Path, detail: str) -> None:
         event = Event(at=int(self._now()), kind=kind, severity=severity, subject=file.name, detail=detail)
         try:
-            await self._journal.event(event)
+            await self._journal.event(event, synced=True)
         except (lmdb.Error, Unavailable) as error:  # a full disk must not end the daemon by way of its backups
             log.error(kind, file=str(file), detail=detail, not_noted=str(error))
 

@@ -231,7 +231,9 @@ class Forgetting:
                     partial(mentions, database=database, subject=subject, after=after, limit=MENTIONS_PAGE)
                 )
                 if keys:
-                    met = await self._env.write(partial(scrub, database=database, subject=subject, keys=keys))
+                    met = await self._env.write(
+                        partial(scrub, database=database, subject=subject, keys=keys), synced=True
+                    )
                     report.removed[database] = report.removed.get(database, 0) + met
 
     async def _clean(self, marks: Sequence[Mark]) -> None:

@@ -172,7 +172,7 @@ class Tenancy:
             visit(txn, found, visitor, min(version or found.version, found.version), int(self._now()))
             return found
 
-        return await self._env.write(change)
+        return await self._env.write(change, synced=True)
 
     async def notes(self, tenant_id: str) -> list[Note]:
         """By creator."""

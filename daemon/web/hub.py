@@ -14,7 +14,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from actors.platforms.youtube_feed import Feed, FeedEntry, parse_feed
 from daemon.web.authorising import ANYBODY, needs
-from proto.errors import Malformed, NotFound
+from proto.errors import Malformed, NotFound, Unavailable
 from proto.ids import AccountKey, Platform, account_key
 from proto.records import AccountStatus, ContentItem, CreatorAccount, Event, Job, JobKind, Priority
 from stores.catalog import get_account
@@ -72,8 +72,9 @@ class Callback:
     async def verify(self, token: str, params: Mapping[str, str]) -> str:
         """The body of the answer: the challenge, or nothing to a denial.
 
-        Raises NotFound unless the hub speaks of a request of ours that is pending.
+        Raises NotFound unless the hub speaks of a request of ours that is pending, and Unavailable without room.
         """
+        self._refuse_held()
         now, channel_id = self._now(), channel_of(params.get("hub.topic", ""))
         mode, challenge = params.get("hub.mode", ""), params.get("hub.challenge", "")
         if mode == "denied":
@@ -93,8 +94,9 @@ class Callback:
     async def receive(self, token: str, signature: str, body: bytes) -> None:
         """Takes a notification in: durable when this returns. What is not the hub's, or of no use, is dropped.
 
-        Raises NotFound for an unknown token.
+        Raises NotFound for an unknown token, and Unavailable without room.
         """
+        self._refuse_held()
         told = await self._env.read(lambda txn: find_by_token(txn, token))
         if told is None:
             raise NotFound("no such subscription")
@@ -109,6 +111,11 @@ class Callback:
         now = int(self._now())
         for outcome in await self._env.write(lambda txn: self._take_in(txn, token, feed, now)):
             self._observe(outcome)
+
+    def _refuse_held(self) -> None:
+        """The hub comes again; what waited for room would hold a connection as long as it may."""
+        if self._env.held_because:
+            raise Unavailable(self._env.held_because)
 
     def _take_in(self, txn: Txn, token: str, feed: Feed, now: int) -> list[str]:
         """What became of each video."""

@@ -212,6 +212,16 @@ async def test_what_became_of_a_backup_is_an_event(
     assert backups.progress.step == ""
 
 
+async def test_a_backup_is_made_and_told_while_nothing_else_is_written(
+    env: Environment, backups: Backups, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    env.waits_for_room = True
+    env.hold("the disk is full")
+    with trio.fail_after(600):
+        await backups.make(tmp_path / "one.backup")
+    assert await events(env) == [("backup_made", "info", "one.backup")]
+
+
 async def test_one_backup_at_a_time(backups: Backups, tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(backups.make, tmp_path / "one.backup")

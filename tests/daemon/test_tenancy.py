@@ -43,6 +43,20 @@ def _found(txn: Txn, name: str) -> CreatorId:
     return found_creator(txn, stored, NOW).creator_id
 
 
+async def test_what_a_tenant_does_never_waits_for_room(env: Environment) -> None:
+    story = Story(env)
+    access = Access(env, now=lambda: NOW, clock=lambda: 0.0)
+    await access.load()
+    await access.create_tenant("shop", "Shop", "me")
+    await story.tenancy.create_list(ME, "a1", "Spring", [story.ana], "me")
+    await story.tenancy.create_list("shop", "a1", "Spring", [story.ana], "me")
+    env.waits_for_room = True
+    env.hold("the disk is full")
+    with trio.fail_after(10):
+        assert (await story.tenancy.visit_list(ME, "a1", None, "me")).version == 1
+        await access.remove_tenant("shop", "me")
+
+
 async def test_what_a_tenant_changes_is_seen_at_once(env: Environment) -> None:
     story = Story(env)
     tenancy = story.tenancy

@@ -559,6 +559,15 @@ async def test_after_forgetting_and_compaction_no_byte_of_the_name_is_left(world
     assert not (world.data_dir / COMPACT_WANTED).exists()
 
 
+async def test_somebody_is_forgotten_on_a_full_disk_too(world: World, autojump_clock: trio.testing.MockClock) -> None:
+    world.env.waits_for_room = True
+    world.env.hold("the disk is full")
+    with trio.fail_after(600):
+        (report,) = await world.forgetting.forget([ANNA_KEY])
+    assert report.creator_gone
+    await world.close()
+
+
 async def test_logged_queries_forget_their_candidates_too(world: World) -> None:
     ids = [creator_id_of(key) for key in (ANNA_KEY, BEN_KEY)]
     logged = LoggedQuery(

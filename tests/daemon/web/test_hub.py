@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx2
 import msgspec
 import pytest
+import trio
 from quart_trio import QuartTrio
 
 from actors.platforms.youtube_feed import parse_feed
@@ -139,6 +140,18 @@ async def client(listening: Listening, connect: Connect) -> AsyncIterator[httpx2
 def asking(mode: str = "subscribe", topic: str = TOPICS[0] + CHANNEL, **more: str) -> dict[str, str]:
     given = {"mode": mode, "topic": topic, "challenge": CHALLENGE, "lease_seconds": str(LEASE)} | more
     return {f"hub.{name}": value for name, value in given.items() if value}
+
+
+async def test_without_room_the_hub_is_told_to_come_again(listening: Listening, client: httpx2.AsyncClient) -> None:
+    listening.env.waits_for_room = True
+    listening.env.hold("the disk is full")
+    body = posted()
+    with trio.fail_after(5):
+        assert (await client.post(PATH, content=body, headers={"X-Hub-Signature": signature(body)})).status_code == 503
+        assert (await client.get(PATH, params=asking())).status_code == 503
+    listening.env.release()
+    assert (await client.post(PATH, content=body, headers={"X-Hub-Signature": signature(body)})).status_code == 204
+    assert await listening.job(JobKind.CONTENT, "v1") is not None
 
 
 @pytest.mark.parametrize("form", TOPICS)
