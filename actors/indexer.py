@@ -52,6 +52,7 @@ class Indexer:
 
     async def run(self) -> None:
         async for messages in CurrentBatches(self._inbox, self._batch, self._work):
+            await self._env.room()  # not with the turn: an erasure goes on meanwhile
             with self._meter.working():
                 async with self._turn:
                     await self._handle(
@@ -78,7 +79,7 @@ class Indexer:
                 complete(txn, gone)
                 log_indexed(txn, gone.creator_id)
 
-        await self._env.write(change)
+        await self._env.write(change, waits=False)
 
     async def leave_out(self, rows: Sequence[Row]) -> None:
         """Takes rows out of every index, without the text index's commit."""

@@ -231,21 +231,28 @@ class Environment:
         self._env.close()
         os.close(self._lock_file)
 
-    async def write(self, change: Callable[[Txn], T], *, synced: bool = False) -> T:
+    async def room(self) -> None:
+        """Waits while the store is held, where ``waits_for_room`` says so."""
+        while self._held_because and self.waits_for_room:
+            await self._free.wait()
+
+    async def write(self, change: Callable[[Txn], T], *, synced: bool = False, waits: bool = True) -> T:
         """Runs ``change`` in a write transaction, folded with whatever else waits, and returns its result.
 
         ``change`` may run again if a neighbour in its transaction fails, so it must have no effect but on the
         transaction. ``synced`` puts the commit on the disk before returning. Never abandoned on cancel, but for waiting:
         what is not ``synced`` waits while the store is held or full where ``waits_for_room`` says so; all else raises
-        DiskFull.
+        DiskFull, and so does what never ``waits``: who holds a lock that an operator's change needs.
         """
         while True:
-            while self._held_because and self.waits_for_room and not synced:
-                await self._free.wait()
+            if waits and not synced:
+                await self.room()
+            elif self._held_because and not synced:
+                raise DiskFull(self._held_because)
             try:
                 return await self._write(change, synced)
             except DiskFull:
-                if synced or not self.waits_for_room:
+                if synced or not waits or not self.waits_for_room:
                     raise
             await trio.sleep(FULL_SECONDS)
 

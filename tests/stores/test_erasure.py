@@ -10,15 +10,18 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from actors import Meter
 from actors.documents import text_document
+from actors.indexer import Indexer
 from daemon import forgetting as forgetting_module
 from daemon.evaluation.virtual_time import VirtualThreads
 from daemon.forgetting import COMPACT_WANTED, Forgetting, OpenIndexes, Report, compact_store
-from proto.errors import Malformed, Unavailable
+from proto.errors import DiskFull, Malformed, Unavailable
 from proto.ids import AccountKey, Platform, Row, account_key, creator_id_of
 from proto.messages import (
     AccountEmbedded,
     AccountUpserted,
+    AnyWork,
     CreatorAggregated,
     CreatorEnriched,
     CreatorResolved,
@@ -85,7 +88,7 @@ from stores.schedule import PENDING, PackRule, Schedule, put_job
 from stores.suppression import Suppression
 from stores.text_index import TantivyTextIndex
 from stores.vectors import HnswVectorIndex
-from stores.work import ROWS, enqueue, put_dead_letter
+from stores.work import ROWS, Work, enqueue, put_dead_letter
 from tests.founding import found_creator
 
 NOW = 1_790_000_000
@@ -498,6 +501,23 @@ class World:
             now=lambda: NOW,
         )
 
+    def indexer(self, inbox: trio.MemoryReceiveChannel[AnyWork]) -> Indexer:
+        return Indexer(
+            inbox,
+            env=self.env,
+            catalog=Catalog(self.env),
+            work=Work(self.env),
+            text=self.text,
+            fields=self.fields,
+            earlier={},
+            columns=self.columns,
+            niche_names=lambda _: "",
+            recent_items=20,
+            batch=10,
+            turn=self.turn,
+            meter=Meter(),
+        )
+
     async def close(self) -> None:
         await self.text.close()
         self.env.close()
@@ -707,6 +727,37 @@ async def test_the_erasure_waits_for_the_indexers_turn(world: World) -> None:
         assert world.suppression.covers(ANNA_KEY)
     with world.env.snapshot() as txn:
         assert get_account(txn, ANNA_KEY) is None
+    await world.close()
+
+
+async def test_an_indexer_without_room_does_not_hold_up_an_erasure(
+    world: World, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    commit = world.text.commit
+
+    async def fills_up(checkpoint: int) -> None:
+        await commit(checkpoint)
+        world.env.hold("the disk is full")
+
+    monkeypatch.setattr(world.text, "commit", fills_up)
+    world.env.waits_for_room = True
+    creator_id = creator_id_of(BEN_KEY)
+    message = await world.env.write(lambda txn: enqueue(txn, CreatorEnriched(creator_id=creator_id), NOW))
+    async with trio.open_nursery() as nursery:
+        send, receive = trio.open_memory_channel[AnyWork](1)
+        await send.send(message)
+        with trio.fail_after(60), pytest.raises(DiskFull):  # the Supervisor runs it again, the Sweeper sends it again
+            await world.indexer(receive).run()
+        monkeypatch.undo()
+        await send.send(message)
+        nursery.start_soon(world.indexer(receive).run)
+        await trio.sleep(60)
+        with trio.fail_after(600):
+            (report,) = await world.forgetting.forget([ANNA_KEY])
+        assert report.creator_gone
+        assert await Work(world.env).pending() > 0
+        send.close()
+        world.env.release()
     await world.close()
 
 
