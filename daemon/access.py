@@ -307,10 +307,11 @@ class Access:
         return await self._drop(tenant_id)
 
     async def flush(self) -> None:
-        """Writes down when keys were last used."""
+        """Writes down when keys were last used; what a full disk refuses at the end of the daemon is lost."""
         used, self._used = self._used, {}
-        if used:
-            await self._env.write(partial(note_use, used=used))
+        with suppress(DiskFull):
+            if used:
+                await self._env.write(partial(note_use, used=used))
 
     def _of_session(self, session: WebSession) -> Identity | None:
         if session.key_hash:

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import lmdb
 import pytest
 import trio
 import trio.testing
 
+from daemon.access import Access, note_uses
 from daemon.resources import MIB, Limits, Resources
 from proto.errors import DiskFull
-from proto.records import Event
+from proto.records import DEFAULT_TENANT, Event
 from stores.blocking import Blocking
 from stores.env import Environment, Txn
 from stores.journal import Journal
@@ -139,6 +141,27 @@ async def test_at_the_end_nothing_waits_for_room(env: Environment) -> None:
         await trio.testing.wait_all_tasks_blocked()
         env.stop_waiting()
     assert await written(env, b"waits")
+
+
+async def test_what_keys_were_used_for_is_no_reason_to_end_by_an_error(
+    env: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Journal(env, lambda _: None).ensure_default_tenant(1_000)
+    access, stop = Access(env, now=lambda: 1_000.0, clock=lambda: 0.0), trio.Event()
+    await access.load()
+    key, _ = await access.create_key(DEFAULT_TENANT, actor="anna")
+    access.spend(access.by_key(key))
+    env.waits_for_room = True
+
+    def refuse(_: object) -> None:
+        raise lmdb.MapFullError("no room")
+
+    monkeypatch.setattr(env, "_run_together", refuse)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(note_uses, access, stop)
+        await trio.testing.wait_all_tasks_blocked()
+        env.stop_waiting()
+        stop.set()
 
 
 async def test_above_the_ceiling_nothing_is_fetched_until_memory_is_given_back(env: Environment) -> None:
