@@ -61,6 +61,7 @@ class Tasks:
         self._running: dict[int, Running] = {}
         self._next = 1
         self._nursery: trio.Nursery | None = None
+        self._ends = False
 
     async def load(self) -> None:
         """What an earlier process did not get done is interrupted."""
@@ -76,7 +77,7 @@ class Tasks:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             await stop.wait()
-            self._nursery = None
+            self._nursery, self._ends = None, True
             nursery.cancel_scope.cancel("shutdown")
 
     def all(self) -> list[TaskView]:
@@ -135,9 +136,13 @@ class Tasks:
     ) -> T:
         """Does the work as a task. ``private``: its errors may name accounts, so that only their kind is kept.
 
-        Raises what the work does, and Unavailable once it was cancelled.
+        What is not ``cancellable`` goes on though whoever waits for it leaves. Raises what the work does, and Unavailable
+        once it was cancelled.
         """
-        return await self._run(await self.begin(kind, detail, cancellable=cancellable, private=private), work)
+        task = await self.begin(kind, detail, cancellable=cancellable, private=private)
+        if cancellable or self._nursery is None:
+            return await self._run(task, work)
+        return await self._kept(self._nursery, task, work)
 
     async def start(
         self,
@@ -193,6 +198,25 @@ class Tasks:
             del self._ended[old]
         await self._keep(record)
 
+    async def _kept(self, nursery: trio.Nursery, task: Running, work: Callable[[Tell], Awaitable[T]]) -> T:
+        done, found, failed = trio.Event(), list[T](), list[Exception]()
+
+        async def keep() -> None:
+            try:
+                found.append(await self._run(task, work))
+            except Exception as error:  # for who waits for it; noted with the task
+                failed.append(error)
+            finally:
+                done.set()
+
+        nursery.start_soon(keep)
+        await done.wait()
+        if failed:
+            raise failed[0]
+        if not found:
+            raise Unavailable(f"task {task.record.number}: {self.get(str(task.record.number)).error}")
+        return found[0]
+
     async def _run(self, task: Running, work: Callable[[Tell], Awaitable[T]]) -> T:
         with task.scope:
             try:
@@ -203,12 +227,16 @@ class Tasks:
                 raise
             except BaseException:  # cancelled: by itself, or as the group that a nursery makes of it
                 with trio.CancelScope(shield=True):
-                    state, words = (CANCELLED, WITHDRAWN) if task.withdrawn else (INTERRUPTED, "who waited for it left")
+                    state, words = (CANCELLED, WITHDRAWN) if task.withdrawn else (INTERRUPTED, self._why(task))
                     await self.end(task, state, words)
                 raise
             await self.end(task, DONE)
             return result
         raise Unavailable(f"task {task.record.number} was {WITHDRAWN}")
+
+    def _why(self, task: Running) -> str:
+        """It was cancelled, though not by an operator."""
+        return interrupted_task(task.record, 0.0).error if self._ends else "who waited for it left"
 
     def _up(self) -> trio.Nursery:
         if self._nursery is None:

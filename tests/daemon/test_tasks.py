@@ -153,7 +153,37 @@ async def test_cancelling_and_the_end_of_the_daemon(env: Environment, nursery: t
     stop.set()
     while tasks.get(second.uid).state == "running":
         await trio.testing.wait_all_tasks_blocked()
-    assert tasks.get(second.uid).state == "interrupted"
+    ended = tasks.get(second.uid)
+    assert (ended.state, ended.error) == ("interrupted", "the daemon ended before it was done")
+
+
+async def test_what_cannot_be_cancelled_goes_on_though_nobody_waits_for_it(
+    env: Environment, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    tasks, stop = made(env), trio.Event()
+    nursery.start_soon(tasks.serve, stop)
+    await trio.testing.wait_all_tasks_blocked()
+
+    async def slow(tell: Tell) -> str:
+        await trio.sleep(100)
+        return "erased"
+
+    with trio.move_on_after(10):
+        await tasks.run("forget", slow, cancellable=False)
+    assert tasks.get("1").state == "running"
+    await trio.sleep(100)
+    assert tasks.get("1").state == "done"
+    assert await tasks.run("forget", slow, cancellable=False) == "erased"
+    with pytest.raises(Malformed):
+        await tasks.run("forget", _refuse, cancellable=False)
+
+    async def end() -> None:
+        await trio.sleep(10)
+        stop.set()
+
+    nursery.start_soon(end)
+    with pytest.raises(Unavailable, match="finished at the next start"):
+        await tasks.run("forget", slow, cancellable=False)
 
 
 async def test_whoever_waits_for_a_cancelled_task_is_told(env: Environment, nursery: trio.Nursery) -> None:
