@@ -71,7 +71,7 @@ def test_libraries_speak_the_same_way(capsys: pytest.CaptureFixture[str]) -> Non
 def test_at_debug_no_key_of_a_client_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     configure("debug", "text")
     head = hpack.Encoder().encode([("authorization", "Bearer hidden-key")])
-    assert [tuple(one) for one in hpack.Decoder().decode(head)] == [("authorization", "Bearer hidden-key")]
+    assert "hidden-key" in str(hpack.Decoder().decode(head))
     assert lines(capsys) == []
 
 
