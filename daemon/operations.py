@@ -30,15 +30,17 @@ class Imports:
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
         self._running: dict[str, tuple[Running, float]] = {}
+        self._turn = trio.Lock()
 
     async def begin(self, piece: Piece | None) -> None:
         """Before a piece is taken in. Rows that stand for themselves are no task. Raises Conflict once it was cancelled."""
         if piece is None:
             return
         await self._end_idle()
-        if piece.import_id not in self._running:
-            task = await self._tasks.begin("import", f"list {piece.import_id[:12]}", in_pieces=True)
-            self._running[piece.import_id] = task, trio.current_time()
+        async with self._turn:  # two pieces at once are one task
+            if piece.import_id not in self._running:
+                task = await self._tasks.begin("import", f"list {piece.import_id[:12]}", in_pieces=True)
+                self._running[piece.import_id] = task, trio.current_time()
         task, _ = self._running[piece.import_id]
         if task.withdrawn:
             del self._running[piece.import_id]

@@ -220,6 +220,16 @@ async def test_the_latest_are_kept(env: Environment) -> None:
     assert len(again.all()) == TASKS_KEPT
 
 
+async def test_two_pieces_at_once_are_one_import(env: Environment) -> None:
+    tasks = made(env)
+    imports = Imports(tasks)
+    async with trio.open_nursery() as both:
+        for at in (0, 5):
+            both.start_soon(imports.begin, Piece(import_id="a" * 12, at=at))
+    await imports.end("a" * 12)
+    assert [one.state for one in tasks.all()] == ["done"]
+
+
 async def test_an_import_is_a_task_over_its_pieces(env: Environment, autojump_clock: trio.testing.MockClock) -> None:
     tasks = made(env)
     imports = Imports(tasks)
