@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 import msgspec
@@ -74,6 +75,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
             hidden=await _hidden(who, number),
             raw=[(mask_secrets(one.request), one, instant(one.fetched_at)) for one in raw],
             operations=services.operations is not None,
+            forget_command=shlex.join(["pokedexd", "forget", *_account_keys(page.creator)]),
         )
 
     @app.post("/creators/<creator_id>/forget")
@@ -83,13 +85,11 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         operations, who = _operations(services)
         form = await posted(who)
         if not who.keyed:
-            abort(403, "what cannot be undone asks for a key; or run `pokedexd ctl forget` on this machine")
+            abort(403, "what cannot be undone asks for a key; or run `pokedexd forget` on this machine")
         page = await detail(services, creator_id)
         if form.get("confirm", "").strip() != page.creator.name.strip():
             raise BadParameter("to forget a creator, type its name as it stands on the page", pointer="confirm")
-        reports = await operations.forget(
-            [f"{account.platform}:{account.platform_user_id}" for account in page.creator.accounts], who.by
-        )
+        reports = await operations.forget(_account_keys(page.creator), who.by)
         return pages.render("forgotten.html", who, name=page.creator.name, accounts=len(reports))
 
     @app.post("/creators/<creator_id>/split")
@@ -175,6 +175,10 @@ def _line(points: Sequence[Point]) -> Line | None:
         return None
     values = spark_values(points, CHART_DAYS)
     return Line(spark=spark(values, 3, 40), width=3 * (len(values) - 1), summary=in_words(points))
+
+
+def _account_keys(creator: CreatorView) -> list[str]:
+    return [f"{account.platform}:{account.platform_user_id}" for account in creator.accounts]
 
 
 def _operations(services: PublicServices) -> tuple[Operations, Viewer]:

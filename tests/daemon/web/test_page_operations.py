@@ -155,6 +155,15 @@ async def test_forgetting_asks_for_a_key_and_the_name(connect: Connect, played: 
     assert played.forgotten == ["youtube:UC1"]
 
 
+async def test_without_a_key_the_page_says_the_command_that_forgets(connect: Connect, played: Played) -> None:
+    record, accounts = creator(1, "Ana Silva")
+    other = msgspec.structs.replace(accounts[0], platform=Platform.TIKTOK, platform_user_id="77")
+    operations = played.services().operations
+    both = World([(record, [*accounts, other])]).services()
+    http = await connect(create_app(msgspec.structs.replace(both, operations=operations)))
+    assert "pokedexd forget youtube:UC1 tiktok:77" in Reader((await http.get("/creators/1")).text).words
+
+
 async def test_no_secret_stands_on_the_page_of_a_creator(connect: Connect, played: Played) -> None:
     page = RawPage(
         platform=Platform.YOUTUBE,
