@@ -13,7 +13,7 @@ from werkzeug.datastructures import MultiDict
 
 from daemon.web.answering import view_of
 from daemon.web.authorising import needs
-from daemon.web.export import export_creators
+from daemon.web.export import Said, export_list
 from daemon.web.forms import posted, shown_version
 from daemon.web.params import parse_creator_id, whole_number
 from daemon.web.problems import BadParameter
@@ -186,7 +186,9 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         who = viewer_with(LISTS)
         found = await tenancy.read_list(who.tenant_id, list_id)
         form = request.args.get("format", "csv")
-        return await export_creators(searching, found.members, form, who.tenant_id, services.audit, services.now())
+        notes = await tenancy.notes_on(who.tenant_id, found.members)
+        said = {one: _said(found.entries.get(one, ListEntry()), notes.get(one)) for one in found.members}
+        return await export_list(searching, found.members, said, form, who.tenant_id, services.audit, services.now())
 
 
 ROLLED_UP = 2_000
@@ -205,6 +207,15 @@ async def _rollup(services: SearchServices, ids: Sequence[CreatorId]) -> Rollup 
         niches=Counter(one.primary_niche or "unknown" for one in shown).most_common(6),
         countries=Counter(one.country or "unknown" for one in shown).most_common(6),
         platforms=Counter(name for one in shown for name in one.followers_by_platform).most_common(),
+    )
+
+
+def _said(entry: ListEntry, note: Note | None) -> Said:
+    return Said(
+        state=entry.state,
+        reason=entry.reason,
+        note=note.text if note else "",
+        tags=note.tags if note else [],
     )
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+
 import httpx2
 import msgspec
 import pytest
@@ -116,6 +120,26 @@ async def test_a_version_that_is_none_changes_nothing(guarded: Guarded, connect:
         assert reply.status_code == 400, path
     assert (await http.get(made)).status_code == 200
     assert await guarded.noted.world.tenancy.notes(DEFAULT_TENANT) == []
+
+
+async def test_an_exported_list_says_what_was_decided_and_noted(guarded: Guarded, http: httpx2.AsyncClient) -> None:
+    ana, ben, _ = guarded.noted.ids
+    made = (await http.post("/lists", data={"name": "Spring", "id": [ana, ben]})).headers["location"]
+    await http.post(f"{made}/change", data={"creator": ana, "state": "maybe", "reason": "=fits"})
+    await http.post(f"/creators/{ana}/note", data={"text": "asked\nonce", "tags": "warm, spring"})
+    rows = list(csv.DictReader(io.StringIO((await http.get(f"{made}/export")).text, newline="")))
+    said = [[row[name] for name in ("creator_id", "state", "reason", "note", "tags")] for row in rows]
+    assert said == [[ana, "maybe", "'=fits", "asked\nonce", "warm, spring"], [ben, "", "", "", ""]]
+    assert "score" not in rows[0]
+    lines = (await http.get(f"{made}/export", params={"format": "jsonl"})).text.splitlines()
+    first, second = [json.loads(line) for line in lines]
+    assert (first["rank"], first["state"], first["reason"], first["tags"]) == (
+        1,
+        "maybe",
+        "=fits",
+        ["warm", "spring"],
+    )
+    assert ("score" in first, first["creator"]["creator_id"], second["state"]) == (False, ana, "")
 
 
 @pytest.mark.parametrize("state", ["no", "undecided"])
