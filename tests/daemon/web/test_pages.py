@@ -170,6 +170,30 @@ async def test_words_that_were_read_can_be_dropped_changed_and_taken_back(connec
     assert "/?q=fitness+under+50k" in page.links()
 
 
+async def test_what_was_dropped_belongs_to_its_text(connect: Connect) -> None:
+    fake = World([creator(1, "Ana")])
+    http = await connect(create_app(fake.services()))
+    page = Reader((await http.get("/", params={"q": "fitness under 50k"})).text)
+    drop = next(link for link in page.links() if "drop=followers" in link)
+    form = [one for tag, one in Reader((await http.get(drop)).text).tags if tag == "input" and "disabled" not in one]
+    sent = {one["name"]: one["value"] for one in form if str(one.get("name")).startswith("drop")}
+    assert sent.keys() == {"drop", "drop_of"}
+    for text, given, dropped in (
+        ("fitness under 50k", sent, True),
+        ("fitness under 60k", sent, False),
+        ("fitness under 50k", {"drop": sent["drop"]}, True),  # a link of before
+    ):
+        page = Reader((await http.get("/", params={"q": text, **given})).text)
+        assert ("undo" in page.words) == dropped
+        assert ("under" in fake.queries[-1].text) == dropped
+
+
+async def test_a_blank_query_is_none(connect: Connect) -> None:
+    fake = World([creator(1, "Ana")])
+    page = Reader((await (await connect(create_app(fake.services()))).get("/?q=+%20")).text)
+    assert "best known first" in page.words
+
+
 async def test_the_form_keeps_what_it_does_not_offer(connect: Connect) -> None:
     fake = World([creator(1, "Ana")])
     http = await connect(create_app(fake.services()))
