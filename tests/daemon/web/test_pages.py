@@ -72,7 +72,7 @@ async def test_a_search_shows_its_hits_with_the_parts_of_their_scores(connect: C
     fake = World([creator(1, "Ana Silva"), creator(2, "Bo")])
     page = Reader((await (await connect(create_app(fake.services()))).get("/", params={"q": "yoga & more"})).text)
     assert fake.queries[0].text == "yoga & more"
-    assert "yoga & more" in page.words
+    assert "2 creators by words or meaning for yoga & more" in page.words
     assert ("input", "yoga & more") in [(tag, attributes.get("value")) for tag, attributes in page.tags]
     assert "0.625" in page.words
     widths = [attributes["width"] for tag, attributes in page.tags if attributes.get("class") in ("s0", "s1")]
@@ -176,7 +176,7 @@ async def test_what_was_dropped_belongs_to_its_text(connect: Connect) -> None:
     page = Reader((await http.get("/", params={"q": "fitness under 50k"})).text)
     drop = next(link for link in page.links() if "drop=followers" in link)
     form = [one for tag, one in Reader((await http.get(drop)).text).tags if tag == "input" and "disabled" not in one]
-    sent = {one["name"]: one["value"] for one in form if str(one.get("name")).startswith("drop")}
+    sent = {str(one["name"]): str(one["value"]) for one in form if str(one.get("name")).startswith("drop")}
     assert sent.keys() == {"drop", "drop_of"}
     for text, given, dropped in (
         ("fitness under 50k", sent, True),
