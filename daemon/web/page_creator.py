@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 import msgspec
-from quart import Response, abort, redirect, request
+from quart import Response, abort, request
 from quart_trio import QuartTrio
 
 from daemon.raw_export import mask_secrets
@@ -22,6 +22,7 @@ from daemon.web.problems import BadParameter
 from daemon.web.rendering import Pages
 from daemon.web.replies import see
 from daemon.web.services import Operations, PublicServices
+from daemon.web.telling import go
 from daemon.web.viewer import ADMIN, LISTS, Viewer, viewer, viewer_with
 from daemon.web.views import instant
 from proto.api import CreatorDetail, CreatorView, Hit, SignGroupView, SimilarRequest
@@ -88,7 +89,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
             abort(403, "what cannot be undone asks for a key; or run `pokedexd forget` on this machine")
         page = await detail(services, creator_id)
         if form.get("confirm", "").strip() != page.creator.name.strip():
-            raise BadParameter("to forget a creator, type its name as it stands on the page", pointer="confirm")
+            return go(f"/creators/{page.creator.creator_id}#forget", "wrong-name")
         reports = await operations.forget(_account_keys(page.creator), who.by)
         return pages.render("forgotten.html", who, name=page.creator.name, accounts=len(reports))
 
@@ -99,7 +100,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         operations, who = _operations(services)
         form = await posted(who)
         await operations.reviewing.split(form.get("account", ""), who.by)
-        return redirect(f"/creators/{parse_creator_id(creator_id)}#identity", 303)  # type: ignore[return-value]
+        return go(f"/creators/{parse_creator_id(creator_id)}#identity", "split")
 
     @app.post("/creators/<creator_id>/note")
     @needs(LISTS)
@@ -116,7 +117,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
             version=shown_version(form),
             actor=who.actor,
         )
-        return redirect(f"/creators/{number}#notes", 303)  # type: ignore[return-value]
+        return go(f"/creators/{number}#notes", "note-saved")
 
     @app.post("/creators/<creator_id>/hidden")
     @needs(LISTS)
@@ -125,9 +126,10 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         who = viewer_with(LISTS)
         form = await posted(who)
         number = parse_creator_id(creator_id)
-        change = searching.tenancy.hide if form.get("hidden") == "yes" else searching.tenancy.unhide
+        hide = form.get("hidden") == "yes"
+        change = searching.tenancy.hide if hide else searching.tenancy.unhide
         await change(who.tenant_id, number, who.actor)
-        return redirect(f"/creators/{number}", 303)  # type: ignore[return-value]
+        return go(f"/creators/{number}", "hidden" if hide else "shown")
 
     @app.get("/compare")
     async def compare_page() -> Response:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from quart import Response, redirect, request
+from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.datastructures import MultiDict
 
@@ -19,6 +19,7 @@ from daemon.web.params import parse_creator_id, whole_number
 from daemon.web.problems import BadParameter
 from daemon.web.rendering import Pages
 from daemon.web.services import PublicServices, SearchServices
+from daemon.web.telling import go
 from daemon.web.viewer import EXPORT, LISTS, Viewer, viewer_with
 from proto.api import CreatorView
 from proto.ids import CreatorId
@@ -115,7 +116,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         form = await posted(who)
         ids = _ids(form.getlist("id"))
         made = await tenancy.create_list(who.tenant_id, secrets.token_hex(8), form.get("name", ""), ids, who.actor)
-        return _to(f"/lists/{made.list_id}")
+        return go(f"/lists/{made.list_id}", "list-made")
 
     @app.get("/lists/put")
     @needs(LISTS)
@@ -159,16 +160,16 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
             triage=_triage(form),
             actor=who.actor,
         )
-        return _to(f"/lists/{list_id}{'#c' + form['creator'] if 'state' in form else ''}")
+        return go(f"/lists/{list_id}{'#c' + form['creator'] if 'state' in form else ''}", _done(form))
 
     @app.post("/lists/<list_id>/seen")
     @needs(LISTS)
     async def list_seen_on_page(list_id: str) -> Response:
         """What is new is not any more, up to the version that was shown."""
         who = viewer_with(LISTS)
-        version = shown_version(await posted(who))
-        await tenancy.visit_list(who.tenant_id, list_id, version, who.actor)
-        return _to(f"/lists/{list_id}")
+        form = await posted(who)
+        await tenancy.visit_list(who.tenant_id, list_id, shown_version(form), who.actor)
+        return go(f"/lists/{list_id}", "watching" if "first" in form else "")
 
     @app.post("/lists/<list_id>/delete")
     @needs(LISTS)
@@ -176,7 +177,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         who = viewer_with(LISTS)
         version = shown_version(await posted(who))
         await tenancy.delete_list(who.tenant_id, list_id, version, who.actor)
-        return _to("/lists")
+        return go("/lists", "list-deleted")
 
     @app.get("/lists/<list_id>/export")
     @needs(LISTS)
@@ -233,5 +234,7 @@ def _ids(texts: Sequence[str]) -> list[CreatorId]:
     return [parse_creator_id(one, "id") for one in dict.fromkeys(texts)]
 
 
-def _to(path: str) -> Response:
-    return redirect(path, 303)  # type: ignore[return-value]
+def _done(form: MultiDict[str, str]) -> str:
+    """What to tell of a change; a card that moves to another column tells by itself."""
+    done = {"id": "listed", "remove": "taken-off", "name": "renamed"}
+    return next((told for name, told in done.items() if name in form), "")

@@ -14,6 +14,7 @@ from quart import Response, request
 
 from daemon.web import charts
 from daemon.web.names import COUNTRIES, LANGUAGES, country_name, language_name
+from daemon.web.telling import BAD, COOKIE, TOLD
 from daemon.web.viewer import Viewer
 from proto.api import Contribution, SignView
 
@@ -66,7 +67,7 @@ class Pages:
 
     def render(self, template: str, who: Viewer, code: int = 200, **values: Any) -> Response:
         part = request.args.get("part") == "1"
-        theme = request.cookies.get("theme", "")
+        theme, told = request.cookies.get("theme", ""), "" if part else request.cookies.get(COOKIE, "")
         text = self._templates.get_template(template).render(
             layout="part.html" if part else "base.html",
             part=part,
@@ -74,10 +75,15 @@ class Pages:
             now=self._now(),
             theme=theme if theme in THEMES else "",
             path=request.full_path.removesuffix("?"),
+            told=told,
+            told_text=TOLD.get(told, ""),
+            told_bad=told in BAD,
             **({"q": ""} | values),
         )
         answer = Response(text, code, content_type="text/html; charset=utf-8")
         answer.headers["Cache-Control"] = "private, no-cache"  # of this viewer, and as of now
+        if told:
+            answer.delete_cookie(COOKIE, httponly=True, samesite="Lax")
         return answer
 
     def piece(self, template: str, **values: Any) -> str:
