@@ -32,7 +32,8 @@ MOST_AT_ONCE = 1_000
 UNDECIDED = ""
 BY_NAME = "undecided"
 """What a form says for it."""
-STATES = {"shortlist": "Shortlist", "maybe": "Maybe", "no": "No", UNDECIDED: "Undecided"}
+STATES = {UNDECIDED: "Undecided", "shortlist": "Shortlist", "maybe": "Maybe", "no": "No"}
+"""In the order of the board, which begins with what is still to be decided."""
 
 
 class Entry(msgspec.Struct, kw_only=True, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -114,8 +115,18 @@ def grouped(number: float | None) -> str:
     return "unknown" if number is None else f"{number:,.0f}"
 
 
+def counted(number: float | None, one: str, written: str = "") -> str:
+    """``1 comment``, ``2 comments``, as ``written``."""
+    return f"{written or grouped(number)} {one if number == 1 else one + 's'}"
+
+
+def addressed(text: str) -> list[str]:
+    """An address, cut where it may be broken into lines."""
+    return [piece for piece in re.split(r"(?<=[&?,/=:])", text) if piece]
+
+
 def percent(share: float | None, pattern: str = "{:.1%}") -> str:
-    """0.054 → 5.4 %."""
+    """0.054 → 5.4%."""
     return "unknown" if share is None else pattern.format(share).replace("-", "−")
 
 
@@ -212,6 +223,8 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "short": short_count,
     "grouped": grouped,
     "percent": percent,
+    "counted": counted,
+    "addressed": addressed,
     "sign": sign,
     "initials": initials,
     "hue": hue,

@@ -227,7 +227,7 @@ def test_a_list_is_made_looked_at_and_exported(site: Site) -> None:
     site.leaving(site.one(f".board .card[id='c{ids[0]}'] [value=shortlist]").click)
     site.leaving(lambda: site.one(f".board .card[id='c{ids[1]}'] [name=reason]").send_keys(Keys.ENTER))
     columns = [[one for one in names if one in text] for text in site.texts(".board > section")]
-    assert columns == [[names[0]], [names[1]], [], [names[2]]]
+    assert columns == [[names[2]], [names[0]], [names[1]], []]
     assert site.one(f".board .card[id='c{ids[1]}'] [name=reason]").get_attribute("value") == "speaks to parents"
     site.leaving(site.one(f".board .card[id='c{ids[2]}'] [name=remove]").click)
     assert len(site.all(".board .card")) == 2

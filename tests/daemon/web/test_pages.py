@@ -8,7 +8,7 @@ import pytest
 
 from daemon.web.app import create_app
 from daemon.web.page_search import saved_url
-from daemon.web.rendering import age, hue, initials, label, pieces, share, short_count, web_link
+from daemon.web.rendering import addressed, age, counted, hue, initials, label, pieces, share, short_count, web_link
 from proto.api import SearchRequest
 from proto.errors import Unavailable
 from stores.filter_ast import In
@@ -320,6 +320,16 @@ def test_ages_are_whole(seconds: float, text: str) -> None:
 
 def test_labels_are_words() -> None:
     assert [label(one) for one in ("semi_active", "x", None, "ab-cd")] == ["semi-active", "X", "unknown", "ab cd"]
+
+
+def test_one_is_not_many() -> None:
+    assert [counted(one, "comment") for one in (0, 1, 2_000)] == ["0 comments", "1 comment", "2,000 comments"]
+    assert counted(1_500, "view", "1.5k") == "1.5k views"
+
+
+def test_an_address_is_broken_between_its_parts() -> None:
+    assert addressed("videos?part=id,x&id=A/b") == ["videos?", "part=", "id,", "x&", "id=", "A/", "b"]
+    assert addressed("") == []
 
 
 @pytest.mark.parametrize(
