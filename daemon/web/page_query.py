@@ -77,12 +77,23 @@ class PageQuery(msgspec.Struct, kw_only=True, frozen=True):
             In(column=column, values=values) for column, values in sorted(self.picked.items()) if values
         ]
         low, high = _count(self.low, LOW), _count(self.high, HIGH)
+        if low is not None and high is not None and low > high:
+            raise BadParameter(f"followers from {self.low} to {self.high}: the first is the greater one", pointer=LOW)
         if low is not None or high is not None:
             found.append(Range(column="followers", gte=low, lte=high))
         if self.posted:
             days = _number(self.posted, LAST_POSTED, POSTED)
             found.append(Range(column=LAST_POSTED, lte=days))
         return found
+
+    def stated_followers(self) -> str:
+        """The range as it was written; empty where there is none, or one that is no numbers."""
+        if not (self.low or self.high) or not (_readable(self.low, "followers") and _readable(self.high, "followers")):
+            return ""
+        return f"{self.low or '0'} to {self.high}" if self.high else f"{self.low} or more"
+
+    def stated_days(self) -> str:
+        return self.posted if _readable(self.posted, LAST_POSTED) else ""
 
     def request(self, *, facets: Sequence[str] = (), limit: int = PAGE_SIZE) -> SearchRequest:
         """Raises BadParameter."""
@@ -134,6 +145,14 @@ def page_query(given: MultiDict[str, str]) -> PageQuery:
 
 def _count(text: str, pointer: str) -> float | None:
     return _number(text, "followers", pointer) if text else None
+
+
+def _readable(text: str, column: str) -> bool:
+    """Whether it is a number, or nothing."""
+    try:
+        return not text or _number(text, column, column) is not None
+    except BadParameter:
+        return False
 
 
 def _number(text: str, column: str, pointer: str) -> float:

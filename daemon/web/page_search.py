@@ -231,11 +231,10 @@ def own_chips(query: PageQuery) -> list[Chip]:
         for column, values in query.picked.items()
         for value in values
     ]
-    if query.low or query.high:
-        text = f"{query.low or '0'} to {query.high}" if query.high else f"{query.low} or more"
+    if text := query.stated_followers():
         picked.append(Chip(field="followers", value=text, remove=query.url(low="", high="")))
-    if query.posted:
-        picked.append(Chip(field="posted within", value=f"{query.posted} days", remove=query.url(posted="")))
+    if days := query.stated_days():
+        picked.append(Chip(field="posted within", value=f"{days} days", remove=query.url(posted="")))
     if query.filter:
         picked.append(Chip(field="filter", value=query.filter, remove=query.url(filter="")))
     return picked

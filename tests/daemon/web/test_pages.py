@@ -213,6 +213,7 @@ def test_a_saved_search_by_a_tree_keeps_its_filter() -> None:
     ("given", "told"),
     [
         ("followers_from=many", "'many' is no number"),
+        ("followers_from=50k&followers_to=5k", "followers from 50k to 5k"),
         ("niche=nonsense", "nonsense"),
         ("filter=followers+%3E", "followers"),
         ("country=BR&filter=followers+%3E+5%29+OR+%28followers+%3E+6", "character"),
@@ -226,6 +227,24 @@ async def test_what_is_wrong_is_told_on_the_page_itself(connect: Connect, given:
     assert reply.status_code == 200
     assert told in page.words
     assert ("input", "x") in [(tag, attributes.get("value")) for tag, attributes in page.tags]
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("followers_from=abc", ""),
+        ("followers_from=5k&followers_to=abc", ""),
+        ("posted_within=abc", ""),
+        ("followers_from=5k", "5k or more"),
+        ("followers_from=50k&followers_to=5k", "50k to 5k"),
+        ("posted_within=30", "30 days"),
+    ],
+)
+async def test_what_is_no_number_is_no_chip(connect: Connect, given: str, shown: str) -> None:
+    text = (await (await connect(create_app(World([]).services()))).get(f"/?q=x&{given}")).text
+    chips = Reader(text.partition('id="chips"')[2].partition('<div class="columns">')[0].partition(">")[2])
+    assert (shown in chips.words, bool(chips.links())) == (True, bool(shown))
+    assert "character" not in Reader(text).words
 
 
 async def test_a_part_of_a_page_has_no_frame(connect: Connect) -> None:
