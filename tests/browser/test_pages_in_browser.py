@@ -152,6 +152,12 @@ def test_a_brief_is_understood_as_it_is_typed_and_a_chip_can_be_taken_off(site: 
     assert "drop=followers" in site.place
     site.browser.back()
     site.until(lambda: len(site.all(".chip .x")) == 2)
+    site.one(".chip:nth-child(2) .x").click()
+    site.until(lambda: site.all(".chip.off"))
+    site.one("#q").send_keys(" now")  # another text, of which nothing was taken off
+    site.until(lambda: len(site.all(".chip .x")) == 2)
+    assert "drop" not in site.place
+    site.open(f"/?{urlencode({'q': BRIEF})}")
     assert site.total == found
     site.one(".chip:nth-child(2) a:not(.x)").click()
     site.until(lambda: site.one("#to").get_attribute("value") == "500000")
