@@ -779,13 +779,14 @@ def ctl_queries_export(
 def main() -> NoReturn:
     """The console script: expected failures are one line on stderr and exit code 1."""
     os.umask(0o077)
+    failed = False
     try:
         app(standalone_mode=True)
     except* PokedexError as group:
+        failed = True  # Python 3.11.2 makes a group, with its traceback, of a SystemExit that is raised in here
         for error in _leaves(group):
             err.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(1)
-    sys.exit(0)
+    sys.exit(1 if failed else 0)
 
 
 async def _serve(loaded: Loaded, settings: Callable[[], Loaded]) -> None:

@@ -71,7 +71,7 @@ def build(recipe: Recipe, source: Path, target: Path, progress: Callable[[str], 
     if _is_current(target, recipe, built_from):
         progress(f"{target} is up to date")
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_readable(target.parent)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as beside:
         folder = Path(beside) / "new"
         folder.mkdir()
@@ -85,9 +85,20 @@ def build(recipe: Recipe, source: Path, target: Path, progress: Callable[[str], 
             built_from=built_from,
         )
         (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+        for path in folder.iterdir():
+            path.chmod(0o644)
+        folder.chmod(0o755)
         _sync(folder)
         _put_in_place(folder, target, Path(beside) / "old")
     progress(f"{target} is ready ({(target / MODEL).stat().st_size / 1e6:.0f} MB)")
+
+
+def _make_readable(folder: Path) -> None:
+    """Whoever builds a model is seldom the service's user, and the command's own files are for nobody else."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in missing:
+        one.chmod(0o755)
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -59,8 +59,8 @@ class EmbeddingModel:
         Raises ModelMissing, with the remedy, when a file is absent, damaged or not such a model.
         """
         for name in (MODEL, TOKENIZER):
-            if not (folder / name).is_file():
-                raise ModelMissing(f"{folder / name} is not there; {REMEDY}")
+            if not os.access(folder / name, os.R_OK):
+                raise ModelMissing(f"{folder / name} is not there, or not readable for this user; {REMEDY}")
         model_id, longest = _described(folder)
         try:
             tokenizer = _tokenizer(folder / TOKENIZER, min(max_tokens, longest))

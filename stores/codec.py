@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import threading
+from functools import cache
+from typing import Any, TypeVar
 
 import msgspec
 
+from proto import messages, records
 from proto.errors import Malformed
 
 SCHEMA_VERSION = 1
 """Raised whenever stored records change in a way that appended defaults do not cover."""
 
 T = TypeVar("T")
+
+_BUILDING = threading.Lock()
+"""Two threads that meet a type (or one of its enums) for the first time at once end the process: msgspec 0.22 notes what it
+learns of a type on the type itself, and another thread then uses it half done (a segmentation fault, seen at a start)."""
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
+    with _BUILDING:
+        return msgspec.msgpack.Decoder(kind)
+
+
+def _learn(kinds: dict[str, Any]) -> None:
+    """While there is one thread: other decoders, of messages and answers, share the enums of records."""
+    for kind in kinds.values():
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind is not msgspec.Struct:
+            _decoder(kind)
+
+
+_learn(vars(records))
+_learn(vars(messages))
 
 
 def encode(record: msgspec.Struct) -> bytes:
@@ -20,13 +44,15 @@ def encode(record: msgspec.Struct) -> bytes:
 
 def decode(kind: type[T], data: bytes) -> T:
     """Raises Malformed for a value of another schema version or shape."""
+    known: Any = kind
     if not data or data[0] != SCHEMA_VERSION:
         found = data[0] if data else "nothing"
         raise Malformed(f"stored {kind.__name__} has schema version {found}, expected {SCHEMA_VERSION}")
     try:
-        return msgspec.msgpack.decode(memoryview(data)[1:], type=kind)
+        record: T = _decoder(known).decode(memoryview(data)[1:])
     except msgspec.DecodeError as error:
         raise Malformed(f"stored {kind.__name__} cannot be read: {error}") from error
+    return record
 
 
 def pack_id(number: int) -> bytes:

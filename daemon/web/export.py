@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
 import msgspec
 from quart import Response
@@ -30,6 +30,8 @@ COLUMNS = (
     "websites", "identity_confidence", "profile_image_url", "updated_at",
 )  # fmt: skip
 ID_COLUMNS = ("rank", "creator_id", "accounts")
+SAID_COLUMNS = ("state", "reason", "note", "tags")
+"""Of a list: the caller's own words, which may be handed on always."""
 FORMULA_BEGINS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 """A spreadsheet takes a cell that begins so for a formula (some take the wide forms too), and creators write their own
 names."""
@@ -48,6 +50,30 @@ class Row(msgspec.Struct, kw_only=True):
 
 class IdRow(msgspec.Struct, kw_only=True):
     """A line of JSON where nothing else may be handed on."""
+
+    rank: int
+    creator_id: str
+    accounts: list[str]
+
+
+class Said(msgspec.Struct, kw_only=True, frozen=True):
+    """What was said of a creator of a list. ``state``: empty while undecided."""
+
+    state: str = ""
+    reason: str = ""
+    note: str = ""
+    tags: list[str] = []
+
+
+class ListRow(Said, kw_only=True, frozen=True):
+    """A line of JSON: one of a list has no score."""
+
+    rank: int
+    creator: CreatorView
+
+
+class ListIdRow(Said, kw_only=True, frozen=True):
+    """As `IdRow`, of a list."""
 
     rank: int
     creator_id: str
@@ -87,6 +113,45 @@ async def export_creators(
     return Response(
         body, content_type=FORMATS[form], headers={"Content-Disposition": f'attachment; filename="creators.{form}"'}
     )
+
+
+async def export_list(
+    services: SearchServices,
+    ids: Sequence[CreatorId],
+    said: Mapping[CreatorId, Said],
+    form: str,
+    tenant_id: str,
+    audit: Audit,
+    now: float,
+) -> Response:
+    """As `export_creators`, with what was said of each instead of a score."""
+    chosen(form, "format", list(FORMATS))
+    shown = [one for one in await services.shown(ids, 0) if one is not None]
+    detail = f"{len(shown)} creators of a list as {form}"
+    audit(AuditEvent(at=int(now), tenant_id=tenant_id, actor=actor(), action="export", detail=detail))
+    ids_only = services.ids_only()
+    rows = [(rank, one, said.get(one.creator.creator_id, Said())) for rank, one in enumerate(shown, 1)]
+    if form == "csv":
+        columns = [name for name in (ID_COLUMNS if ids_only else COLUMNS) if name != "score"]
+        lines = [_line([*columns, *SAID_COLUMNS])]
+        for rank, one, words in rows:
+            cells = dict(_cells(one, rank, 0.0))
+            own = (words.state, words.reason, words.note, ", ".join(words.tags))
+            lines.append(_line([*(cells[name] for name in columns), *own]))
+    else:
+        lines = [msgspec.json.encode(_list_row(rank, one, words, ids_only)) + b"\n" for rank, one, words in rows]
+    return Response(
+        b"".join(lines),
+        content_type=FORMATS[form],
+        headers={"Content-Disposition": f'attachment; filename="creators.{form}"'},
+    )
+
+
+def _list_row(rank: int, one: ShownCreator, said: Said, ids_only: bool) -> ListRow | ListIdRow:
+    own = msgspec.structs.asdict(said)
+    if ids_only:
+        return ListIdRow(rank=rank, creator_id=str(one.creator.creator_id), accounts=_keys(one), **own)
+    return ListRow(rank=rank, creator=view_of(one), **own)
 
 
 async def _stream(

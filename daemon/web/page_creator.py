@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 import msgspec
-from quart import Response, abort, redirect, request
+from quart import Response, abort, request
 from quart_trio import QuartTrio
 
 from daemon.raw_export import mask_secrets
@@ -21,6 +22,7 @@ from daemon.web.problems import BadParameter
 from daemon.web.rendering import Pages
 from daemon.web.replies import see
 from daemon.web.services import Operations, PublicServices
+from daemon.web.telling import go
 from daemon.web.viewer import ADMIN, LISTS, Viewer, viewer, viewer_with
 from daemon.web.views import instant
 from proto.api import CreatorDetail, CreatorView, Hit, SignGroupView, SimilarRequest
@@ -74,6 +76,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
             hidden=await _hidden(who, number),
             raw=[(mask_secrets(one.request), one, instant(one.fetched_at)) for one in raw],
             operations=services.operations is not None,
+            forget_command=shlex.join(["pokedexd", "forget", *_account_keys(page.creator)]),
         )
 
     @app.post("/creators/<creator_id>/forget")
@@ -83,13 +86,11 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         operations, who = _operations(services)
         form = await posted(who)
         if not who.keyed:
-            abort(403, "what cannot be undone asks for a key; or run `pokedexd ctl forget` on this machine")
+            abort(403, "what cannot be undone asks for a key; or run `pokedexd forget` on this machine")
         page = await detail(services, creator_id)
         if form.get("confirm", "").strip() != page.creator.name.strip():
-            raise BadParameter("to forget a creator, type its name as it stands on the page", pointer="confirm")
-        reports = await operations.forget(
-            [f"{account.platform}:{account.platform_user_id}" for account in page.creator.accounts], who.by
-        )
+            return go(f"/creators/{page.creator.creator_id}#forget", "wrong-name")
+        reports = await operations.forget(_account_keys(page.creator), who.by)
         return pages.render("forgotten.html", who, name=page.creator.name, accounts=len(reports))
 
     @app.post("/creators/<creator_id>/split")
@@ -99,7 +100,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         operations, who = _operations(services)
         form = await posted(who)
         await operations.reviewing.split(form.get("account", ""), who.by)
-        return redirect(f"/creators/{parse_creator_id(creator_id)}#identity", 303)  # type: ignore[return-value]
+        return go(f"/creators/{parse_creator_id(creator_id)}#identity", "split")
 
     @app.post("/creators/<creator_id>/note")
     @needs(LISTS)
@@ -116,7 +117,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
             version=shown_version(form),
             actor=who.actor,
         )
-        return redirect(f"/creators/{number}#notes", 303)  # type: ignore[return-value]
+        return go(f"/creators/{number}#notes", "note-saved")
 
     @app.post("/creators/<creator_id>/hidden")
     @needs(LISTS)
@@ -125,9 +126,10 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         who = viewer_with(LISTS)
         form = await posted(who)
         number = parse_creator_id(creator_id)
-        change = searching.tenancy.hide if form.get("hidden") == "yes" else searching.tenancy.unhide
+        hide = form.get("hidden") == "yes"
+        change = searching.tenancy.hide if hide else searching.tenancy.unhide
         await change(who.tenant_id, number, who.actor)
-        return redirect(f"/creators/{number}", 303)  # type: ignore[return-value]
+        return go(f"/creators/{number}", "hidden" if hide else "shown")
 
     @app.get("/compare")
     async def compare_page() -> Response:
@@ -175,6 +177,10 @@ def _line(points: Sequence[Point]) -> Line | None:
         return None
     values = spark_values(points, CHART_DAYS)
     return Line(spark=spark(values, 3, 40), width=3 * (len(values) - 1), summary=in_words(points))
+
+
+def _account_keys(creator: CreatorView) -> list[str]:
+    return [f"{account.platform}:{account.platform_user_id}" for account in creator.accounts]
 
 
 def _operations(services: PublicServices) -> tuple[Operations, Viewer]:

@@ -7,18 +7,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from quart import Response, redirect, request
+from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.datastructures import MultiDict
 
 from daemon.web.answering import view_of
 from daemon.web.authorising import needs
-from daemon.web.export import export_creators
+from daemon.web.export import Said, export_list
 from daemon.web.forms import posted, shown_version
 from daemon.web.params import parse_creator_id, whole_number
 from daemon.web.problems import BadParameter
 from daemon.web.rendering import Pages
 from daemon.web.services import PublicServices, SearchServices
+from daemon.web.telling import go
 from daemon.web.viewer import EXPORT, LISTS, Viewer, viewer_with
 from proto.api import CreatorView
 from proto.ids import CreatorId
@@ -31,7 +32,8 @@ MOST_AT_ONCE = 1_000
 UNDECIDED = ""
 BY_NAME = "undecided"
 """What a form says for it."""
-STATES = {"shortlist": "Shortlist", "maybe": "Maybe", "no": "No", UNDECIDED: "Undecided"}
+STATES = {UNDECIDED: "Undecided", "shortlist": "Shortlist", "maybe": "Maybe", "no": "No"}
+"""In the order of the board, which begins with what is still to be decided."""
 
 
 class Entry(msgspec.Struct, kw_only=True, frozen=True):
@@ -115,7 +117,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         form = await posted(who)
         ids = _ids(form.getlist("id"))
         made = await tenancy.create_list(who.tenant_id, secrets.token_hex(8), form.get("name", ""), ids, who.actor)
-        return _to(f"/lists/{made.list_id}")
+        return go(f"/lists/{made.list_id}", "list-made")
 
     @app.get("/lists/put")
     @needs(LISTS)
@@ -159,16 +161,16 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
             triage=_triage(form),
             actor=who.actor,
         )
-        return _to(f"/lists/{list_id}{'#c' + form['creator'] if 'state' in form else ''}")
+        return go(f"/lists/{list_id}{'#c' + form['creator'] if 'state' in form else ''}", _done(form))
 
     @app.post("/lists/<list_id>/seen")
     @needs(LISTS)
     async def list_seen_on_page(list_id: str) -> Response:
         """What is new is not any more, up to the version that was shown."""
         who = viewer_with(LISTS)
-        version = shown_version(await posted(who))
-        await tenancy.visit_list(who.tenant_id, list_id, version, who.actor)
-        return _to(f"/lists/{list_id}")
+        form = await posted(who)
+        await tenancy.visit_list(who.tenant_id, list_id, shown_version(form), who.actor)
+        return go(f"/lists/{list_id}", "watching" if "first" in form else "")
 
     @app.post("/lists/<list_id>/delete")
     @needs(LISTS)
@@ -176,7 +178,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         who = viewer_with(LISTS)
         version = shown_version(await posted(who))
         await tenancy.delete_list(who.tenant_id, list_id, version, who.actor)
-        return _to("/lists")
+        return go("/lists", "list-deleted")
 
     @app.get("/lists/<list_id>/export")
     @needs(LISTS)
@@ -186,7 +188,9 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         who = viewer_with(LISTS)
         found = await tenancy.read_list(who.tenant_id, list_id)
         form = request.args.get("format", "csv")
-        return await export_creators(searching, found.members, form, who.tenant_id, services.audit, services.now())
+        notes = await tenancy.notes_on(who.tenant_id, found.members)
+        said = {one: _said(found.entries.get(one, ListEntry()), notes.get(one)) for one in found.members}
+        return await export_list(searching, found.members, said, form, who.tenant_id, services.audit, services.now())
 
 
 ROLLED_UP = 2_000
@@ -208,6 +212,15 @@ async def _rollup(services: SearchServices, ids: Sequence[CreatorId]) -> Rollup 
     )
 
 
+def _said(entry: ListEntry, note: Note | None) -> Said:
+    return Said(
+        state=entry.state,
+        reason=entry.reason,
+        note=note.text if note else "",
+        tags=note.tags if note else [],
+    )
+
+
 def _triage(form: MultiDict[str, str]) -> dict[CreatorId, Triage]:
     """What a card's form says of its creator."""
     if "state" not in form:
@@ -222,5 +235,7 @@ def _ids(texts: Sequence[str]) -> list[CreatorId]:
     return [parse_creator_id(one, "id") for one in dict.fromkeys(texts)]
 
 
-def _to(path: str) -> Response:
-    return redirect(path, 303)  # type: ignore[return-value]
+def _done(form: MultiDict[str, str]) -> str:
+    """What to tell of a change; a card that moves to another column tells by itself."""
+    done = {"id": "listed", "remove": "taken-off", "name": "renamed"}
+    return next((told for name, told in done.items() if name in form), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
@@ -19,6 +20,7 @@ from stores.filters import parse_filter, show_filter
 from stores.ports import RELEVANCE
 
 PAGE_SIZE = 20
+DROP, DROP_OF = "drop", "drop_of"
 LOW, HIGH, POSTED = "followers_from", "followers_to", "posted_within"
 PICKED = tuple(name for name in FACETS if name != "secondary_niche")
 """Facets that the page shows, each a parameter that may be given several times."""
@@ -44,8 +46,13 @@ class PageQuery(msgspec.Struct, kw_only=True, frozen=True):
         pairs = [("q", self.q)]
         pairs += [(column, value) for column, values in self.picked.items() for value in values]
         pairs += [(LOW, self.low), (HIGH, self.high), (POSTED, self.posted), ("filter", self.filter)]
-        pairs += [("drop", ",".join(self.drop)), ("sort", "" if self.sort == RELEVANCE else self.sort)]
+        pairs += [(DROP, ",".join(self.drop)), (DROP_OF, self.text_mark() if self.drop else "")]
+        pairs += [("sort", "" if self.sort == RELEVANCE else self.sort)]
         return [(name, value) for name, value in pairs if value]
+
+    def text_mark(self) -> str:
+        """Of the text: what is dropped is named by its place there, and means something else in another text."""
+        return hashlib.blake2b(self.q.encode(errors="replace"), digest_size=4).hexdigest()
 
     def url(self, path: str = "/", **changes: object) -> str:
         pairs = msgspec.structs.replace(self, **changes).parameters()
@@ -70,12 +77,23 @@ class PageQuery(msgspec.Struct, kw_only=True, frozen=True):
             In(column=column, values=values) for column, values in sorted(self.picked.items()) if values
         ]
         low, high = _count(self.low, LOW), _count(self.high, HIGH)
+        if low is not None and high is not None and low > high:
+            raise BadParameter(f"followers from {self.low} to {self.high}: the first is the greater one", pointer=LOW)
         if low is not None or high is not None:
             found.append(Range(column="followers", gte=low, lte=high))
         if self.posted:
             days = _number(self.posted, LAST_POSTED, POSTED)
             found.append(Range(column=LAST_POSTED, lte=days))
         return found
+
+    def stated_followers(self) -> str:
+        """The range as it was written; empty where there is none, or one that is no numbers."""
+        if not (self.low or self.high) or not (_readable(self.low, "followers") and _readable(self.high, "followers")):
+            return ""
+        return f"{self.low or '0'} to {self.high}" if self.high else f"{self.low} or more"
+
+    def stated_days(self) -> str:
+        return self.posted if _readable(self.posted, LAST_POSTED) else ""
 
     def request(self, *, facets: Sequence[str] = (), limit: int = PAGE_SIZE) -> SearchRequest:
         """Raises BadParameter."""
@@ -104,9 +122,10 @@ class PageQuery(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def page_query(given: MultiDict[str, str]) -> PageQuery:
-    """Unknown parameters are ignored: a page's address is often decorated on its way."""
-    return PageQuery(
-        q=given.get("q", "")[:MAX_QUERY_CHARS],
+    """Unknown parameters are ignored: a page's address is often decorated on its way. What was dropped
+    of another text than ``q`` is not dropped; an address that does not say of which is believed."""
+    query = PageQuery(
+        q=text if (text := given.get("q", "")[:MAX_QUERY_CHARS]).strip() else "",
         picked={
             column: tuple(dict.fromkeys(values))
             for column in PICKED
@@ -116,14 +135,24 @@ def page_query(given: MultiDict[str, str]) -> PageQuery:
         high=given.get(HIGH, "").strip(),
         posted=given.get(POSTED, "").strip(),
         filter=given.get("filter", "").strip(),
-        drop=tuple(dict.fromkeys(part.strip() for one in given.getlist("drop") for part in one.split(",") if part)),
+        drop=tuple(dict.fromkeys(part.strip() for one in given.getlist(DROP) for part in one.split(",") if part)),
         sort=given.get("sort", "") or RELEVANCE,
         cursor=given.get("cursor", ""),
     )
+    known = given.get(DROP_OF, "") in ("", query.text_mark())
+    return query if known else msgspec.structs.replace(query, drop=())
 
 
 def _count(text: str, pointer: str) -> float | None:
     return _number(text, "followers", pointer) if text else None
+
+
+def _readable(text: str, column: str) -> bool:
+    """Whether it is a number, or nothing."""
+    try:
+        return not text or _number(text, column, column) is not None
+    except BadParameter:
+        return False
 
 
 def _number(text: str, column: str, pointer: str) -> float:

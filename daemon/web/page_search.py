@@ -24,6 +24,7 @@ from daemon.web.params import parse_creator_id
 from daemon.web.problems import BadParameter
 from daemon.web.rendering import Pages
 from daemon.web.services import PublicServices
+from daemon.web.telling import go
 from daemon.web.viewer import EXPORT, LISTS, Viewer, viewer, viewer_with
 from daemon.web.views import saved_search_view
 from proto.api import Hit, Interpreted, RelaxationView, SearchAnswer, SearchRequest, SimilarRequest
@@ -119,7 +120,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         await searching.tenancy.create_search(
             who.tenant_id, secrets.token_hex(8), form.get("name", ""), text, who.actor
         )
-        return redirect(query.url(), 303)  # type: ignore[return-value]
+        return go(query.url(), "search-saved")
 
     @app.post("/searches/<search_id>/delete")
     @needs(LISTS)
@@ -127,7 +128,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         who = viewer_with(LISTS)
         await posted(who)
         await searching.tenancy.delete_search(who.tenant_id, search_id, None, who.actor)
-        return redirect("/", 303)  # type: ignore[return-value]
+        return go("/", "search-deleted")
 
     @app.get("/why/<creator_id>")
     async def why_page(creator_id: str) -> Response:
@@ -230,11 +231,10 @@ def own_chips(query: PageQuery) -> list[Chip]:
         for column, values in query.picked.items()
         for value in values
     ]
-    if query.low or query.high:
-        text = f"{query.low or '0'} to {query.high}" if query.high else f"{query.low} or more"
+    if text := query.stated_followers():
         picked.append(Chip(field="followers", value=text, remove=query.url(low="", high="")))
-    if query.posted:
-        picked.append(Chip(field="posted within", value=f"{query.posted} days", remove=query.url(posted="")))
+    if days := query.stated_days():
+        picked.append(Chip(field="posted within", value=f"{days} days", remove=query.url(posted="")))
     if query.filter:
         picked.append(Chip(field="filter", value=query.filter, remove=query.url(filter="")))
     return picked

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import msgspec
 from quart import Response, redirect, request
 from quart_trio import QuartTrio
@@ -67,7 +69,16 @@ def register(app: QuartTrio, services: PublicServices) -> None:
             title=told.title,
             detail=told.detail,
             request_id=told.request_id,
+            back=came_from(),
         )
         response.set_data(await shown.get_data())
         response.content_type = "text/html; charset=utf-8"
         return response
+
+
+def came_from() -> str:
+    """The page of this host whose form or link led here; empty for none, and for a page that was loaded again."""
+    stated = urlsplit(request.headers.get("Referer", ""))
+    path = f"{stated.path}?{stated.query}" if stated.query else stated.path
+    own = stated.netloc == request.host and (request.method == "POST" or stated.path != request.path)
+    return inside(path, "") if own else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from quart import Response, request
 
 from daemon.web import charts
 from daemon.web.names import COUNTRIES, LANGUAGES, country_name, language_name
+from daemon.web.telling import BAD, COOKIE, TOLD
 from daemon.web.viewer import Viewer
 from proto.api import Contribution, SignView
 
@@ -66,7 +68,7 @@ class Pages:
 
     def render(self, template: str, who: Viewer, code: int = 200, **values: Any) -> Response:
         part = request.args.get("part") == "1"
-        theme = request.cookies.get("theme", "")
+        theme, told = request.cookies.get("theme", ""), "" if part else request.cookies.get(COOKIE, "")
         text = self._templates.get_template(template).render(
             layout="part.html" if part else "base.html",
             part=part,
@@ -74,10 +76,15 @@ class Pages:
             now=self._now(),
             theme=theme if theme in THEMES else "",
             path=request.full_path.removesuffix("?"),
+            told=told,
+            told_text=TOLD.get(told, ""),
+            told_bad=told in BAD,
             **({"q": ""} | values),
         )
         answer = Response(text, code, content_type="text/html; charset=utf-8")
         answer.headers["Cache-Control"] = "private, no-cache"  # of this viewer, and as of now
+        if told:
+            answer.delete_cookie(COOKIE, httponly=True, samesite="Lax")
         return answer
 
     def piece(self, template: str, **values: Any) -> str:
@@ -108,8 +115,18 @@ def grouped(number: float | None) -> str:
     return "unknown" if number is None else f"{number:,.0f}"
 
 
+def counted(number: float | None, one: str, written: str = "") -> str:
+    """``1 comment``, ``2 comments``, as ``written``."""
+    return f"{written or grouped(number)} {one if number == 1 else one + 's'}"
+
+
+def addressed(text: str) -> list[str]:
+    """An address, cut where it may be broken into lines."""
+    return [piece for piece in re.split(r"(?<=[&?,/=:])", text) if piece]
+
+
 def percent(share: float | None, pattern: str = "{:.1%}") -> str:
-    """0.054 → 5.4 %."""
+    """0.054 → 5.4%."""
     return "unknown" if share is None else pattern.format(share).replace("-", "−")
 
 
@@ -206,6 +223,8 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "short": short_count,
     "grouped": grouped,
     "percent": percent,
+    "counted": counted,
+    "addressed": addressed,
     "sign": sign,
     "initials": initials,
     "hue": hue,

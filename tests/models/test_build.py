@@ -39,6 +39,7 @@ def test_writes_model_tokenizer_and_manifest(tiny_source: Path, tmp_path: Path) 
     assert damaged_file(target, manifest) is None
     assert [path.name for path in target.parent.iterdir()] == ["built"], "nothing is left beside it"
     assert str(target) in said[-1]
+    assert {path.stat().st_mode & 0o044 for path in (target, *target.iterdir())} == {0o044}, "the service may read it"
 
 
 def test_a_second_build_does_nothing(tiny_source: Path, tmp_path: Path) -> None:

@@ -19,3 +19,10 @@ export function say(text) {
   const status = document.getElementById("status");
   if (status && status.textContent !== text) status.textContent = text;
 }
+
+// A text that is there from the start is not read out; one that changes is.
+const told = document.getElementById("told");
+if (told) {
+  setTimeout(() => say(told.textContent), 100);
+  setTimeout(() => told.classList.remove("fresh"), 8000);
+}

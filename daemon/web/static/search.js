@@ -7,8 +7,11 @@ const WAIT_MS = 140, LATE_MS = 400, SETTLED_MS = 1200;
 const form = document.getElementById("search");
 let running = null, waiting = 0, pushedAt = 0;
 
+// What was dropped belongs to the text that it was dropped of; the server would not believe it of another.
 function address() {
-  const pairs = [...new FormData(form)].filter(([name, value]) => value && !(name === "sort" && value === "relevance"));
+  const stale = form.elements.drop_of?.dataset.text !== form.elements.q.value;
+  const pairs = [...new FormData(form)].filter(([name, value]) => value && !(name === "sort" && value === "relevance")
+    && !(stale && name.startsWith("drop")));
   const query = new URLSearchParams(pairs).toString();
   return query ? `/?${query}` : "/";
 }

@@ -1,9 +1,10 @@
 // Two thumbs on a logarithmic line beside two numbers; the numbers are what the form sends.
-const TOP = 8; // 100 million
+// From 100, below which there is little to choose between, to 100 million.
+const LEAST = 2, TOP = 8;
 
-const at = (value) => (Math.log10(Math.max(1, value)) / TOP) * 100;
+const at = (value) => ((Math.log10(Math.max(10 ** LEAST, value)) - LEAST) / (TOP - LEAST)) * 100;
 const value = (at) => {
-  const raw = 10 ** ((at / 100) * TOP), step = 10 ** Math.max(0, Math.floor(Math.log10(raw)) - 1);
+  const raw = 10 ** (LEAST + (at / 100) * (TOP - LEAST)), step = 10 ** Math.max(0, Math.floor(Math.log10(raw)) - 1);
   return Math.round(raw / step) * step;
 };
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+
 import httpx2
 import msgspec
 import pytest
@@ -116,6 +120,57 @@ async def test_a_version_that_is_none_changes_nothing(guarded: Guarded, connect:
         assert reply.status_code == 400, path
     assert (await http.get(made)).status_code == 200
     assert await guarded.noted.world.tenancy.notes(DEFAULT_TENANT) == []
+
+
+async def test_a_page_tells_once_what_was_done(guarded: Guarded, http: httpx2.AsyncClient) -> None:
+    ana = guarded.noted.ids[0]
+    made = (await http.post("/lists", data={"name": "Spring"})).headers["location"]
+    for path, data, told in (
+        ("/searches", {"name": "Yoga", "query": "q=yoga"}, "The search is saved."),
+        (f"{made}/change", {"id": ana}, "Those picked are on this list."),
+        (f"{made}/change", {"remove": ana}, "Taken off the list."),
+        (f"{made}/seen", {"first": "1"}, "From now on this page tells"),
+    ):
+        reply = await http.post(path, data=data, follow_redirects=True)
+        assert (reply.status_code, told in reply.text) == (200, True), path
+        assert told not in (await http.get(reply.url.path)).text
+    http.cookies.set("told", "<b>odd</b>")
+    assert "odd" not in (await http.get("/")).text
+
+
+async def test_a_problem_leads_back_to_the_page_it_came_from(guarded: Guarded, http: httpx2.AsyncClient) -> None:
+    del guarded
+    base = str(http.base_url).rstrip("/")
+    for came, link in (
+        (f"{base}/lists?x=1", "/lists?x=1"),
+        ("https://elsewhere.example/lists", ""),
+        (f"{base}//x/", ""),
+    ):
+        headers = {"Accept": "text/html", "Referer": came}
+        reply = await http.post("/lists", data={"name": ""}, headers=headers)
+        assert reply.status_code == 400
+        links = Reader(reply.text).links()
+        assert link in links if link else "Back to where" not in reply.text, came
+
+
+async def test_an_exported_list_says_what_was_decided_and_noted(guarded: Guarded, http: httpx2.AsyncClient) -> None:
+    ana, ben, _ = guarded.noted.ids
+    made = (await http.post("/lists", data={"name": "Spring", "id": [ana, ben]})).headers["location"]
+    await http.post(f"{made}/change", data={"creator": ana, "state": "maybe", "reason": "=fits"})
+    await http.post(f"/creators/{ana}/note", data={"text": "asked\nonce", "tags": "warm, spring"})
+    rows = list(csv.DictReader(io.StringIO((await http.get(f"{made}/export")).text, newline="")))
+    said = [[row[name] for name in ("creator_id", "state", "reason", "note", "tags")] for row in rows]
+    assert said == [[ana, "maybe", "'=fits", "asked\nonce", "warm, spring"], [ben, "", "", "", ""]]
+    assert "score" not in rows[0]
+    lines = (await http.get(f"{made}/export", params={"format": "jsonl"})).text.splitlines()
+    first, second = [json.loads(line) for line in lines]
+    assert (first["rank"], first["state"], first["reason"], first["tags"]) == (
+        1,
+        "maybe",
+        "=fits",
+        ["warm", "spring"],
+    )
+    assert ("score" in first, first["creator"]["creator_id"], second["state"]) == (False, ana, "")
 
 
 @pytest.mark.parametrize("state", ["no", "undecided"])

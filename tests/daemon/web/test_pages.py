@@ -8,7 +8,7 @@ import pytest
 
 from daemon.web.app import create_app
 from daemon.web.page_search import saved_url
-from daemon.web.rendering import age, hue, initials, label, pieces, share, short_count, web_link
+from daemon.web.rendering import addressed, age, counted, hue, initials, label, pieces, share, short_count, web_link
 from proto.api import SearchRequest
 from proto.errors import Unavailable
 from stores.filter_ast import In
@@ -72,7 +72,7 @@ async def test_a_search_shows_its_hits_with_the_parts_of_their_scores(connect: C
     fake = World([creator(1, "Ana Silva"), creator(2, "Bo")])
     page = Reader((await (await connect(create_app(fake.services()))).get("/", params={"q": "yoga & more"})).text)
     assert fake.queries[0].text == "yoga & more"
-    assert "yoga & more" in page.words
+    assert "2 creators by words or meaning for yoga & more" in page.words
     assert ("input", "yoga & more") in [(tag, attributes.get("value")) for tag, attributes in page.tags]
     assert "0.625" in page.words
     widths = [attributes["width"] for tag, attributes in page.tags if attributes.get("class") in ("s0", "s1")]
@@ -170,6 +170,30 @@ async def test_words_that_were_read_can_be_dropped_changed_and_taken_back(connec
     assert "/?q=fitness+under+50k" in page.links()
 
 
+async def test_what_was_dropped_belongs_to_its_text(connect: Connect) -> None:
+    fake = World([creator(1, "Ana")])
+    http = await connect(create_app(fake.services()))
+    page = Reader((await http.get("/", params={"q": "fitness under 50k"})).text)
+    drop = next(link for link in page.links() if "drop=followers" in link)
+    form = [one for tag, one in Reader((await http.get(drop)).text).tags if tag == "input" and "disabled" not in one]
+    sent = {str(one["name"]): str(one["value"]) for one in form if str(one.get("name")).startswith("drop")}
+    assert sent.keys() == {"drop", "drop_of"}
+    for text, given, dropped in (
+        ("fitness under 50k", sent, True),
+        ("fitness under 60k", sent, False),
+        ("fitness under 50k", {"drop": sent["drop"]}, True),  # a link of before
+    ):
+        page = Reader((await http.get("/", params={"q": text, **given})).text)
+        assert ("undo" in page.words) == dropped
+        assert ("under" in fake.queries[-1].text) == dropped
+
+
+async def test_a_blank_query_is_none(connect: Connect) -> None:
+    fake = World([creator(1, "Ana")])
+    page = Reader((await (await connect(create_app(fake.services()))).get("/?q=+%20")).text)
+    assert "best known first" in page.words
+
+
 async def test_the_form_keeps_what_it_does_not_offer(connect: Connect) -> None:
     fake = World([creator(1, "Ana")])
     http = await connect(create_app(fake.services()))
@@ -189,6 +213,7 @@ def test_a_saved_search_by_a_tree_keeps_its_filter() -> None:
     ("given", "told"),
     [
         ("followers_from=many", "'many' is no number"),
+        ("followers_from=50k&followers_to=5k", "followers from 50k to 5k"),
         ("niche=nonsense", "nonsense"),
         ("filter=followers+%3E", "followers"),
         ("country=BR&filter=followers+%3E+5%29+OR+%28followers+%3E+6", "character"),
@@ -202,6 +227,24 @@ async def test_what_is_wrong_is_told_on_the_page_itself(connect: Connect, given:
     assert reply.status_code == 200
     assert told in page.words
     assert ("input", "x") in [(tag, attributes.get("value")) for tag, attributes in page.tags]
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("followers_from=abc", ""),
+        ("followers_from=5k&followers_to=abc", ""),
+        ("posted_within=abc", ""),
+        ("followers_from=5k", "5k or more"),
+        ("followers_from=50k&followers_to=5k", "50k to 5k"),
+        ("posted_within=30", "30 days"),
+    ],
+)
+async def test_what_is_no_number_is_no_chip(connect: Connect, given: str, shown: str) -> None:
+    text = (await (await connect(create_app(World([]).services()))).get(f"/?q=x&{given}")).text
+    chips = Reader(text.partition('id="chips"')[2].partition('<div class="columns">')[0].partition(">")[2])
+    assert (shown in chips.words, bool(chips.links())) == (True, bool(shown))
+    assert "character" not in Reader(text).words
 
 
 async def test_a_part_of_a_page_has_no_frame(connect: Connect) -> None:
@@ -296,6 +339,16 @@ def test_ages_are_whole(seconds: float, text: str) -> None:
 
 def test_labels_are_words() -> None:
     assert [label(one) for one in ("semi_active", "x", None, "ab-cd")] == ["semi-active", "X", "unknown", "ab cd"]
+
+
+def test_one_is_not_many() -> None:
+    assert [counted(one, "comment") for one in (0, 1, 2_000)] == ["0 comments", "1 comment", "2,000 comments"]
+    assert counted(1_500, "view", "1.5k") == "1.5k views"
+
+
+def test_an_address_is_broken_between_its_parts() -> None:
+    assert addressed("videos?part=id,x&id=A/b") == ["videos?", "part=", "id,", "x&", "id=", "A/", "b"]
+    assert addressed("") == []
 
 
 @pytest.mark.parametrize(
