@@ -17,11 +17,12 @@ from daemon.web.charts import Point, in_words, line_chart, spark
 from daemon.web.creators import detail, moved_to
 from daemon.web.forms import posted, shown_version
 from daemon.web.history import CHART_DAYS, Series, series, spark_values
+from daemon.web.page_operations import allowed
 from daemon.web.params import parse_creator_id
 from daemon.web.problems import BadParameter
 from daemon.web.rendering import Pages
 from daemon.web.replies import see
-from daemon.web.services import Operations, PublicServices
+from daemon.web.services import PublicServices
 from daemon.web.telling import go
 from daemon.web.viewer import ADMIN, LISTS, Viewer, viewer, viewer_with
 from daemon.web.views import instant
@@ -83,7 +84,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
     @needs(ADMIN)
     async def forget_on_page(creator_id: str) -> Response:
         """Erases all accounts of a creator, once the name was typed."""
-        operations, who = _operations(services)
+        operations, who = allowed(services)
         form = await posted(who)
         if not who.keyed:
             abort(403, "what cannot be undone asks for a key; or run `pokedexd forget` on this machine")
@@ -97,7 +98,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
     @needs(ADMIN)
     async def split_on_page(creator_id: str) -> Response:
         """An account is none of this creator's others any more."""
-        operations, who = _operations(services)
+        operations, who = allowed(services)
         form = await posted(who)
         await operations.reviewing.split(form.get("account", ""), who.by)
         return go(f"/creators/{parse_creator_id(creator_id)}#identity", "split")
@@ -181,13 +182,6 @@ def _line(points: Sequence[Point]) -> Line | None:
 
 def _account_keys(creator: CreatorView) -> list[str]:
     return [f"{account.platform}:{account.platform_user_id}" for account in creator.accounts]
-
-
-def _operations(services: PublicServices) -> tuple[Operations, Viewer]:
-    who = viewer_with(ADMIN)
-    if services.operations is None:
-        abort(404)
-    return services.operations, who
 
 
 def _best(compared: Sequence[Compared]) -> dict[str, float]:

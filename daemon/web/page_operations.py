@@ -89,7 +89,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
     @app.get("/operations")
     @needs(ADMIN)
     async def operations_page() -> Response:
-        operations, who = _allowed(services)
+        operations, who = allowed(services)
         status = await operations.status()
         letters = await operations.letters.page(cursor=request.args.get("letters", ""), limit=LETTERS)
         reviews = await operations.reviewing.page(request.args.get("reviews", ""), REVIEWS)
@@ -114,7 +114,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
     @needs(ADMIN)
     async def operations_live() -> Response:
         """Server-sent events: what moves of the page, drawn anew each second."""
-        operations, _ = _allowed(services)
+        operations, _ = allowed(services)
         if streams.borrowed_tokens >= MOST_STREAMS:
             abort(503, "too many pages look on; close one")
         answer = Response(_events(operations, pages, streams), content_type="text/event-stream")
@@ -125,7 +125,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
     @app.post("/operations/dead-letters/<letter_id>/replay")
     @needs(ADMIN)
     async def replay_on_page(letter_id: str) -> Response:
-        operations, who = _allowed(services)
+        operations, who = allowed(services)
         await posted(who)
         await operations.letters.replay(letter_id, who.by)
         return redirect("/operations#dead-letters", 303)  # type: ignore[return-value]
@@ -134,7 +134,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
     @needs(ADMIN)
     async def decide_on_page() -> Response:
         """A person's word on two accounts."""
-        operations, who = _allowed(services)
+        operations, who = allowed(services)
         form = await posted(who)
         if form.get("same") not in ("yes", "no"):
             abort(400, "are they one person or two?")
@@ -202,7 +202,7 @@ async def _sides(services: PublicServices, pair: ReviewView) -> list[Side]:
     return found
 
 
-def _allowed(services: PublicServices) -> tuple[Operations, Viewer]:
+def allowed(services: PublicServices) -> tuple[Operations, Viewer]:
     who = viewer_with(ADMIN)
     if services.operations is None:
         abort(404)
