@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from actors.aggregation import FIELDS
 from daemon.config import Config
 from daemon.embedding import open_model
 from daemon.pipeline import taxonomy_of
@@ -53,6 +54,11 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 def chunk_files(world: World, folder: Path) -> list[Path]:
     """In the order in which they are imported; a larger world of the same kind begins with a smaller one's files."""
     return [folder / f"{world.mark}-{first:08d}.jsonl" for first in range(0, world.creators, CHUNK)]
+
+
+def vector_file(chunk: Path, field: str) -> Path:
+    """[creators of the chunk, dims] float16; zeros where a creator does not have the field."""
+    return chunk.with_name(f"{chunk.stem}.{field}.npy")
 
 
 def make_files(world: World, folder: Path, processes: int = 2) -> None:
@@ -96,9 +102,17 @@ def _make_file(world: World, first: int, path: Path) -> None:
     words, encoder = _learned[0], msgspec.json.Encoder()
     noise = np.random.default_rng((world.seed, first))
     partial = path.with_suffix(".part")
+    vectors = {field: np.zeros((CHUNK, words.model.dims), "<f2") for field in FIELDS.values()}
     with partial.open("wb") as file:
-        for index in range(first, min(first + CHUNK, world.creators)):
-            file.write(encoder.encode(given_creator(words, world, index, noise)) + b"\n")
+        for at in range(CHUNK):
+            creator = given_creator(words, world, first + at, noise)
+            file.write(encoder.encode(creator) + b"\n")
+            for account in creator.accounts:
+                for one in account.vectors:
+                    field = FIELDS[account.platform, one.field.partition(".")[0]]
+                    vectors[field][at] = np.frombuffer(one.vector, "<f2")
+    for field, matrix in vectors.items():
+        np.save(vector_file(path, field), matrix)
     partial.rename(path)
 
 
