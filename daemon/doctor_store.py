@@ -23,7 +23,7 @@ from stores.env import COPYING, RESTORING, Txn, look_into, newer_schema
 from stores.ledger import standing_of
 from stores.migrations import MIGRATING
 from stores.text_index import complete_index, verify_files
-from stores.vectors import snapshot_trouble
+from stores.vector_snapshot import snapshot_trouble
 
 MIB = 1 << 20
 SLACK = 4
