@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 import trio
@@ -24,6 +25,8 @@ from stores.work import Work
 
 PIECES_AHEAD = 2
 """Pieces that are stored and wait to be indexed; more make the import wait."""
+HAND_OVER_SECONDS = 600.0
+"""How long an import waits for the pieces before, such as while a stage is paused; what is stored is safe all the same."""
 KINDS = ("added", "known", "forgotten", "invalid")
 INVALID = "invalid"
 
@@ -75,34 +78,39 @@ class BulkLane:
         return self._inbox.statistics().current_buffer_used
 
     async def take_in(self, lines: Sequence[bytes], key: bytes, digest: bytes) -> list[LineVerdict]:
-        """Stores a piece of an import; durable on return. Sent again under its key it gets the same verdicts."""
+        """Stores a piece of an import; durable on return. Sent again under its key, also while the first is still under
+        way, it gets the same verdicts."""
+        now = int(self._now())
         said = await self._env.read(lambda txn: recall(txn, key, digest))
         if said is not None:
-            return [LineVerdict(verdict=KINDS[kind]) for kind in said]
-        now = int(self._now())
+            return await self._threads.call(self._said_again, lines, said, now)
         made = await self._threads.call(self._prepared, lines, now)
 
-        def change(txn: Txn) -> list[TakenIn | None]:
+        def change(txn: Txn) -> tuple[bytes, list[TakenIn]]:
+            said = recall(txn, key, digest)
+            if said is not None:
+                return said, []
             taking = TakingIn(suppression=self._suppression, visits_of=self._visits_of, now=now)
             taken = [taking.put(txn, one) if isinstance(one, Prepared) else None for one in made]
             kinds = bytes(KINDS.index(one.verdict if one else INVALID) for one in taken)
             remember(txn, key, Remembered(digest=digest, kinds=kinds, written_at=now))
-            return taken
+            return kinds, [one for one in taken if one is not None]
 
-        taken = await self._env.write(change, synced=True)
-        await self._sender.send(_stored([one for one in taken if one is not None]))
-        return [
-            LineVerdict(verdict=one.verdict, detail="; ".join(given.notes))
-            if one is not None and isinstance(given, Prepared)
-            else LineVerdict(verdict=INVALID, detail=str(given))
-            for one, given in zip(taken, made, strict=True)
-        ]
+        kinds, taken = await self._env.write(change, synced=True)
+        await self._hand_over(_stored(taken))
+        return [LineVerdict(verdict=KINDS[kind], detail=_detail(one)) for kind, one in zip(kinds, made, strict=True)]
+
+    async def _hand_over(self, piece: _Stored) -> None:
+        """A lane that has ended, or gets nowhere, keeps nobody waiting: the Sweeper sends what it did not take."""
+        with suppress(trio.BrokenResourceError), trio.move_on_after(HAND_OVER_SECONDS):
+            await self._sender.send(piece)
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._carry)
             await self._stop.wait()
             nursery.cancel_scope.cancel()
+        self._inbox.close()
 
     async def _carry(self) -> None:
         async for piece in self._inbox:
@@ -129,12 +137,24 @@ class BulkLane:
     def _prepared(self, lines: Sequence[bytes], now: int) -> list[Prepared | Malformed]:
         return [_tried(line, self._rules, now) for line in lines]
 
+    def _said_again(self, lines: Sequence[bytes], kinds: bytes, now: int) -> list[LineVerdict]:
+        return [
+            LineVerdict(
+                verdict=KINDS[kind], detail=_detail(_tried(line, self._rules, now)) if KINDS[kind] == INVALID else ""
+            )
+            for line, kind in zip(lines, kinds, strict=True)
+        ]
+
 
 def _tried(line: bytes, rules: GivenRules, now: int) -> Prepared | Malformed:
     try:
         return prepare(line, rules, now)
     except Malformed as error:
         return error
+
+
+def _detail(one: Prepared | Malformed) -> str:
+    return "; ".join(one.notes) if isinstance(one, Prepared) else str(one)
 
 
 def _stored(taken: Sequence[TakenIn]) -> _Stored:

@@ -8,7 +8,9 @@ import msgspec
 import numpy as np
 
 from actors.aggregation import aggregate, language_in
+from actors.labelling import IMPORTED
 from actors.policy import Policy, derivable
+from actors.reading import MAX_FOUND
 from models.taxonomy import Taxonomy
 from proto.errors import Malformed
 from proto.given import GivenAccount, GivenCreator, GivenItem, GivenVector
@@ -21,13 +23,18 @@ MAX_ACCOUNTS = 50
 MAX_ITEMS = 5_000
 MAX_ID_CHARS = 100
 """Keys of the store have 511 bytes at most."""
+MAX_LANGUAGE_CHARS = 35
+"""Of a language tag (RFC 5646)."""
 MAX_COUNT = 1 << 53
+AHEAD_SECONDS = 86_400
+"""So much later than here a clock elsewhere may be; what is later still is no number of seconds."""
 INGESTED = (Platform.YOUTUBE, Platform.INSTAGRAM)
 FIELDS = frozenset(("bio", "content.0", "content.1"))
 """What an account has vectors of."""
+MAX_CANDIDATES = 10
 UNIT_TOLERANCE = 1e-2
-IMPORTED = "import"
-"""`Enrichment.method` of labels of which the file does not say where they come from."""
+METHODS = ("local", "llm", IMPORTED)
+"""What `Enrichment.method` may be; labels of which the file does not say where they come from are `IMPORTED`."""
 WEB = ("https://", "http://")
 
 
@@ -47,7 +54,9 @@ class Prepared(msgspec.Struct, kw_only=True):
     """A creator that may be stored; only its row is still to be given."""
 
     bundle: CreatorBundle
-    """Accounts in the order of their keys, the first of them the founder, with their newest items."""
+    """Accounts in the order of their keys, with their newest items."""
+    founder: AccountKey
+    """The first of the line, of which the creator's id is made."""
     items: list[list[ContentItem]]
     """All of each account, newest first."""
     unembedded: list[AccountKey]
@@ -66,15 +75,16 @@ _decode = msgspec.json.Decoder(GivenCreator).decode
 
 def prepare(line: bytes, rules: GivenRules, now: int) -> Prepared:
     """Raises Malformed with the place and what was expected."""
-    given = _read(line)
+    given = _read(line, now)
     notes: dict[str, None] = {}
     whole = sorted((_part(one, rules, now, notes) for one in given.accounts), key=lambda part: part.account.key)
     recent = [msgspec.structs.replace(part, items=part.items[: rules.recent_items]) for part in whole]
     permitted = derivable(recent, rules.policies)
     labels_stand = len(permitted) == len(recent) and _labels_stand(given, rules.taxonomy, notes)
-    founder = Creator(creator_id=creator_id_of(whole[0].account.key), row=Row(0), created_at=now)
+    founder = given.accounts[0].key
+    founded = Creator(creator_id=creator_id_of(founder), row=Row(0), created_at=now)
     bare = CreatorBundle(
-        creator=_labelled(founder, given, rules.taxonomy, now) if labels_stand else founder,
+        creator=_labelled(founded, given, rules.taxonomy, now) if labels_stand else founded,
         accounts=recent,
         embeddings={},
     )
@@ -86,6 +96,7 @@ def prepare(line: bytes, rules: GivenRules, now: int) -> Prepared:
         bundle=CreatorBundle(
             creator=creator, accounts=recent, embeddings={record.field: record for record in embeddings}
         ),
+        founder=founder,
         items=[part.items for part in whole],
         unembedded=[part.account.key for part in permitted if rules.model_id and _lacks_vectors(part)],
         labelled=labels_stand,
@@ -93,7 +104,7 @@ def prepare(line: bytes, rules: GivenRules, now: int) -> Prepared:
     )
 
 
-def _read(line: bytes) -> GivenCreator:
+def _read(line: bytes, now: int) -> GivenCreator:
     if len(line) > MAX_LINE_BYTES:
         raise Malformed(f"a line of {len(line):,} bytes; a creator has {MAX_LINE_BYTES:,} at most")
     try:
@@ -106,32 +117,51 @@ def _read(line: bytes) -> GivenCreator:
     if len(set(keys)) < len(keys):
         raise Malformed("one account stands there twice - at `$.accounts`")
     for at, account in enumerate(given.accounts):
-        problem = _problem(account)
+        problem = _problem(account, now + AHEAD_SECONDS)
         if problem:
             raise Malformed(f"{problem} - at `$.accounts[{at}]`")
     return given
 
 
-def _problem(account: GivenAccount) -> str:
-    """Why this account cannot be stored; empty when it can."""
+def _problem(account: GivenAccount, latest: int) -> str:
+    """Why this account cannot be stored; empty when it can. ``latest``: instant, in epoch seconds."""
     if account.platform not in INGESTED:
         return f"{account.platform.value} is not ingested by this version"
-    if not _is_id(account.platform_user_id) or not (account.handle == "" or _is_id(account.handle)):
-        return f"platform_user_id and handle have 1 to {MAX_ID_CHARS} printable characters"
+    if not _is_id(account.platform_user_id) or not (account.handle == "" or _is_word(account.handle)):
+        return f"platform_user_id and handle have 1 to {MAX_ID_CHARS} printable characters, the id in ASCII"
     if len(account.items) > MAX_ITEMS:
         return f"{len(account.items):,} items; an account brings {MAX_ITEMS:,} at most"
-    if not all(map(_is_count, (account.followers, account.media_count, account.total_views, account.created_at))):
-        return f"counts and instants are whole numbers from 0 to {MAX_COUNT:,}"
-    if not all(map(_is_count, (account.fetched_at, account.content_fetched_at, account.followers_step))):
-        return f"counts and instants are whole numbers from 0 to {MAX_COUNT:,}"
+    if account.country and not (len(account.country) == 2 and account.country.isascii() and account.country.isalpha()):
+        return f"country {account.country[:40]!r}: two letters (ISO 3166-1) are expected"
+    if account.language and not (_is_id(account.language) and len(account.language) <= MAX_LANGUAGE_CHARS):
+        return f"language {account.language[:40]!r}: a code such as en or pt-BR is expected"
+    if not all(map(_is_count, (account.followers, account.media_count, account.total_views, account.followers_step))):
+        return f"counts are whole numbers from 0 to {MAX_COUNT:,}"
+    for instant in (account.created_at, account.fetched_at, account.content_fetched_at):
+        if instant is not None and not 0 <= instant <= latest:
+            return f"instant {instant}: seconds since 1970 that have passed are expected"
     for item in account.items:
-        counts = (item.views, item.likes, item.comments, item.duration_seconds, item.published_at)
-        if not (_is_id(item.content_id) and all(map(_is_count, counts))):
-            return f"item {item.content_id[:40]!r}: an id, and counts from 0 to {MAX_COUNT:,}, are expected"
+        problem = _item_problem(item, latest)
+        if problem:
+            return f"item {item.content_id[:40]!r}: {problem}"
+    return ""
+
+
+def _item_problem(item: GivenItem, latest: int) -> str:
+    if not _is_id(item.content_id):
+        return f"content_id has 1 to {MAX_ID_CHARS} printable characters in ASCII"
+    if not all(map(_is_count, (item.views, item.likes, item.comments, item.duration_seconds))):
+        return f"counts are whole numbers from 0 to {MAX_COUNT:,}"
+    if not (0 <= item.published_at <= latest and 0 <= item.fetched_at <= latest and 0 <= item.counted_at <= latest):
+        return "its instants are seconds since 1970 that have passed"
     return ""
 
 
 def _is_id(text: str) -> bool:
+    return text.isascii() and _is_word(text)
+
+
+def _is_word(text: str) -> bool:
     return 0 < len(text) <= MAX_ID_CHARS and text.isprintable() and " " not in text
 
 
@@ -145,7 +175,9 @@ def _part(given: GivenAccount, rules: GivenRules, now: int, notes: dict[str, Non
         msgspec.convert(given, CreatorAccount, from_attributes=True),
         profile_image_url=_url(given.profile_image_url),
         website=_url(given.website),
-        links=[link for link in given.links if link.startswith(WEB)],
+        links=[link for link in given.links if link.startswith(WEB)][:MAX_FOUND],
+        emails=[email for email in given.emails if _is_word(email)][:MAX_FOUND],
+        named_accounts=[one for one in given.named_accounts if _is_word(one)][:MAX_FOUND],
         fetched_at=_past(given.fetched_at, now),
         content_fetched_at=_past(given.content_fetched_at or given.fetched_at, now) if given.items else None,
         next_due_at=None,
@@ -182,10 +214,10 @@ def _vectors(
     if not ours:
         return {}
     for one in ours:
-        if one.field not in FIELDS or len(one.vector) != rules.dims * 2 or not 0 <= one.weight <= 1:
+        if one.field not in FIELDS or len(one.vector) != rules.dims * 2 or not 0 < one.weight <= 1:
             raise Malformed(
                 f"vector {one.field[:40]!r}: expected one of {', '.join(sorted(FIELDS))}, "
-                f"{rules.dims} float16 in base64, and a weight from 0 to 1"
+                f"{rules.dims} float16 in base64, and a weight above 0, up to 1"
             )
     whole = np.frombuffer(b"".join(one.vector for one in ours), "<f2").reshape(len(ours), rules.dims)
     wide = whole.astype(np.float32)
@@ -209,7 +241,7 @@ def _vectors(
 def _lacks_vectors(part: AccountBundle) -> bool:
     if part.items and "content.0" not in part.vectors:
         return True
-    return bool(part.account.bio.strip()) and "bio" not in part.vectors
+    return bool(part.account.bio.strip() or part.account.keywords) and "bio" not in part.vectors
 
 
 def _labels_stand(given: GivenCreator, taxonomy: Taxonomy, notes: dict[str, None]) -> bool:
@@ -230,8 +262,8 @@ def _labelled(founder: Creator, given: GivenCreator, taxonomy: Taxonomy, now: in
     enrichment = Enrichment(
         method=IMPORTED, model="", prompt_version="", taxonomy_version=taxonomy.version, input_hash="", at=now
     )
-    if given.enrichment is not None:
-        enrichment = msgspec.convert(given.enrichment, Enrichment, from_attributes=True)
+    if given.enrichment is not None and given.enrichment.method in METHODS:
+        enrichment = _enrichment(given.enrichment, now)
     return msgspec.structs.replace(
         founder,
         primary_niche=given.primary_niche,
@@ -239,6 +271,20 @@ def _labelled(founder: Creator, given: GivenCreator, taxonomy: Taxonomy, now: in
         content_style=given.content_style,
         llm_summary=given.llm_summary[:500],
         enrichment=enrichment,
+    )
+
+
+def _enrichment(said: Enrichment, now: int) -> Enrichment:
+    """Without what is longer than anything that stands there."""
+    return Enrichment(
+        method=said.method,
+        model=said.model[:MAX_ID_CHARS],
+        prompt_version=said.prompt_version[:MAX_ID_CHARS],
+        taxonomy_version=said.taxonomy_version[:MAX_ID_CHARS],
+        input_hash=said.input_hash[:MAX_ID_CHARS],
+        at=max(_past(said.at, now), 0),
+        confidence=min(max(said.confidence, 0.0), 1.0),
+        candidates=[(niche[:MAX_ID_CHARS], share) for niche, share in said.candidates[:MAX_CANDIDATES]],
     )
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from actors.cadence import VisitPolicy, visits
 from actors.given import Prepared
+from actors.labelling import LLM, labelling_as_given
 from proto.identity import IdentityDecision
 from proto.ids import AccountKey, Platform
 from proto.messages import AccountUpserted, AnyWork, CreatorAggregated, CreatorEnriched
@@ -25,6 +26,7 @@ from stores.catalog import (
 from stores.content import put_items
 from stores.env import Txn
 from stores.identity import put_decision, put_off
+from stores.labels import put_labelling
 from stores.schedule import put_job
 from stores.suppression import Suppression
 from stores.work import enqueue
@@ -79,17 +81,17 @@ class TakingIn:
 
     def _put_creator(self, txn: Txn, prepared: Prepared) -> CreatorBundle:
         computed = prepared.bundle.creator
-        keys = [account.key for account in prepared.accounts]
-        for key in keys:
-            founded_at(txn, key, self._now)
+        keys, founder = [account.key for account in prepared.accounts], prepared.founder
+        for key in keys:  # of accounts that came in at once, the first key would found the creator
+            founded_at(txn, key, self._now + (key != founder))
         self._say_one_person(txn, keys)
         links = tuple(
             IdentityLink(
                 account_key=key,
                 creator_id=computed.creator_id,
                 confidence=1.0,
-                evidence=FOUNDER if key == keys[0] else [],
-                decided_by="rule" if key == keys[0] else "operator",
+                evidence=FOUNDER if key == founder else [],
+                decided_by="rule" if key == founder else "operator",
                 at=self._now,
             )
             for key in keys
@@ -100,7 +102,10 @@ class TakingIn:
         creator = msgspec.structs.replace(computed, row=arranged.row, created_at=arranged.created_at)
         put_creator(txn, creator)
         put_creator_embeddings(txn, creator.creator_id, list(prepared.bundle.embeddings.values()))
-        return msgspec.structs.replace(prepared.bundle, creator=creator)
+        bundle = msgspec.structs.replace(prepared.bundle, creator=creator)
+        if creator.enrichment is not None and creator.enrichment.method == LLM:
+            put_labelling(txn, creator.creator_id, labelling_as_given(bundle))
+        return bundle
 
     def _say_one_person(self, txn: Txn, keys: list[AccountKey]) -> None:
         """A word on each pair: what the rules find in their texts may not tie them."""

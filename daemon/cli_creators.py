@@ -12,7 +12,8 @@ from typing import Any
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from actors.bulk import INVALID, KINDS
+from actors.bulk import INVALID, KINDS, LineVerdict
+from actors.given import MAX_LINE_BYTES
 from daemon.admin_client import AdminClient
 from daemon.config import Config
 from daemon.given_file import Lines, import_id_of, read_pieces
@@ -22,6 +23,7 @@ from proto.errors import Malformed, Unavailable
 
 SHOWN = 10
 """Lines that were not taken in, told at the end."""
+TOO_LONG = LineVerdict(verdict=INVALID, detail=f"longer than {MAX_LINE_BYTES:,} bytes, the most a creator has")
 TOLD_EVERY_SECONDS = 10.0
 """Where there is no terminal to draw on."""
 COLUMNS = (
@@ -84,10 +86,11 @@ def send(
 def _send(
     piece: Lines, client: AdminClient, import_id: str, writer: Any, counts: Counter[str], refused: list[str]
 ) -> None:
-    found = client.import_creators(piece.lines, Piece(import_id=import_id, at=piece.at))
+    found = client.import_creators(piece.lines, Piece(import_id=import_id, at=piece.at)) if piece.lines else []
     if len(found) != len(piece.lines):
         raise Malformed(f"line {piece.numbers[0]}: the daemon judged {len(found)} of {len(piece.lines)} lines")
-    for number, one in zip(piece.numbers, found, strict=True):
+    said = [*zip(piece.numbers, found, strict=True), *((number, TOO_LONG) for number in piece.overlong)]
+    for number, one in sorted(said, key=lambda pair: pair[0]):
         counts[one.verdict] += 1
         if one.verdict != "added" or one.detail:
             writer.writerow([number, one.verdict, one.detail])

@@ -212,9 +212,10 @@ class Control:
 
     async def take_in(self, lines: Sequence[bytes], piece: Piece, by: Actor = OPERATOR) -> list[LineVerdict]:
         """Whole creators, a line each. Raises Unavailable while there is no room, or the indexes are not open yet, and
-        Conflict once the import was cancelled."""
+        Conflict once the import was cancelled, and while a stage is paused or the daemon is drained."""
         if self.resources.refuses:
             raise Unavailable(self.resources.refuses)
+        self.operations.refuse_held()
         if self._pipeline.bulk is None:
             raise Unavailable("the indexes are still being opened; try again once /readyz answers 200")
         await self.operations.imports.begin(piece)

@@ -14,6 +14,7 @@ import zstandard
 from actors.given import MAX_LINE_BYTES
 from proto.errors import Malformed
 
+BOM = b"\xef\xbb\xbf"
 MAGIC = b"\x28\xb5\x2f\xfd"
 """Of zstd frames."""
 PIECE_LINES, PIECE_BYTES = 500, 8 << 20
@@ -31,6 +32,8 @@ class Lines(msgspec.Struct, kw_only=True):
     numbers: list[int]
     """Where each stands in the file, from 1."""
     lines: list[bytes]
+    overlong: list[int]
+    """Where lines stand, among these, that are longer than any may be."""
     read_bytes: int
     """Of the file, up to here."""
 
@@ -48,24 +51,26 @@ def import_id_of(path: Path) -> str:
 
 def read_pieces(path: Path) -> Iterator[Lines]:
     """Raises Malformed for a file that cannot be read."""
-    at = 0
-    piece = Lines(at=0, numbers=[], lines=[], read_bytes=0)
+    piece = Lines(at=0, numbers=[], lines=[], overlong=[], read_bytes=0)
     size = 0
     for number, line, position in _lines(path):
+        piece.read_bytes = position
+        if line is None:
+            piece.overlong.append(number)
+            continue
         piece.numbers.append(number)
         piece.lines.append(line)
-        piece.read_bytes = position
-        size += len(line)
-        if len(piece.lines) == PIECE_LINES or size > PIECE_BYTES - MAX_LINE_BYTES:
+        size += len(line) + 1
+        if len(piece.lines) == PIECE_LINES or size > PIECE_BYTES - MAX_LINE_BYTES - 1:
             yield piece
-            at += len(piece.lines)
-            piece, size = Lines(at=at, numbers=[], lines=[], read_bytes=position), 0
-    if piece.lines:
+            at = piece.at + len(piece.lines)
+            piece, size = Lines(at=at, numbers=[], lines=[], overlong=[], read_bytes=position), 0
+    if piece.lines or piece.overlong:
         yield piece
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes, int]]:
-    """Lines with anything in them: their number, what they hold, and how far the file was read then."""
+def _lines(path: Path) -> Iterator[tuple[int, bytes | None, int]]:
+    """Lines with anything in them: their number, what they hold, and how far the file was read then. None: too much."""
     try:
         with ExitStack() as stack:
             file = stack.enter_context(path.open("rb"))
@@ -81,8 +86,11 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes, int]]:
             while line := source.readline(MAX_LINE_BYTES + 1):
                 number += 1
                 if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
-                    raise Malformed(f"{path}: line {number} is longer than {MAX_LINE_BYTES:,} bytes")
-                bare = line.strip().removeprefix(b"\xef\xbb\xbf")
+                    while line and not line.endswith(b"\n"):
+                        line = source.readline(MAX_LINE_BYTES)
+                    yield number, None, file.tell()
+                    continue
+                bare = line.removeprefix(BOM).strip()
                 if bare:
                     yield number, bare, file.tell()
     except OSError as error:

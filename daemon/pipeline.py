@@ -234,6 +234,8 @@ class Pipeline:
         self._words = Channel[AnyWork](capacity)
         self.bulk: BulkLane | None = None
         """Takes in whole creators, once the indexes are open."""
+        self.put_off = False
+        """Whether work that has time is not begun."""
         self.gates = {stage: Gate() for stage in WORKING_STAGES}
         """By which an operator holds stages back."""
         self.board = self._make_board()
@@ -389,11 +391,11 @@ class Pipeline:
         nursery.start_soon(supervise, entry, lambda: lane, RestartPolicy(), list(senders.values()))
 
     def _start_backlog(self, nursery: trio.Nursery, stop: trio.Event) -> None:
-        """It waits while others have work for the identity stage, and while creators are imported."""
+        """It waits while others have work for the identity stage, while creators are imported, and for a drain."""
         bulk, identity = self.board["bulk"], self._work[Stage.IDENTITY]
 
         def busy() -> bool:
-            return bulk.status().queue_depth > 0 or bulk.meter.is_working or identity.depth() > 0
+            return self.put_off or bulk.status().queue_depth > 0 or bulk.meter.is_working or identity.depth() > 0
 
         def make(meter: Meter, outbox: Outbox[AnyWork]) -> Actor:
             return Backlog(outbox, env=self._stores.env, busy=busy, now=self._now, stop=stop, meter=meter)
