@@ -32,7 +32,7 @@ from daemon.access_cli import audit_app, keys_app, tenants_app
 from daemon.admin_client import ROWS_PER_REQUEST, AdminClient
 from daemon.app import Running, run_daemon
 from daemon.backup import Made, make_backup
-from daemon.cli_creators import import_creators
+from daemon.cli_creators import export_command, import_creators
 from daemon.clock import make_clock
 from daemon.config import (
     Config,
@@ -215,6 +215,9 @@ def import_(
     _tell_what_waits(off, found, rows)
     if rows and all(one.verdict in ("invalid", "unsupported") for one in found):
         raise typer.Exit(1)
+
+
+app.command("export")(export_command)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`pokedexd import --creators`: a file of whole creators, sent to the running daemon piece by piece."""
+"""`pokedexd import|export --creators`: a file of whole creators, sent to the running daemon piece by piece, or written."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from actors.bulk import INVALID, KINDS, LineVerdict
 from actors.given import MAX_LINE_BYTES
 from daemon.admin_client import AdminClient
 from daemon.config import Config
+from daemon.given_export import export_creators
 from daemon.given_file import Lines, import_id_of, read_pieces
 from daemon.importing import Piece
-from daemon.terminal import client_for, err, out
+from daemon.terminal import ConfigOption, DataDirOption, client_for, err, line, out, settings
 from proto.errors import Malformed, Unavailable
 
 SHOWN = 10
@@ -32,6 +33,9 @@ COLUMNS = (
     TextColumn("{task.fields[lines]:,} creators, {task.fields[rate]:,.0f} a second"),
     TimeRemainingColumn(),
 )
+
+
+EXPORT_COLUMNS = (TextColumn("writing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 def import_creators(config: Config, file: Path, verdicts: Path) -> None:
@@ -51,11 +55,35 @@ def import_creators(config: Config, file: Path, verdicts: Path) -> None:
 
         counts, refused = send(file, client_for(config), import_id, verdicts, tell)
     out.print(", ".join(f"{counts[kind]:,} {kind}" for kind in KINDS if counts[kind]) or "no lines", highlight=False)
-    for line in refused:
-        out.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+    for one in refused:
+        line(f"  {one}")
     out.print(f"what was not simply added: {verdicts}", highlight=False, soft_wrap=True)
     if counts.total() and counts[INVALID] == counts.total():
         raise typer.Exit(1)
+
+
+def export_command(
+    file: Annotated[
+        Path, typer.Argument(help="Where it goes; a name that ends in .zst makes it zstd.", show_default=False)
+    ],
+    creators: Annotated[
+        bool, typer.Option("--creators", help="Whole creators, as import --creators reads them.")
+    ] = False,
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+) -> None:
+    """Write every creator as a line of JSON, while the daemon goes on: accounts, content, vectors and labels."""
+    if not creators:
+        raise Malformed("say what is to be written: pokedexd export --creators FILE")
+    with Progress(*EXPORT_COLUMNS, console=err, disable=not err.is_terminal) as progress:
+        task = progress.add_task("writing", total=None)
+        done = export_creators(
+            settings(config, data).config, file, lambda at, total: progress.update(task, completed=at, total=total)
+        )
+    said = [f"{done.creators:,} creators in {file}"]
+    said += [f"{done.left_out:,} left out (forgotten, too old, or never read)"] if done.left_out else []
+    said += [f"{done.cut:,} without their oldest content"] if done.cut else []
+    line("; ".join(said))
 
 
 def send(
