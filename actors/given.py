@@ -16,7 +16,7 @@ from proto.errors import Malformed
 from proto.given import GivenAccount, GivenCreator, GivenItem, GivenVector
 from proto.ids import AccountKey, Platform, Row, creator_id_of
 from proto.records import ContentItem, Creator, CreatorAccount, EmbeddingRecord, Enrichment
-from stores.catalog import AccountBundle, CreatorBundle
+from stores.catalog import AccountBundle, CreatorBundle, snapshot_of
 
 MAX_LINE_BYTES = 4 << 20
 MAX_ACCOUNTS = 50
@@ -190,7 +190,9 @@ def _part(given: GivenAccount, rules: GivenRules, now: int, notes: dict[str, Non
     )
     derives = rules.policies[account.platform].derives
     vectors = _vectors(given.vectors, rules, account.fetched_at, notes) if derives else {}
-    return AccountBundle(account=account, items=_items(given.items, account), vectors=vectors)
+    return AccountBundle(
+        account=account, items=_items(given.items, account), vectors=vectors, history=[snapshot_of(account)]
+    )
 
 
 def _items(given: Sequence[GivenItem], account: CreatorAccount) -> list[ContentItem]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from actors.cadence import VisitPolicy, visits
+from actors.cadence import KEPT_ITEMS, VisitPolicy, visits
 from actors.given import Prepared
 from actors.labelling import LLM, labelling_as_given
 from proto.identity import IdentityDecision
 from proto.ids import AccountKey, Platform
 from proto.messages import AccountUpserted, AnyWork, CreatorAggregated, CreatorEnriched
-from proto.records import CreatorAccount, IdentityLink
+from proto.records import Activity, ContentItem, CreatorAccount, IdentityLink
 from stores.belonging import Membership, arrange, founded_at
 from stores.catalog import (
     CreatorBundle,
@@ -59,11 +59,11 @@ class TakingIn:
             return TakenIn(verdict=FORGOTTEN)
         if any(get_account(txn, account.key) is not None for account in accounts):
             return TakenIn(verdict=KNOWN, work=self._put_news(txn, prepared))
-        for account, items, part in zip(accounts, prepared.items, prepared.bundle.accounts, strict=True):
-            put_account(txn, account)
-            put_items(txn, account.key, items)
-            put_account_vectors(txn, account.key, part.vectors.values(), ())
-            self._schedule(txn, account, [item.published_at for item in items[:20]])
+        for items, part in zip(prepared.items, prepared.bundle.accounts, strict=True):
+            part.account = self._scheduled(txn, part.account, items)
+            put_account(txn, part.account)
+            put_items(txn, part.account.key, items)
+            put_account_vectors(txn, part.account.key, part.vectors.values(), ())
         bundle = self._put_creator(txn, prepared)
         return self._handed_on(txn, prepared, bundle)
 
@@ -72,11 +72,9 @@ class TakingIn:
         work: list[AnyWork] = []
         for account, items in zip(prepared.accounts, prepared.items, strict=True):
             new = get_account(txn, account.key) is None
-            changed = put_account(txn, account)
+            changed = put_account(txn, self._scheduled(txn, account, items) if new else account)
             if put_items(txn, account.key, items) or changed:
                 work.append(enqueue(txn, AccountUpserted(account_key=account.key), self._now))
-            if new:
-                self._schedule(txn, account, [item.published_at for item in items[:20]])
         return work
 
     def _put_creator(self, txn: Txn, prepared: Prepared) -> CreatorBundle:
@@ -129,6 +127,10 @@ class TakingIn:
             verdict=ADDED, work=[enqueue(txn, CreatorEnriched(creator_id=creator_id), self._now)], bundle=bundle
         )
 
-    def _schedule(self, txn: Txn, account: CreatorAccount, published_at: list[int]) -> None:
-        for job in visits(account, published_at, self._visits_of[account.platform], self._now):
+    def _scheduled(self, txn: Txn, account: CreatorAccount, items: Sequence[ContentItem]) -> CreatorAccount:
+        """``items``: newest first."""
+        newest = [item.published_at for item in items[: KEPT_ITEMS[Activity.ACTIVE]]]
+        planned = visits(account, newest, self._visits_of[account.platform], self._now)
+        for job in planned:
             put_job(txn, job)
+        return msgspec.structs.replace(account, next_due_at=planned[0].due_at)
