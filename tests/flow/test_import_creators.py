@@ -7,6 +7,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +81,19 @@ def written(path: Path, lines: Lines) -> Path:
 
 def imported(file: Path, daemon: Daemon, env: dict[str, str]) -> str:
     """What the command says of a file, once the daemon has opened its indexes."""
-    wait_for(lambda: not any(one["state"] == "loading" for one in dependencies(daemon)), "the indexes")
+    wait_for(partial(is_open, daemon), "the indexes")
     done = run_cli("import", "--creators", str(file), "--data-dir", str(daemon.data_dir), env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def dependencies(daemon: Daemon) -> list[dict[str, Any]]:
-    return list(daemon.get("/readyz").json()["dependencies"].values())
+def is_open(daemon: Daemon) -> bool:
+    parts = daemon.get("/readyz").json()["dependencies"].values()
+    return not any(one["state"] == "loading" for one in parts)
+
+
+def has_more_than(daemon: Daemon, creators: int) -> bool:
+    return creators_of(daemon) > creators
 
 
 @contextmanager
@@ -276,10 +282,10 @@ def test_what_is_interrupted_goes_on_with_the_same_command(lived: Lived, tmp_pat
     command = ("import", "--creators", str(file), "--data-dir", str(data))
     for end in (Daemon.terminate, Daemon.kill):
         with Daemon(data, lived.env) as daemon:
-            wait_for(lambda daemon=daemon: not any(one["state"] == "loading" for one in dependencies(daemon)))
+            wait_for(partial(is_open, daemon), "the indexes")
             before = creators_of(daemon)
             with background(*command, env=lived.env) as running:
-                wait_for(lambda daemon=daemon, before=before: creators_of(daemon) > before)
+                wait_for(partial(has_more_than, daemon, before), "a piece")
                 end(daemon)
                 said = running.communicate(timeout=60)
             assert running.returncode == 1, said
