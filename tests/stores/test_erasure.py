@@ -509,19 +509,22 @@ class World:
             env=self.env,
             catalog=Catalog(self.env),
             work=Work(self.env),
-            writer=IndexWriter(
-                env=self.env,
-                catalog=Catalog(self.env),
-                text=self.text,
-                fields=self.fields,
-                earlier={},
-                columns=self.columns,
-                niche_names=lambda _: "",
-            ),
+            writer=self.writer(),
             recent_items=20,
             batch=10,
             turn=self.turn,
             meter=Meter(),
+        )
+
+    def writer(self) -> IndexWriter:
+        return IndexWriter(
+            env=self.env,
+            catalog=Catalog(self.env),
+            text=self.text,
+            fields=self.fields,
+            earlier={},
+            columns=self.columns,
+            niche_names=lambda _: "",
         )
 
     async def close(self) -> None:
