@@ -22,6 +22,7 @@ from rich.table import Table
 
 from daemon.admin_client import AdminClient
 from daemon.cli_creators import send
+from daemon.config import SearchConfig
 from daemon.given_file import import_id_of
 from daemon.simulator.generator import NOW
 from tests.bench.million_bare import Inserted
@@ -151,7 +152,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--items", type=int, default=20, help="content items of a creator")
     parser.add_argument("--real", action="store_true", help="1.3 accounts and 2.6 vectors a creator, not 2 and 4")
-    parser.add_argument("--ef", type=int, default=400, help="breadth of a graph look-up, for both")
+    parser.add_argument("--ef", type=int, default=SearchConfig().ef, help="breadth of a graph look-up, for both")
     parser.add_argument("--without", action="append", default=[], choices=("bare", "search", "backup", "beside"))
     given = parser.parse_args()
     console = Console(width=130)
