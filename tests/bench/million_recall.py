@@ -48,7 +48,7 @@ async def _recall(root: Path, judged: list[Judged]) -> dict[str, float]:
     for one in judged:
         shares = []
         for query, hits in zip(one.queries, one.hits, strict=True):
-            wanted = data.creator_id[oracle.best(query)]
+            wanted = data.creator_id[oracle.best(query)].tolist()
             shares.append(recall_of(hits, wanted))
         found[one.kind] = float(np.mean(shares))
     model.close()
