@@ -27,7 +27,7 @@ from proto.errors import AuthFailed, PokedexError, Rejected, Throttled, Unavaila
 from proto.ids import CreatorId, Platform
 from proto.labelling import Labelling, Outcome
 from proto.messages import AnyWork, CreatorAggregated
-from proto.records import Activity, ContentItem, Creator, CreatorAccount, EmbeddingRecord, Event
+from proto.records import Activity, ContentItem, Creator, CreatorAccount, EmbeddingRecord, Enrichment, Event
 from stores.blocking import Blocking
 from stores.catalog import Catalog, get_creator, label_counts, put_account, put_creator, put_creator_embeddings
 from stores.content import put_items
@@ -619,3 +619,38 @@ async def test_vectors_of_a_model_that_is_being_replaced_tell_nothing(desk: Desk
         desk.classifier = Watched(model_id)
         await people(desk, 1)
         assert desk.classifier.given == [fields]
+
+
+def bring_labels(txn: Txn, creator_id: CreatorId, said: Enrichment) -> None:
+    """As an import does."""
+    found = get_creator(txn, creator_id)
+    assert found is not None
+    niche = next(niche.id for niche in TAXONOMY.niches if niche.id != "food")
+    put_creator(txn, msgspec.structs.replace(found, primary_niche=niche, llm_summary="As given.", enrichment=said))
+
+
+async def test_labels_of_a_file_stand_until_what_is_known_changes(desk: Desk) -> None:
+    said = Enrichment(
+        method="import", model="", prompt_version="", taxonomy_version=TAXONOMY.version, input_hash="", at=NOW
+    )
+    desk.rules = None
+    one = await desk.env.write(lambda txn: put_person(txn, 1))
+    await desk.env.write(partial(bring_labels, creator_id=one, said=said))
+    given = desk.creator(one)
+    for _ in range(2):
+        await desk.settle([one])
+        now = desk.creator(one)
+        assert (now.primary_niche, now.llm_summary) == (given.primary_niche, "As given.")
+        assert desk.methods([one]) == ["import"]
+    await desk.env.write(lambda txn: put_person(txn, 1, text="Easy pizza recipe for lunch"))
+    await desk.settle([one])
+    assert desk.methods([one]) == ["local"]
+
+
+async def test_labels_of_a_file_do_not_outlive_their_taxonomy(desk: Desk) -> None:
+    said = Enrichment(method="import", model="", prompt_version="", taxonomy_version="0", input_hash="", at=NOW)
+    desk.rules = None
+    one = await desk.env.write(lambda txn: put_person(txn, 1))
+    await desk.env.write(partial(bring_labels, creator_id=one, said=said))
+    await desk.settle([one])
+    assert desk.methods([one]) == ["local"]
