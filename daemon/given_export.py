@@ -35,7 +35,7 @@ ZSTD = ".zst"
 class Exported(msgspec.Struct, kw_only=True):
     creators: int = 0
     left_out: int = 0
-    """Of whom nothing may be handed on: forgotten, too old, or never read."""
+    """Of whom nothing may be handed on: forgotten, too old, never read, or too much to say for a line."""
     cut: int = 0
     """Without their oldest content, or some of their accounts: a line has an end."""
 
@@ -100,6 +100,8 @@ def line_of(bundle: CreatorBundle, founder: AccountKey | None, rules: Rules) -> 
     cut = len(parts) > MAX_ACCOUNTS
     while len(line := _encode(given)) > MAX_LINE_BYTES:
         cut = True
+        if not any(account.items for account in given.accounts):
+            return None
         for account in given.accounts:
             account.items = account.items[: len(account.items) // 2]
     return line, cut or any(len(part.items) > MAX_ITEMS for part in parts)
@@ -113,7 +115,7 @@ def _write(txn: Txn, rules: Rules, file: Path, tell: Tell) -> Exported:
             stack.callback(unfinished.unlink, missing_ok=True)
             bare = stack.enter_context(os.fdopen(handle, "wb"))
             if file.suffix == ZSTD:
-                with zstandard.ZstdCompressor().stream_writer(bare, closefd=False) as packed:
+                with zstandard.ZstdCompressor(write_checksum=True).stream_writer(bare, closefd=False) as packed:
                     exported = _write_lines(txn, rules, packed, tell)
             else:
                 exported = _write_lines(txn, rules, bare, tell)

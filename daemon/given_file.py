@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import msgspec
 import zstandard
@@ -22,6 +23,8 @@ PIECE_LINES, PIECE_BYTES = 500, 8 << 20
 HEAD_BYTES = 1 << 20
 WINDOW_BYTES = 128 << 20
 """Memory that a compressed file may ask for."""
+PACKED_BYTES = 4 << 10
+"""Read at once: the most that they can stand for is no more than the window."""
 
 
 class Lines(msgspec.Struct, kw_only=True):
@@ -76,12 +79,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes | None, int]]:
             file = stack.enter_context(path.open("rb"))
             compressed = file.read(len(MAGIC)) == MAGIC
             file.seek(0)
-            source: io.BufferedReader | io.BufferedIOBase = file
-            if compressed:
-                reader = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES).stream_reader(
-                    file, read_across_frames=True
-                )
-                source = stack.enter_context(io.BufferedReader(reader, 1 << 20))
+            source = stack.enter_context(io.BufferedReader(_Unpacked(file), 1 << 20)) if compressed else file
             number = 0
             while line := source.readline(MAX_LINE_BYTES + 1):
                 number += 1
@@ -96,4 +94,34 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes | None, int]]:
     except OSError as error:
         raise Malformed(f"{path}: cannot be read: {error.strerror}") from error
     except zstandard.ZstdError as error:
-        raise Malformed(f"{path}: is damaged: {error}") from error
+        raise Malformed(f"{path}: is damaged: {error}; what stands before is taken in") from error
+
+
+class _Unpacked(io.RawIOBase):
+    """What zstd frames hold, one after the other. Unlike the library's own reader it raises ZstdError where the last of
+    them is cut off."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._frame: Any = None
+        self._packed, self._plain = b"", memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        while not self._plain:
+            self._packed = self._packed or self._file.read(PACKED_BYTES)
+            if not self._packed and self._frame is not None:
+                raise zstandard.ZstdError("it ends too early")
+            if not self._packed:
+                return 0
+            if self._frame is None:
+                self._frame = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES).decompressobj()
+            self._plain = memoryview(self._frame.decompress(self._packed))
+            self._packed = self._frame.unused_data
+            if self._frame.eof:
+                self._frame = None
+        size = min(len(target), len(self._plain))
+        target[:size], self._plain = self._plain[:size], self._plain[size:]
+        return size

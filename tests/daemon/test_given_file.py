@@ -1,0 +1,148 @@
+"""Files of whole creators: read in pieces whatever they hold, and written with what may be handed on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+import zstandard
+
+from actors.given import MAX_LINE_BYTES, prepare
+from actors.policy import policies
+from daemon.given_export import Rules, line_of
+from daemon.given_file import PIECE_BYTES, PIECE_LINES, Lines, import_id_of, read_pieces
+from proto.errors import Malformed
+from proto.ids import AccountKey
+from stores.catalog import CreatorBundle
+from tests.actors.test_given import NICHE, NOW, account, creator, prepared, rules
+
+DAY = 86_400
+
+
+def pieces(path: Path, data: bytes) -> list[Lines]:
+    path.write_bytes(data)
+    return list(read_pieces(path))
+
+
+def test_lines_are_numbered_as_they_stand_in_the_file(tmp_path: Path) -> None:
+    (piece,) = pieces(tmp_path / "a", b"\xef\xbb\xbf\n{1}\r\n\n   \n  {2}\t\n{3}")
+    assert (piece.at, piece.numbers, piece.lines) == (0, [2, 5, 6], [b"{1}", b"{2}", b"{3}"])
+    assert piece.read_bytes == (tmp_path / "a").stat().st_size
+
+
+def test_pieces_hold_so_many_lines_and_say_how_many_came_before(tmp_path: Path) -> None:
+    found = pieces(tmp_path / "a", b"{}\n" * (2 * PIECE_LINES + 1))
+    assert [(piece.at, len(piece.lines)) for piece in found] == [(0, 500), (500, 500), (1_000, 1)]
+    assert pieces(tmp_path / "b", b"\n \n") == []
+
+
+def test_no_piece_is_larger_than_a_request_may_be(tmp_path: Path) -> None:
+    small, large = b"x" * ((PIECE_BYTES - MAX_LINE_BYTES) // 400 - 1), b"y" * MAX_LINE_BYTES
+    for lines in ([small] * 400 + [large], [large] * 4, [small] * 399 + [large, large]):
+        found = pieces(tmp_path / "a", b"\n".join(lines))
+        assert [line for piece in found for line in piece.lines] == lines
+        assert max(len(b"\n".join(piece.lines)) for piece in found) <= PIECE_BYTES
+
+
+def test_a_line_that_is_too_long_takes_no_other_with_it(tmp_path: Path) -> None:
+    for ending in (b"", b"\n", b"\n{2}"):
+        (piece,) = pieces(tmp_path / "a", b"{1}\n" + b"z" * (3 * MAX_LINE_BYTES) + ending)
+        assert piece.lines == [b"{1}", b"{2}"][: 1 + ending.count(b"{")]
+        assert piece.numbers == [1, 3][: len(piece.lines)]
+        assert piece.overlong == [2]
+    (alone,) = pieces(tmp_path / "a", b"z" * (MAX_LINE_BYTES + 1))
+    assert (alone.lines, alone.overlong) == ([], [1])
+
+
+def test_compressed_files_are_read_as_they_are_and_damage_is_told(tmp_path: Path) -> None:
+    frames = zstandard.compress(b"{1}\n{2") + zstandard.compress(b"}\n{3}")
+    (piece,) = pieces(tmp_path / "a", frames)
+    assert piece.lines == [b"{1}", b"{2}", b"{3}"]
+    numbers = b"".join(f'{{"{number}": 1}}\n'.encode() for number in range(1_000))
+    broken = bytearray(zstandard.ZstdCompressor(write_checksum=True).compress(numbers))
+    broken[len(broken) // 2] ^= 0xFF
+    with pytest.raises(Malformed, match="is damaged"):
+        pieces(tmp_path / "b", bytes(broken))
+
+
+def test_a_file_that_ends_too_early_is_told(tmp_path: Path) -> None:
+    whole = zstandard.compress(b"".join(f'{{"{number}": 1}}\n'.encode() for number in range(100_000)))
+    with pytest.raises(Malformed, match="ends too early"):
+        pieces(tmp_path / "a", whole[: len(whole) // 2])
+
+
+def test_an_import_goes_by_what_the_file_holds(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"{}\n")
+    (tmp_path / "b").write_bytes(b"{}\n")
+    (tmp_path / "c").write_bytes(b"{}\n{}")
+    assert import_id_of(tmp_path / "a") == import_id_of(tmp_path / "b") != import_id_of(tmp_path / "c")
+    with pytest.raises(Malformed, match="cannot be read"):
+        import_id_of(tmp_path / "d")
+
+
+def bundle(*accounts: dict[str, object], denied: bool = False) -> CreatorBundle:
+    said = prepared(creator(*accounts, primary_niche=NICHE), rules("denied" if denied else "granted"))
+    parts = [
+        msgspec.structs.replace(part, items=items) for part, items in zip(said.bundle.accounts, said.items, strict=True)
+    ]
+    return msgspec.structs.replace(said.bundle, accounts=parts)
+
+
+def handing(*forgotten: str, derived_data: str = "granted", now: float = NOW) -> Rules:
+    return Rules(policies=policies(derived_data), forbids=lambda key, _: key in forgotten, now=now)
+
+
+BOTH = (account(), account(platform="instagram", platform_user_id="7"))
+CHANNEL = AccountKey("youtube:UC1")
+
+
+def test_a_line_is_the_creator_again() -> None:
+    whole = bundle(*BOTH)
+    made = line_of(whole, CHANNEL, handing())
+    assert made is not None
+    line, cut = made
+    again = prepared(json.loads(line))
+    assert (cut, again.founder, again.labelled) == (False, CHANNEL, True)
+    assert again.bundle.creator == whole.creator
+    assert again.bundle.embeddings == whole.embeddings
+    assert b"account_key" not in line
+
+
+def test_nobody_forgotten_or_too_old_is_handed_on() -> None:
+    whole = bundle(*BOTH)
+    assert line_of(whole, CHANNEL, handing("instagram:7")) is None
+    made = line_of(whole, CHANNEL, handing(now=NOW + 40 * DAY))
+    assert made is not None
+    assert [one["platform"] for one in json.loads(made[0])["accounts"]] == ["instagram"]
+    assert line_of(bundle(account()), CHANNEL, handing(now=NOW + 40 * DAY)) is None
+
+
+def test_what_is_derived_is_handed_on_only_where_that_is_allowed() -> None:
+    made = line_of(bundle(*BOTH), CHANNEL, handing(derived_data="denied"))
+    assert made is not None
+    assert [bool(one.get("vectors")) for one in json.loads(made[0])["accounts"]] == [False, True]
+    alone = line_of(bundle(account()), CHANNEL, handing(derived_data="denied"))
+    assert alone is not None
+    assert "primary_niche" not in json.loads(alone[0])
+
+
+def test_a_creator_with_too_much_for_a_line_loses_its_oldest_content() -> None:
+    whole = bundle(account())
+    (part,) = whole.accounts
+    (first, *_) = part.items
+    part.items = [
+        msgspec.structs.replace(first, content_id=f"v{number}", description="ü" * 1_500, published_at=NOW - number)
+        for number in range(2_000)
+    ]
+    made = line_of(whole, CHANNEL, handing())
+    assert made is not None
+    line, cut = made
+    assert cut
+    assert MAX_LINE_BYTES // 3 < len(line) <= MAX_LINE_BYTES
+    kept = [one["content_id"] for one in json.loads(line)["accounts"][0]["items"]]
+    assert kept == [f"v{number}" for number in range(len(kept))]
+    assert prepare(line, rules(), NOW).founder == CHANNEL
+    part.account.bio = "b" * MAX_LINE_BYTES
+    assert line_of(whole, CHANNEL, handing()) is None
