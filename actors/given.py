@@ -210,7 +210,7 @@ def _items(given: Sequence[GivenItem], account: CreatorAccount) -> list[ContentI
 def _vectors(
     given: Sequence[GivenVector], rules: GivenRules, at: int, notes: dict[str, None]
 ) -> dict[str, EmbeddingRecord]:
-    ours = [one for one in given if one.model_id == rules.model_id]
+    ours = [one for one in given if one.model_id == rules.model_id != ""]
     if len(ours) < len(given):
         notes["vectors of another model are left out"] = None
     if not ours:

@@ -202,7 +202,9 @@ def test_vectors_of_another_model_are_left_out_and_made_anew() -> None:
 
 
 def test_without_a_model_nothing_waits_for_vectors() -> None:
-    said = prepared(creator(), rules(model_id=""))
+    nameless = vector("content.0", model_id="")
+    said = prepared(creator(account(vectors=[vector(), nameless])), rules(model_id=""))
+    assert said.notes == ["vectors of another model are left out"]
     assert (said.unembedded, said.bundle.embeddings) == ([], {})
 
 

@@ -23,7 +23,7 @@ from stores.codec import decode
 from stores.env import DATABASES, Environment
 from tests.flow.processes import COMMAND, ROOT, Daemon, environment, run_cli, simulator, wait_for
 from tests.flow.test_forgetting import files_holding
-from tests.flow.test_identity import import_everybody
+from tests.flow.test_identity import ctl, import_everybody
 
 CREATORS = 24
 QUERIES = ("home workout", "receita fácil", "python tutorial", "travel vlog", "게임", "beauty")
@@ -198,11 +198,25 @@ def test_what_lacks_vectors_or_labels_gets_them(lived: Lived, tmp_path: Path) ->
         assert daemon.wait_until_done()["counts"] == lived.counts
         assert results(daemon) == sure(lived.results)
 
+        a_held_stage_refuses_more(daemon, lived, file)
         news_reach_who_is_known(daemon, lived, tmp_path)
         the_backup_is_whole(daemon, lived, tmp_path)
         names = the_forgotten_leave_no_trace(daemon, lived, tmp_path)
         assert daemon.terminate() == 0
     assert not any(name in row.lower() for name in names for row in rows_of(data))
+
+
+def a_held_stage_refuses_more(daemon: Daemon, lived: Lived, file: Path) -> None:
+    """In words, at once, and not for ever."""
+    for hold, resume, expected in (
+        (("pause", "enricher", "--reason", "a look"), ("resume", "enricher"), "enricher is paused"),
+        (("drain",), ("resume",), "drained by an operator"),
+    ):
+        ctl(daemon.data_dir, lived.env, *hold)
+        done = run_cli("import", "--creators", str(file), "--data-dir", str(daemon.data_dir), env=lived.env)
+        assert (done.returncode, expected in done.stderr) == (1, True), done.stderr
+        ctl(daemon.data_dir, lived.env, *resume)
+    assert f"{lived.counts['creators']} known, 2 invalid" in imported(file, daemon, lived.env)
 
 
 def news_reach_who_is_known(daemon: Daemon, lived: Lived, folder: Path) -> None:
