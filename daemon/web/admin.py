@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hmac
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import trio
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from quart import Response, request
 from quart_trio import QuartTrio
+from quart_trio.wrappers import TrioRequest
 
 from daemon.access import Access
 from daemon.auditing import AuditTrail
@@ -67,6 +68,17 @@ def json_response_of(found: object) -> Response:
     return Response(msgspec.json.encode(found), content_type="application/json")
 
 
+CREATORS_PATH = "/v1/import/creators"
+
+
+class _Request(TrioRequest):
+    """A piece of an import of whole creators may be larger than other bodies."""
+
+    def __init__(self, method: str, scheme: str, path: str, *more: Any, max_content_length: int, **named: Any) -> None:
+        limit = max(max_content_length, PIECE_BYTES) if path == CREATORS_PATH else max_content_length
+        super().__init__(method, scheme, path, *more, max_content_length=limit, **named)
+
+
 def create_admin(
     services: AdminServices,
     *,
@@ -82,7 +94,9 @@ def create_admin(
 ) -> QuartTrio:
     """``trusted``: the unix socket. On TCP a key is asked for; without one configured only reading is allowed."""
     app = QuartTrio("daemon.web.admin", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = max(services.max_body_bytes, PIECE_BYTES if trusted else 0)
+    app.config["MAX_CONTENT_LENGTH"] = services.max_body_bytes
+    if trusted:
+        app.request_class = _Request  # type: ignore[assignment]  # typed as that very class
     guard.register(app, services.allowed_hosts, any_host=trusted)
     problems.register(app)
 
@@ -135,7 +149,7 @@ def create_admin(
             raise Malformed(f"the body is not a list of [line, text]: {error}") from error
         return json_response_of(await services.import_rows(rows, piece))
 
-    @app.post("/v1/import/creators")
+    @app.post(CREATORS_PATH)
     async def import_creators() -> Response:
         """Body: whole creators, one a line; ``id`` and ``at`` as of other imports. Answer: a verdict for each line."""
         data = bytes(await request.get_data(as_text=False))  # type: ignore[arg-type]  # Quart says "or str" of both

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from daemon.backup import Backups
+from daemon.given_file import PIECE_BYTES
 from daemon.importing import Piece
 from daemon.web.admin import create_admin
 from proto.api import AdminStatus
@@ -162,3 +163,13 @@ async def test_a_backup_is_written_where_it_was_asked_for(connect: Connect, env:
     on_tcp = await connect(create_admin(Steering().services(), trusted=False, backups=backups))
     assert (await on_tcp.post("/v1/backup", json=str(tmp_path / "two.backup"))).status_code in (401, 403)
     assert not (tmp_path / "two.backup").exists()
+
+
+async def test_whole_creators_come_in_larger_pieces(connect: Connect) -> None:
+    http = await connect(create_admin(Steering().services(), trusted=True))
+    reply = await http.post("/v1/import/creators?id=abcdef01&at=0", content=b"\n" * 20_000)
+    assert (reply.status_code, len(reply.json())) == (200, 20_001)
+    reply = await http.post("/v1/import/creators?id=abcdef01&at=0", content=b" " * (PIECE_BYTES + 1))
+    assert reply.status_code == 413
+    reply = await http.post("/v1/import/creators", content=b"{}")
+    assert (reply.status_code, "which import" in problem(reply)["detail"]) == (400, True)
