@@ -80,11 +80,11 @@ from daemon.stock import take_stock_again
 from daemon.synonyms import niche_synonyms
 from daemon.tenancy import Tenancy
 from daemon.web.services import QueryNote, SearchServices
-from daemon.web.tls import tls_of
+from daemon.web.tls import Tls, tls_of
 from models.embedding_port import EmbeddingPort
 from models.local_classifier import LocalClassifier
 from models.taxonomy import Taxonomy
-from proto.errors import Malformed, ModelMissing, Unavailable
+from proto.errors import ConfigError, Malformed, ModelMissing, Unavailable
 from proto.ids import Platform
 from proto.messages import AnyWork
 from proto.records import Event
@@ -155,6 +155,8 @@ async def run_daemon(
     sys.setswitchinterval(config.daemon.switch_interval_seconds)
     metrics, readiness = Metrics(), Readiness()
     tls = tls_of(config.http.tls_cert_file, config.http.tls_key_file)
+    if tls is not None:
+        warn_of_certificate(tls)
     check_oidc(config.oidc)
     if migrated := await Blocking("migration", 1, run_sync).call(migrate, loaded, data_dir):
         log.info("the store was migrated", to=migrated.to_version, backup=migrated.backup)
@@ -219,6 +221,14 @@ async def run_daemon(
                 notes.close()
             await parts.keeper.close()
     await trio.Path(admin_socket).unlink(missing_ok=True)
+
+
+def warn_of_certificate(tls: Tls) -> None:
+    """One that has ended ends neither the daemon nor its intake."""
+    try:
+        tls.ends_at()
+    except ConfigError as error:
+        log.warning("no client takes the certificate", reason=str(error))
 
 
 async def _work_until(stop: trio.Event, parts: Parts, control: Control) -> None:

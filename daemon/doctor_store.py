@@ -186,6 +186,8 @@ def suppression(patient: Patient) -> Iterator[Finding]:
 
 
 def backups(patient: Patient) -> Iterator[Finding]:
+    if patient.is_demo:  # its clock stands still, and the same command makes the same world
+        return
     settings = patient.config.backup
     if settings.every_hours:
         folder = folder_of(settings)
