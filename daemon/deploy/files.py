@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from proto.errors import Unavailable
+from proto.errors import ConfigError, Unavailable
 
 UNIT = "pokedexd.service"
 ALERTS, SCRAPE = "pokedexd-alerts.yml", "pokedexd-scrape.yml"
@@ -62,13 +62,21 @@ def hidden_folder(command: Sequence[str]) -> str:
     return next((folder for folder in HIDDEN if any(one.is_relative_to(folder) for one in places)), "")
 
 
-def write(folder: Path, texts: dict[str, str]) -> list[Path]:
-    """Replaces what is there. Raises Unavailable."""
+def write(folder: Path, texts: dict[str, str], *, force: bool) -> list[Path]:
+    """``force``: replaces files that say something else. Raises ConfigError for those without it, before anything is
+    written, and Unavailable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        others = [] if force else [str(folder / name) for name in texts if _differs(folder / name, texts[name])]
+        if others:
+            raise ConfigError(f"{', '.join(others)}: there already, with another text; --force replaces it")
         for name, text in texts.items():
             (folder / name).write_text(text, "utf-8")
             (folder / name).chmod(0o644)  # nothing secret is in them, and others than this user read them
     except OSError as error:
         raise Unavailable(f"{folder}: cannot be written: {error.strerror}; choose another --output") from error
     return [folder / name for name in texts]
+
+
+def _differs(path: Path, text: str) -> bool:
+    return path.exists() and path.read_bytes() != text.encode()
