@@ -42,6 +42,10 @@ def found(
     Raises ConfigError, before anything is written, for a file that exists and for answers that are no settings.
     """
     unit_file = unit_folder / UNIT
+    for folder in (data_dir, config.parent, unit_folder):
+        there = next(one for one in (folder, *folder.parents) if one.exists())
+        if not there.is_dir():
+            raise ConfigError(f"{there}: is a file, and {folder} is to be a folder; name another")
     for path in (config, unit_file):
         if os.path.lexists(path):
             raise ConfigError(f"{path}: exists already, and nothing is overwritten; move it away or name another")
