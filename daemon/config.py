@@ -289,7 +289,8 @@ class PipelineConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=T
 
 class StorageConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     backend: str = "lmdb"
-    map_size_gib: Positive = 64
+    map_size_gib: Annotated[int, Meta(ge=1, le=131_072)] = 64
+    """At most what a process can address."""
     snapshot_minutes: Positive = 10
     """How often the vector graphs are saved while they change."""
     disk_floor_mib: NotNegative = 256
