@@ -49,8 +49,7 @@ from daemon.deploy.commands import deploy_app
 from daemon.embedding import open_model
 from daemon.evaluation.judged_sets import Part, read_judged_sets
 from daemon.forgetting import Report, forget_offline
-from daemon.importance import LEAST as LEAST_IMPORTANCE
-from daemon.importance import MOST as MOST_IMPORTANCE
+from daemon.importance import check_importance
 from daemon.importing import KINDS, Piece, Verdict, end_import, import_rows, mark_duplicates, parse_reference, read_rows
 from daemon.indexing import drop_indexes
 from daemon.listeners import admin_key
@@ -601,19 +600,13 @@ def ctl_reload(config: ConfigOption = None, data: DataDirOption = None) -> None:
 
 @ctl_app.command("importance")
 def ctl_importance(
-    importance: Annotated[
-        float,
-        typer.Argument(
-            min=LEAST_IMPORTANCE,
-            max=MOST_IMPORTANCE,
-            help="1 is everybody's; more is read more often, below 0.5 weekly.",
-        ),
-    ],
+    importance: Annotated[float, typer.Argument(help="1 is everybody's; more is read more often, below 0.5 weekly.")],
     accounts: Annotated[list[str], typer.Argument(help="Keys, ids, @handles or URLs.", show_default=False)],
     config: ConfigOption = None,
     data: DataDirOption = None,
 ) -> None:
     """Say how much accounts matter: how often they are read follows from it."""
+    check_importance(importance)
     client = client_for(_settings(config, data).config)
     weighed = client.set_importance(accounts, importance)
     for one in weighed:

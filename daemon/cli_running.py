@@ -15,7 +15,7 @@ from rich.progress import Progress
 from daemon.config import admin_socket_path, data_dir
 from daemon.draining import MOST_SECONDS as MOST_DRAIN_SECONDS
 from daemon.operations_client import OperationsClient
-from daemon.profiling import MOST_SECONDS as MOST_PROFILE_SECONDS
+from daemon.profiling import check_seconds
 from daemon.terminal import ConfigOption, DataDirOption, JsonOption, err, json_line, line, out, settings, table
 from proto.api import Pauses, TaskView
 from proto.errors import Unavailable
@@ -143,14 +143,13 @@ def log_level_command(
 
 
 def profile_command(
-    seconds: Annotated[
-        float, typer.Option("--seconds", min=0.1, max=MOST_PROFILE_SECONDS, help="How long it is looked.")
-    ] = 5.0,
+    seconds: Annotated[float, typer.Option("--seconds", help="How long it is looked; at most 60.")] = 5.0,
     config: ConfigOption = None,
     data: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show where the daemon's threads are: their stacks, sampled a hundred times a second, the most frequent first."""
+    check_seconds(seconds)
     where = client(config, data)
     with err.status("sampling"):
         text = where.profile(seconds)

@@ -40,9 +40,7 @@ def data(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "command",
     [
-        "ctl profile --seconds NUMBER",
         "ctl drain --seconds NUMBER",
-        "ctl importance NUMBER @ana",
         "ctl review --limit NUMBER",
         "ctl weights what-if keyword=0.2 --queries NUMBER",
         "ctl queries export --after NUMBER",
@@ -62,6 +60,23 @@ def test_a_number_that_is_none_or_beyond_bounds_is_refused_by_name(command: str,
     done = run(*words, *(["--data-dir", str(tmp_path)] if words[0] not in ("deploy", "eval") else []))
     assert done.exit_code == 2, (done.output, done.exception)
     assert "Invalid value for" in done.output or "No such option" in done.output, done.output
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e+09", "-1", "0"])
+@pytest.mark.parametrize(
+    ("command", "bounds"),
+    [
+        ("ctl profile --data-dir HERE --seconds NUMBER", "seconds: expected more than 0 and at most 60, not NUMBER"),
+        (
+            "ctl importance --data-dir HERE -- NUMBER @ana",
+            "an importance of NUMBER: expected 0.01 to 100; 1 is everybody's",
+        ),
+    ],
+)
+def test_the_bounds_are_named_as_the_daemon_names_them(command: str, bounds: str, number: str, tmp_path: Path) -> None:
+    done = run(*(number if word == "NUMBER" else word.replace("HERE", str(tmp_path)) for word in command.split()))
+    assert isinstance(done.exception, Malformed)
+    assert str(done.exception) == bounds.replace("NUMBER", number)
 
 
 @pytest.mark.parametrize("number", ["100000000", "1e12"])
