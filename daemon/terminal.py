@@ -39,8 +39,12 @@ def existing_data_dir(config: Config, *, or_empty: bool = False) -> Path:
     """``or_empty``: an empty folder, such as `pokedexd init` makes, will do. Raises ConfigError, so that a misspelt name
     makes no second one."""
     folder = data_dir(config, os.environ)
-    empty = or_empty and folder.is_dir() and not any(folder.iterdir())
-    if not empty and not (folder / "store").is_dir():
+    try:
+        empty = or_empty and folder.is_dir() and not any(folder.iterdir())
+        there = empty or (folder / "store").is_dir()
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be looked into: {error.strerror}") from error
+    if not there:
         raise ConfigError(
             f"{folder}: no data directory of pokedexd; name another --data-dir, or begin one with "
             "`pokedexd init` and `pokedexd serve`"

@@ -131,6 +131,13 @@ def test_a_misspelt_data_directory_is_refused_and_not_made(command: str, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["keys create", "reindex"])
+def test_a_data_directory_that_cannot_be_looked_into_is_named(command: str, tmp_path: Path) -> None:
+    done = run(*command.split(), "--data-dir", str(tmp_path / ("x" * 300)))
+    assert isinstance(done.exception, ConfigError)
+    assert "cannot be looked into: File name too long" in str(done.exception)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_folder_of_something_else_is_left_alone(command: str, tmp_path: Path) -> None:
     (tmp_path / "letters.txt").write_text("mine")
