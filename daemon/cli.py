@@ -272,10 +272,13 @@ def adopt_journal_(config: ConfigOption = None, data: DataDirOption = None) -> N
         at = int(make_clock(loaded.config.daemon, env)())
         Journal(env, lambda _: None).ensure_default_tenant(at)
         before, now = adopt_journal(env, path, at)
+    folder = data_dir(loaded.config, os.environ)
     if before in ("", now):
         _line(f"{path}: is the store's journal")
     else:
         _line(f"{path}: is the store's journal now; who was forgotten by another one can be taken in again")
+    if path.stat().st_uid != folder.stat().st_uid:  # root's, of a service
+        _line(f"before the next start: chown --reference={folder} {path}")
 
 
 @app.command()
@@ -378,6 +381,8 @@ def restore_(
         return
     _line(f"restored into {folder}; the next start builds the indexes")
     _line(f"the settings of then, without secrets: {folder / RESTORED_SETTINGS}")
+    if folder.stat().st_uid != os.geteuid():  # root's, in the place of a service
+        _line(f"before the next start: chown -R --reference={folder} {folder}/")
     if restored.holds_derived and not settings.platforms.youtube.derived_data:
         _line(f"before the next start: {UNSTATED}; {UNSTATED_REMEDY}")
 

@@ -113,7 +113,7 @@ def permissions(patient: Patient) -> Iterator[Finding]:
         yield fault(
             "permissions",
             f"{foreign[0]}{_more(foreign)} belongs to another user than {patient.data_dir}",
-            f"chown -R --reference={patient.data_dir} {patient.data_dir}",
+            f"chown -R --reference={patient.data_dir} {patient.data_dir}/",  # systemd makes it a link
         )
 
 
@@ -188,6 +188,10 @@ def suppression(patient: Patient) -> Iterator[Finding]:
         )
     if file.exists() and file.stat().st_mode & 0o077:
         yield fault("permissions", f"{file} can be read by others", f"chmod 0600 {file}")
+    folder = patient.data_dir
+    if file.exists() and folder.exists() and file.stat().st_uid != folder.stat().st_uid:
+        text = f"{file} belongs to another user than {folder}"
+        yield fault("permissions", text, f"chown --reference={folder} {file}")
     known = _read(patient, journal_in)
     text, remedy = wrong_journal(file, known) if known else ("", "")
     if text:
