@@ -41,6 +41,7 @@ from daemon.config import (
     youtube_keys,
 )
 from daemon.control import Control, weights_of
+from daemon.derived_data import refuse_unstated
 from daemon.embedding import open_model
 from daemon.forgetting import Forgetting, OpenIndexes, compact_store
 from daemon.housekeeping import (
@@ -98,7 +99,7 @@ from stores.raw import RawStore
 from stores.schedule import Schedule
 from stores.searcher import Searcher
 from stores.subscriptions import TOPICS
-from stores.suppression import Suppression
+from stores.suppression import open_journal
 from stores.windows import Window
 from stores.work import Work
 
@@ -163,6 +164,7 @@ async def run_daemon(
     if await Blocking("compaction", 1, run_sync).call(compact_where_wanted, config, data_dir):
         log.info("the store was written anew, so that nothing is left of what was erased")
     with open_stores(config, data_dir, suppression_file, metrics, run_sync) as stores:
+        await stores.env.read(partial(refuse_unstated, config=config))
         now = make_clock(config.daemon, stores.env)
         stores.journal.ensure_default_tenant(int(now()))
         await stores.env.write(partial(plan_looks, config=config, now=int(now())))
@@ -665,7 +667,7 @@ def open_stores(
     env = Environment(data_dir, map_size_bytes=config.storage.map_size_gib << 30, run_sync=run_sync)
     with ExitStack() as stack:
         stack.callback(env.close)
-        suppression = Suppression.open(suppression_file)
+        suppression = open_journal(env, suppression_file)
         stack.callback(suppression.close)
         schedule = Schedule(env)
         released = schedule.release_all()

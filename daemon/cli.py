@@ -46,6 +46,7 @@ from daemon.config import (
 )
 from daemon.demo import DemoWorld, run_demo
 from daemon.deploy.commands import deploy_app
+from daemon.derived_data import UNSTATED, UNSTATED_REMEDY
 from daemon.embedding import open_model
 from daemon.evaluation.judged_sets import Part, read_judged_sets
 from daemon.forgetting import Report, forget_offline
@@ -77,7 +78,8 @@ from proto.records import DEFAULT_TENANT
 from stores.backup_file import Manifest
 from stores.codec import SCHEMA_VERSION
 from stores.env import Environment, look_on
-from stores.suppression import Suppression
+from stores.journal import Journal
+from stores.suppression import Suppression, adopt_journal, known_journal, open_journal
 
 if TYPE_CHECKING:
     from daemon.evaluation.embedding import Score as EmbeddingScore
@@ -267,6 +269,25 @@ def forget(
         out.print("free pages of the store hold old bytes until the daemon is started again", highlight=False)
 
 
+@app.command("adopt-journal")
+def adopt_journal_(config: ConfigOption = None, data: DataDirOption = None) -> None:
+    """Make the suppression journal that is there, or a new one, the store's own in place of one that is lost. Whoever only
+    that one named can come back. The daemon must be stopped."""
+    loaded = _settings(config, data)
+    with _offline_store(loaded.config) as env:
+        path = suppression_path(loaded.config, os.environ, data_dir(loaded.config, os.environ))
+        at = int(make_clock(loaded.config.daemon, env)())
+        Journal(env, lambda _: None).ensure_default_tenant(at)
+        before, now = adopt_journal(env, path, at)
+    folder = data_dir(loaded.config, os.environ)
+    if before in ("", now):
+        _line(f"{path}: is the store's journal")
+    else:
+        _line(f"{path}: is the store's journal now; who was forgotten by another one can be taken in again")
+    if path.stat().st_uid != folder.stat().st_uid:  # root's, of a service
+        _line(f"before the next start: chown --reference={folder} {path}")
+
+
 @app.command()
 def backup(
     file: Annotated[Path, typer.Argument(help="Where the backup goes; must not exist.", show_default=False)],
@@ -334,6 +355,9 @@ def restore_(
     without_suppression: Annotated[
         bool, typer.Option("--without-suppression", help="There is no such journal: nobody was ever forgotten.")
     ] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt-journal", help="Obey the journal although the backup's store had another.")
+    ] = False,
     drill: Annotated[bool, typer.Option("--drill", help="Only try it, in a temporary folder.")] = False,
 ) -> None:
     """Make a data directory of a backup, into an empty folder; the next start builds the indexes."""
@@ -354,6 +378,7 @@ def restore_(
             daemon=settings.daemon,
             tell=partial(_tell_bytes, tell),
             check_again=drill,
+            adopt=adopt,
         )
     _line(f"{file}: {_age(restored.manifest)}; {_contents(restored.manifest)}")
     if restored.erased_again:
@@ -363,6 +388,10 @@ def restore_(
         return
     _line(f"restored into {folder}; the next start builds the indexes")
     _line(f"the settings of then, without secrets: {folder / RESTORED_SETTINGS}")
+    if folder.stat().st_uid != os.geteuid():  # root's, in the place of a service
+        _line(f"before the next start: chown -R --reference={folder} {folder}/")
+    if restored.holds_derived and not settings.platforms.youtube.derived_data:
+        _line(f"before the next start: {UNSTATED}; {UNSTATED_REMEDY}")
 
 
 def _journal_to_obey(stated: Path | None, place: Path, *, without: bool) -> Path | None:
@@ -427,7 +456,7 @@ def reprocess(
     loaded = _settings(config, data)
     with (
         _offline_store(loaded.config) as env,
-        _who_is_forgotten(loaded.config) as forbids,
+        _who_is_forgotten(env, loaded.config) as forbids,
         Progress(console=err, disable=not err.is_terminal) as progress,
     ):
         task = progress.add_task("reading pages", total=None)
@@ -861,11 +890,10 @@ def _text(path: Path | None) -> str | None:
 
 def _forget_offline(config: Config, accounts: Sequence[str]) -> list[Report]:
     folder = existing_data_dir(config)
-    suppression = Suppression.open(suppression_path(config, os.environ, folder))
-    with contextlib.closing(suppression):
-        return forget_offline(
-            folder, suppression, accounts, map_size_bytes=config.storage.map_size_gib << 30, daemon=config.daemon
-        )
+    journal = suppression_path(config, os.environ, folder)
+    return forget_offline(
+        folder, journal, accounts, map_size_bytes=config.storage.map_size_gib << 30, daemon=config.daemon
+    )
 
 
 @contextlib.contextmanager
@@ -877,13 +905,13 @@ def _offline_store(config: Config) -> Iterator[Environment]:
 
 
 @contextlib.contextmanager
-def _who_is_forgotten(config: Config) -> Iterator[Callable[[AccountKey, str], bool]]:
+def _who_is_forgotten(env: Environment, config: Config) -> Iterator[Callable[[AccountKey, str], bool]]:
     """Whether an account, or the handle it goes by, must not be taken in. No journal is begun where there is none."""
     path = suppression_path(config, os.environ, data_dir(config, os.environ))
-    if not path.exists():
+    if not path.exists() and not known_journal(env):
         yield lambda *_: False
         return
-    with contextlib.closing(Suppression.open(path)) as journal:
+    with contextlib.closing(open_journal(env, path)) as journal:
         yield journal.forbids
 
 
@@ -1025,7 +1053,7 @@ def _importer(config: Config) -> Iterator[Importer]:
     with contextlib.ExitStack() as stack:
         env = Environment(folder, map_size_bytes=config.storage.map_size_gib << 30)
         stack.callback(env.close)
-        suppression = Suppression.open(suppression_path(config, os.environ, folder))
+        suppression = open_journal(env, suppression_path(config, os.environ, folder))
         stack.callback(suppression.close)
         yield _Offline(env, suppression, config)
 

@@ -16,6 +16,7 @@ from actors.identity_resolution import Rules
 from actors.peers import Peers
 from actors.policy import Policy
 from daemon.config import InstagramToken
+from daemon.derived_data import EMBEDDED_WITH, mark_of
 from daemon.indexing import COMPACT_EVERY, IndexKeeper
 from daemon.pipeline import Stores
 from proto.errors import DiskFull, IndexBroken, PokedexError, Unavailable
@@ -30,8 +31,6 @@ from stores.work import Work, enqueue
 
 log = structlog.get_logger("housekeeping")
 
-EMBEDDED_WITH = "embedded_with"
-"""Meta entry: under which model and policy every account was embedded or is on its way to be."""
 RESOLVED_WITH = "resolved_with"
 """Meta entry: digest of the rules of identity that every account was weighed by, or is on its way to be."""
 
@@ -63,7 +62,7 @@ async def reembed_all(
     unembedded, and vectors are only taken away.
     """
     denied = sorted(platform.value for platform, policy in policies.items() if not policy.derives)
-    mark = " without ".join([model_id, *denied])
+    mark = mark_of(model_id, denied)
     before = await stores.catalog.meta(EMBEDDED_WITH)
     if before == mark:
         return

@@ -414,9 +414,9 @@ def stored_schema(data_dir: Path) -> int | None:
     """Blocking, writes nothing: the schema version of a data directory's store; None where there is no store, or an empty
     one. Raises Unavailable for what is no store. For a directory that no other process has."""
     path = data_dir / "store"
-    if not (path / "data.mdb").exists():
-        return None
     try:
+        if not (path / "data.mdb").exists():
+            return None
         with lmdb.open(str(path), readonly=True, lock=False, max_dbs=1) as env:
             try:
                 meta = env.open_db(b"meta", create=False)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.config import load, memory_ceiling_bytes
+from daemon.config import Config, load, memory_ceiling_bytes
 from daemon.deploy.files import (
     ALERTS,
     CONFIG,
@@ -22,6 +22,9 @@ from daemon.deploy.files import (
     unit,
     write,
 )
+from daemon.deploy.needs import needs_of
+
+GIB = 1 << 30
 
 MOST_MEMORY_GIB = 1 << 20
 
@@ -50,8 +53,9 @@ def systemd(
 ) -> None:
     """A hardened unit that runs this installation."""
     command = own_command()
-    limit = memory_gib or _ceiling_gib(config) or DEFAULT_MEMORY_GIB
-    _tell(write(output, {UNIT: unit(command, config.absolute(), limit)}, force=force))
+    stated = load(config, {}, {}).config if config.is_file() else Config()
+    limit = memory_gib or memory_ceiling_bytes(stated) / GIB or DEFAULT_MEMORY_GIB
+    _tell(write(output, {UNIT: unit(command, config.absolute(), limit, needs_of(stated))}, force=force))
     folder = hidden_folder(command)
     if folder:
         sys.stderr.write(
@@ -70,13 +74,6 @@ def prometheus(output: OutputOption, force: ForceOption = False) -> None:
 def grafana(output: OutputOption, force: ForceOption = False) -> None:
     """A dashboard."""
     _tell(write(output, {DASHBOARD: shipped(DASHBOARD)}, force=force))
-
-
-def _ceiling_gib(config: Path) -> float:
-    """0 where the settings are not there yet, or set none."""
-    if not config.is_file():
-        return 0.0
-    return memory_ceiling_bytes(load(config, {}, {}).config) / (1 << 30)
 
 
 def _tell(paths: list[Path]) -> None:

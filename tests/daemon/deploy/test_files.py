@@ -62,6 +62,20 @@ def test_the_unit_runs_this_installation_with_the_settings_and_the_memory_that_w
     assert (tmp_path / UNIT).stat().st_mode & 0o777 == 0o644
 
 
+def test_the_unit_lets_the_daemon_write_where_the_settings_say(tmp_path: Path) -> None:
+    settings = tmp_path / "pokedexd.toml"
+    settings.write_text(f'[daemon]\ndata_dir = "{tmp_path}/data"\n[llm]\nkey_file = "{tmp_path}/50%"\n')
+    (tmp_path / "50%").write_text("a-secret-key")
+    written(tmp_path, "systemd", "--config", str(settings))
+    lines = (tmp_path / UNIT).read_text().splitlines()
+    assert f"ReadWritePaths={tmp_path}/data" in lines  # the journal goes where systemd says
+    assert "User=pokedexd" in lines
+    assert f"LoadCredential=llm-key:{tmp_path}/50%%" in lines
+    settings.write_text('[daemon]\ndata_dir = "data"\n')
+    done = CliRunner().invoke(deploy_app, ["systemd", "--config", str(settings), "--output", str(tmp_path)])
+    assert isinstance(done.exception, ConfigError)
+
+
 def test_the_unit_offers_every_secret_as_a_credential() -> None:
     offered = re.findall(r"^#LoadCredential=([a-z-]+):/etc/pokedexd/\1$", shipped(UNIT), re.MULTILINE)
     assert sorted(offered) == sorted({**SECRETS, **SECRET_FILES}.values())
