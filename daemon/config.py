@@ -22,6 +22,7 @@ from proto.errors import ConfigError
 from proto.ids import Platform
 from stores.keys import SCOPES
 from stores.text_lookup import BOOSTS
+from stores.vector_rows import KINDS as VECTOR_ROWS
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 MOST_WHOLE, MOST_NUMBER = 1 << 41, 1e9
@@ -210,6 +211,10 @@ class SearchConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     ef: Positive = 2_400
     """A text's vector lies apart from those of creators: of its 200 nearest among 100,000 a breadth of 200 finds 0.80, one
     of 800 0.94, this one 0.987 (measured), and takes 4 ms a field where 200 takes 0.7."""
+    vector_rows: str = "auto"
+    """How vectors are kept beside the graphs for exact comparison: ``float32``, ``int8``, or ``auto``, by their number."""
+    capacity_creators: NotNegative = 0
+    """For so many there is room from the start."""
     query_cache: Positive = 1_000
     query_log: bool = True
     """Whether searches are kept, with what ranking knew of the first hits."""
@@ -547,6 +552,11 @@ def semantic_problems(config: Config) -> list[tuple[str, str]]:
             any(not 0 <= boost <= MAX_BOOST for boost in config.search.boosts.values()),
             "search.boosts",
             f"expected 0 to {MAX_BOOST:g}, found {config.search.boosts}",
+        ),
+        (
+            config.search.vector_rows not in VECTOR_ROWS,
+            "search.vector_rows",
+            f"expected one of {', '.join(VECTOR_ROWS)}, found {config.search.vector_rows!r}",
         ),
         (
             bool(config.daemon.clock_at) and _instant(config.daemon.clock_at) is None,

@@ -26,7 +26,7 @@ from stores.ledger import standing_of
 from stores.migrations import MIGRATING
 from stores.suppression import journal_in, wrong_journal
 from stores.text_index import complete_index, verify_files
-from stores.vectors import snapshot_trouble
+from stores.vector_snapshot import snapshot_trouble
 
 T = TypeVar("T")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import structlog
+import trio
 
 from actors.aggregation import FIELDS
 from actors.documents import text_document
@@ -30,13 +31,18 @@ from stores.env import Environment, Txn
 from stores.ports import Rows, TextDocument, Vector
 from stores.text_index import TantivyTextIndex
 from stores.text_lookup import Synonyms
-from stores.vectors import HnswVectorIndex
+from stores.vector_snapshot import drop_snapshot, snapshot_trouble
+from stores.vectors import DECAYED_SHARE, HnswVectorIndex
 
 log = structlog.get_logger("indexing")
 
 PAGE = 500
 SLICE = 1_000
 """Vectors, or creators, handed on at once while indexes are loaded."""
+CHECKED_AT_ONCE = 2
+"""Vector fields whose files are read and summed up at the same time."""
+CHECKED_SHARE = 0.5
+"""Of the time that a field takes to load, until its files are checked."""
 
 FIELD_NAMES = tuple(FIELDS.values())
 COMPACT_SHARE = 0.01
@@ -86,6 +92,7 @@ class IndexKeeper:
         self.earlier: dict[str, HnswVectorIndex] = {}
         """Fields of a model that is being replaced, as long as they answer."""
         self._awaited: dict[str, Rows] = {}
+        """Rows whose vectors another model made; of fields that replace another model's."""
         self.text: TantivyTextIndex | None = None
 
     async def open_text(self) -> TantivyTextIndex:
@@ -101,31 +108,66 @@ class IndexKeeper:
         self._readiness.set(KEYWORD_SEARCH, "ok")
         return text
 
-    async def open_fields(self, model_id: str, dims: int, on_loaded: Callable[[str, HnswVectorIndex], None]) -> None:
-        """Every vector field in turn; each answers as soon as it is loaded."""
-        for name in FIELD_NAMES:
-            self._readiness.set(f"vectors/{name}", "loading", loaded=0.0)
-        for name in FIELD_NAMES:
-            self.fields[name] = index = await self._opened(name, model_id, dims)
-            self._awaited[name] = await self._threads.call(self._rows_of_others, name, model_id)
-            on_loaded(name, index)
-            self._readiness.set(f"vectors/{name}", "ok")
+    async def open_fields(
+        self,
+        model_id: str,
+        dims: int,
+        on_loaded: Callable[[str, HnswVectorIndex], None],
+        *,
+        replacing: bool = False,
+    ) -> None:
+        """Every vector field in turn; each answers as soon as it is loaded. ``replacing``: the store holds vectors of
+        another model, which `embedded` is to count."""
+        await self._open_all(model_id, dims, self.fields, on_loaded)
+        if replacing:
+            for name in FIELD_NAMES:
+                self._awaited[name] = await self._threads.call(self._rows_of_others, name, model_id)
         await self._threads.call(self._drop_other_graphs)
 
     async def open_earlier(self, model_id: str, dims: int, on_loaded: Callable[[str, HnswVectorIndex], None]) -> None:
         """The fields of a model that is being replaced; to be opened before the others, since they answer meanwhile."""
+        await self._open_all(model_id, dims, self.earlier, on_loaded)
+
+    async def _open_all(
+        self,
+        model_id: str,
+        dims: int,
+        opened: dict[str, HnswVectorIndex],
+        on_loaded: Callable[[str, HnswVectorIndex], None],
+    ) -> None:
+        """The files of the next fields are checked while one is loaded, since that holds the interpreter."""
+        troubles: dict[str, str] = {}
+        checked = {name: trio.Event() for name in FIELD_NAMES}
+        looking = self._blocking("index-checking", CHECKED_AT_ONCE)
+
+        async def check(name: str) -> None:
+            troubles[name] = await looking.call(snapshot_trouble, self._path_of(name, model_id))
+            self._readiness.set(f"vectors/{name}", "loading", loaded=CHECKED_SHARE)
+            checked[name].set()
+
         for name in FIELD_NAMES:
-            self.earlier[name] = index = await self._opened(name, model_id, dims)
-            on_loaded(name, index)
+            self._readiness.set(f"vectors/{name}", "loading", loaded=0.0)
+        async with trio.open_nursery() as nursery:
+            for name in FIELD_NAMES:
+                nursery.start_soon(check, name)
+            for name in FIELD_NAMES:
+                await checked[name].wait()
+                opened[name] = index = await self._opened(name, model_id, dims, troubles[name])
+                on_loaded(name, index)
+                self._readiness.set(f"vectors/{name}", "ok")
 
     def drop_earlier(self) -> None:
-        """They answer no more; their files go with the next start."""
+        """They answer no more. Their snapshots go at once: were that model to come back, the index log would not name all
+        that changed while another was in force."""
+        gone = list(self.earlier.values())
         self.earlier.clear()
+        for index in gone:
+            drop_snapshot(index.path)
 
     async def embedded(self) -> tuple[int, int]:
         """How many vectors of creators there are of the model in force, and how many are to replace another's."""
         done = sum([await index.count() for index in self.fields.values()])
-        left = sum(int((~index.holds(self._awaited[name])).sum()) for name, index in self.fields.items())
+        left = sum(int((~self.fields[name].holds(rows)).sum()) for name, rows in self._awaited.items())
         return done, left
 
     async def coverage(self) -> Coverage:
@@ -143,11 +185,26 @@ class IndexKeeper:
         )
 
     async def save(self) -> None:
-        """Snapshots of the graphs that changed; saving holds the interpreter, so it is done seldom."""
+        """Snapshots of the fields that changed, one after the other."""
         checkpoint = await self._catalog.index_sequence()
         for index in (*self.fields.values(), *self.earlier.values()):
-            if index.changed:
+            if index.changed and index in self._in_use():
                 await index.save(checkpoint)
+                if index not in self._in_use():
+                    drop_snapshot(index.path)
+
+    async def renew_graphs(self, stopped: Callable[[], bool]) -> None:
+        """Those with too many deleted slots are built anew, never two at once: each takes its memory twice meanwhile."""
+        for name, index in list(self.fields.items()):
+            if index.decay > DECAYED_SHARE and not stopped():
+                log.info("a vector graph is built anew", field=name, deleted=round(index.decay, 3))
+                try:
+                    await index.renew(stopped)
+                except (MemoryError, RuntimeError) as error:  # hnswlib's words for no memory; the graph before answers
+                    log.warning("a vector graph cannot be built anew", field=name, reason=str(error))
+
+    def _in_use(self) -> list[HnswVectorIndex]:
+        return [*self.fields.values(), *self.earlier.values()]
 
     async def compact_text(self) -> bool:
         """Rewrites the text index without its deleted documents, in the order of creator ids; False if that is idle."""
@@ -236,8 +293,8 @@ class IndexKeeper:
                 named = [creator for creator in page if creator.name]
                 self.columns.upsert_all([creator.row for creator in named], named)
 
-    async def _opened(self, name: str, model_id: str, dims: int) -> HnswVectorIndex:
-        index = await self._threads.call(self._open_field, name, model_id, dims)
+    async def _opened(self, name: str, model_id: str, dims: int, trouble: str) -> HnswVectorIndex:
+        index = await self._threads.call(self._open_field, name, model_id, dims, trouble)
         if index.rebuilt_because:
             await self._note_rebuild(f"vector index {name}", index.rebuilt_because)
         return index
@@ -248,26 +305,38 @@ class IndexKeeper:
 
     def _drop_other_graphs(self) -> None:
         """Of models that nobody needs any more."""
-        opened = tuple(index.path.name for index in (*self.fields.values(), *self.earlier.values()))
+        opened = tuple(index.path.name for index in self._in_use())
         for path in self._folder.glob("*.hnsw*"):
             if not path.name.startswith(opened):
                 path.unlink(missing_ok=True)
 
-    def _open_field(self, name: str, model_id: str, dims: int) -> HnswVectorIndex:
-        path = self._folder / f"{name}.{hashlib.blake2b(model_id.encode(), digest_size=6).hexdigest()}.hnsw"
+    def _path_of(self, name: str, model_id: str) -> Path:
+        return self._folder / f"{name}.{hashlib.blake2b(model_id.encode(), digest_size=6).hexdigest()}.hnsw"
+
+    def _open_field(self, name: str, model_id: str, dims: int, trouble: str) -> HnswVectorIndex:
+        def vectors_of(rows: Rows) -> tuple[Rows, Vector]:
+            with self._env.snapshot() as now:
+                return stored_vectors_of(now, name, model_id, rows, dims)
+
         with self._env.snapshot() as txn:
-            sequence = txn.counter("index_sequence")
             return HnswVectorIndex.open(
-                path,
+                self._path_of(name, model_id),
                 field=name,
                 dims=dims,
                 model_id=model_id,
                 vectors=lambda: stored_vectors(txn, name, model_id),
+                vectors_of=vectors_of,
                 changed_since=lambda checkpoint: changed_rows(txn, checkpoint),
-                sequence=sequence,
+                sequence=txn.counter("index_sequence"),
                 exact_scan_below=self._config.exact_scan_below,
                 ef=self._config.ef,
                 blocking=self._blocking,
+                alive=self.columns.rows(),
+                expected=txn.counter("creators"),
+                capacity=self._config.capacity_creators,
+                rows=self._config.vector_rows,
+                trouble=trouble,
+                tell=lambda share: self._readiness.set(f"vectors/{name}", "loading", detail="rebuilding", loaded=share),
             )
 
 
@@ -290,6 +359,22 @@ def stored_vectors(txn: Txn, field: str, model_id: str) -> Iterator[tuple[Rows, 
             rows, vectors = [], []
     if rows:
         yield np.array(rows, np.uint32), np.stack(vectors)
+
+
+def stored_vectors_of(txn: Txn, field: str, model_id: str, rows: Rows, dims: int) -> tuple[Rows, Vector]:
+    """As `stored_vectors`, of those among ``rows`` that have one."""
+    having: list[int] = []
+    vectors: list[Vector] = []
+    for row in rows.tolist():
+        creator = txn.get("rows", row.to_bytes(4, "big"))
+        for key in (creator + field.encode(), creator + field.encode() + EARLIER) if creator is not None else ():
+            stored = txn.get("embeddings", key)
+            record = decode(EmbeddingRecord, stored) if stored is not None else None
+            if record is not None and record.model_id == model_id:
+                having.append(row)
+                vectors.append(np.frombuffer(record.vector, "<f2").astype(np.float32))
+                break
+    return np.array(having, np.uint32), np.stack(vectors) if vectors else np.zeros((0, dims), np.float32)
 
 
 def replaceable_rows(txn: Txn, field: str, model_id: str) -> Rows:

@@ -69,11 +69,13 @@ class ModelChange:
         earlier = await self._earlier_model() if self.going_on else None
         if earlier is None:
             self._answer_with_new()
-            await self._keeper.open_fields(self._model.model_id, self._model.dims, self._searcher.set_field)
+            await self._keeper.open_fields(
+                self._model.model_id, self._model.dims, self._searcher.set_field, replacing=self.going_on
+            )
         else:
             self._searcher.set_embedder(self._query_embedder(earlier), FIELD_NAMES)
             await self._keeper.open_earlier(earlier.model_id, earlier.dims, self._searcher.set_field)
-            await self._keeper.open_fields(self._model.model_id, self._model.dims, lambda *_: None)
+            await self._keeper.open_fields(self._model.model_id, self._model.dims, lambda *_: None, replacing=True)
         if not self.going_on:
             self._before = place_of(self._config, self._model)
         await self._stores.catalog.put_meta(ANSWERING, msgspec.json.encode(self._before).decode())

@@ -240,6 +240,8 @@ def test_an_unknown_flag_is_refused() -> None:
         ("search.field_weights", {"yt_bio": float("nan")}, "0 or more"),
         ("search.boosts", {"nam": 1.0}, "expected some of name, handle"),
         ("search.boosts", {"name": -1.0}, "expected 0 to 1000"),
+        ("search.vector_rows", "int4", "expected one of auto, float32, int8, found 'int4'"),
+        ("search.capacity_creators", -1, "expected `int` >= 0"),
         ("platforms.youtube.derived_data", "perhaps", "neither 'granted' nor 'denied'"),
     ],
 )

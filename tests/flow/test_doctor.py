@@ -119,6 +119,7 @@ class Home:
             dims=4,
             model_id="m",
             vectors=lambda: [(np.arange(4, dtype=np.uint32), np.eye(4, dtype=np.float32))],
+            vectors_of=lambda rows: (rows[:0], np.zeros((0, 4), np.float32)),
             changed_since=lambda _: set(),
             sequence=0,
             exact_scan_below=10,

@@ -449,6 +449,7 @@ class World:
             dims=DIMS,
             model_id="m",
             vectors=lambda: iter(()),
+            vectors_of=lambda rows: (rows[:0], np.zeros((0, DIMS), np.float32)),
             changed_since=lambda _: set(),
             sequence=1_000,
             exact_scan_below=0,
@@ -562,7 +563,7 @@ async def test_after_forgetting_and_compaction_no_byte_of_the_name_is_left(world
     assert "data.mdb" in world.files_holding(*NAMES)
     segments = {path.name for path in world.indexes.rglob("*.term")}
     assert segments
-    assert world.files_holding(vectors[0]) == ["yt_bio.hnsw"]
+    assert world.files_holding(vectors[0]) == ["yt_bio.hnsw", "yt_bio.hnsw.rows"]
     (report,) = await world.forgetting.forget([f"https://www.youtube.com/@{ANNA_HANDLE}"])
     assert report.known
     assert report.suppressed

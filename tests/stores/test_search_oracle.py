@@ -208,6 +208,7 @@ async def world(
             dims=DIMS,
             model_id="m",
             vectors=lambda rows=rows, held=held: [(rows, held)],  # type: ignore[misc]
+            vectors_of=lambda rows: (rows[:0], np.zeros((0, DIMS), np.float32)),
             changed_since=lambda _: set(),
             sequence=0,
             exact_scan_below=exact_scan_below,

@@ -123,6 +123,7 @@ async def world(tmp_path: Path, threads: VirtualThreads) -> AsyncIterator[World]
             dims=DIMS,
             model_id="m",
             vectors=list,
+            vectors_of=lambda rows: (rows[:0], np.zeros((0, DIMS), np.float32)),
             changed_since=lambda _: set(),
             sequence=0,
             exact_scan_below=0,

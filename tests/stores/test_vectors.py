@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import errno
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import trio
 
 from daemon.evaluation.virtual_time import VirtualThreads
+from proto.errors import Unavailable
 from proto.ids import Row
 from stores.blocking import Blocking
 from stores.ports import Rows, Vector
@@ -40,10 +46,17 @@ def open_index(tmp_path: Path, threads: VirtualThreads) -> Open:
         changed: Callable[[int], set[Row]] = lambda _: set(),
         sequence: int = 100,
         exact_scan_below: int = GRAPH_ALWAYS,
+        **settings: Any,
     ) -> HnswVectorIndex:
         def vectors() -> Iterator[tuple[Rows, Vector]]:
             if stored:
                 yield np.array(list(stored), np.uint32), np.stack(list(stored.values()))
+
+        def vectors_of(rows: Rows) -> tuple[Rows, Vector]:
+            having = [row for row in rows.tolist() if row in (stored or {})]
+            return np.array(having, np.uint32), np.array([(stored or {})[row] for row in having], np.float32).reshape(
+                -1, dims
+            )
 
         return HnswVectorIndex.open(
             tmp_path / "field.hnsw",
@@ -51,11 +64,13 @@ def open_index(tmp_path: Path, threads: VirtualThreads) -> Open:
             dims=dims,
             model_id=model_id,
             vectors=vectors,
+            vectors_of=vectors_of,
             changed_since=changed,
             sequence=sequence,
             exact_scan_below=exact_scan_below,
             ef=100,
             blocking=lambda name, limit: Blocking(name, limit, threads),
+            **settings,
         )
 
     return opened
@@ -65,6 +80,14 @@ class TestGraph(VectorIndexConformance):
     @pytest.fixture
     def vector_index(self, open_index: Open) -> HnswVectorIndex:
         return open_index()
+
+
+class TestCodes(VectorIndexConformance):
+    tolerance = 0.01
+
+    @pytest.fixture
+    def vector_index(self, open_index: Open) -> HnswVectorIndex:
+        return open_index(exact_scan_below=SCAN_ALWAYS, rows="int8")
 
 
 class TestExactScan(VectorIndexConformance):
@@ -92,7 +115,7 @@ async def test_a_sound_snapshot_is_loaded(open_index: Open, saved: Path) -> None
 
 
 async def test_the_graph_takes_in_what_changed_after_its_snapshot(open_index: Open) -> None:
-    """Moved, lacking and removed rows, each asked for alone so that only the graph can know."""
+    """Moved, new and removed rows, each asked for alone so that only the graph can know."""
     before, after = random_units(300, 16, seed=8), random_units(300, 16, seed=9)
     first = open_index({row: before[row] for row in range(200)}, dims=16)
     await first.save(50)
@@ -101,7 +124,7 @@ async def test_the_graph_takes_in_what_changed_after_its_snapshot(open_index: Op
 
     def changed(checkpoint: int) -> set[Row]:
         asked.append(checkpoint)
-        return {Row(row) for row in range(100)}
+        return {Row(row) for row in (*range(100), *range(200, 300))}
 
     index = open_index(now, dims=16, changed=changed)
     assert (index.rebuilt_because, index.changed, asked) == ("", True, [50])
@@ -195,6 +218,159 @@ async def test_a_graph_newer_than_its_sidecar_is_rebuilt(open_index: Open, saved
     assert "checksum" in await rebuilt(open_index)
 
 
+async def test_damaged_rows_rebuild(open_index: Open, saved: Path) -> None:
+    rows = saved.with_name("field.hnsw.rows")
+    whole = content_of(rows)
+    assert len(whole) == 8 + 8 * DIMS * 4
+    for damaged in (flipped(whole, 0), flipped(whole, len(whole) - 1), whole[:-1], whole + b"0", b"", None):
+        overwrite(rows, damaged)
+        assert "field.hnsw.rows" in await rebuilt(open_index)
+    overwrite(rows, whole)
+    assert await rebuilt(open_index) == ""
+
+
+async def test_a_snapshot_of_an_older_format_rebuilds(open_index: Open, saved: Path) -> None:
+    sidecar = saved.with_name("field.hnsw.json")
+    old = msgspec.json.decode(content_of(sidecar))
+    for name in ("format", "rows_sha256", "rows_size", "rows_kind", "end"):
+        del old[name]
+    overwrite(sidecar, msgspec.json.encode(old))
+    assert "its format is 1, this version reads 2" in await rebuilt(open_index)
+
+
+async def test_a_sound_snapshot_is_loaded_without_the_store(open_index: Open, saved: Path) -> None:
+    """Only rows that the index log names are read there."""
+    index = open_index({}, alive=np.array([0, 3, 7, 9], np.uint32))
+    assert await nearest_rows(index, EAST) == [0, 3, 7]
+    moved = open_index({3: EAST, 0: NORTH, 9: EAST}, changed=lambda _: {Row(3), Row(7)})
+    assert (moved.rebuilt_because, moved.changed) == ("", True)
+    assert await nearest_rows(moved, EAST) == [0, 3]
+
+
+async def test_rows_that_nobody_has_any_more_go(open_index: Open, saved: Path) -> None:
+    """Of the erased nothing is in the index log."""
+    index = open_index({}, alive=np.array([3], np.uint32))
+    assert (index.rebuilt_because, index.changed, await nearest_rows(index, EAST)) == ("", True, [3])
+    assert not index.vectors_of([Row(0), Row(7)]).any()
+
+
+async def test_codes_are_saved_and_loaded(open_index: Open, tmp_path: Path) -> None:
+    vectors = random_units(200, 16, seed=12)
+    first = open_index(dict(enumerate(vectors)), dims=16, rows="int8")
+    await first.delete([Row(5)])
+    await first.save(7)
+    again = open_index({}, dims=16, rows="int8")
+    assert (again.rebuilt_because, again.rows_kind, again.changed) == ("", "int8", False)
+    everyone = np.arange(200, dtype=np.uint32)
+    for now, before in zip(
+        await again.similarities(vectors[0], everyone), await first.similarities(vectors[0], everyone), strict=True
+    ):
+        assert (now == before).all()
+    assert await nearest_rows(again, vectors[9]) == await nearest_rows(first, vectors[9])
+
+
+async def test_another_kind_of_rows(open_index: Open) -> None:
+    vectors = dict(enumerate(random_units(50, 16, seed=13)))
+    first = open_index(vectors, dims=16, rows="auto", expected=1_000)
+    await first.save(7)
+    coded = open_index({}, dims=16, rows="auto", expected=200_000)
+    assert (coded.rebuilt_because, coded.rows_kind, coded.changed) == ("", "int8", True)
+    assert (await nearest_rows(coded, vectors[9]))[0] == 9
+    await coded.save(8)
+    fewer = open_index({}, dims=16, rows="auto", expected=199_999)
+    assert (fewer.rebuilt_because, fewer.rows_kind) == ("", "int8"), "what was chosen stays"
+    floats = open_index(vectors, dims=16, rows="float32")
+    assert (floats.rebuilt_because, floats.rows_kind) == ("field.hnsw: its rows are int8, not float32", "float32")
+
+
+async def test_the_graph_is_given_the_vectors_as_they_are(open_index: Open) -> None:
+    vectors = random_units(3, 16, seed=14)
+    index = open_index(dict(enumerate(vectors)), dims=16, rows="int8")
+    await index.upsert([Row(3)], vectors[1:2])
+    _, scores = await index.nearest(vectors[1], 2)
+    assert scores == pytest.approx([1, 1], abs=1e-6)
+
+
+async def test_room_for_many_takes_no_memory_and_changes_nothing(open_index: Open) -> None:
+    index = open_index(STORED, dims=DIMS, capacity=300_000)
+    await put(index, {299_999: EAST})
+    assert await nearest_rows(index, EAST) == [0, 299_999, 3, 7]
+
+
+async def test_a_save_that_fails_leaves_the_snapshot_before(
+    open_index: Open, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(number: int) -> Callable[..., None]:
+        def save(*_: object) -> None:
+            if number == errno.ETXTBSY:
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise OSError(number, "in the child")
+
+        return save
+
+    index = open_index(STORED)
+    await put(index, {8: NORTH_EAST})
+    for number, reason in ((errno.ENOSPC, "No space left"), (errno.ETXTBSY, "killed by signal 9")):
+        with monkeypatch.context() as patched:
+            patched.setattr("stores.vector_graph.Graph.save", fails(number))
+            with pytest.raises(Unavailable, match=reason):
+                await index.save(60)
+        assert (index.changed, index.checkpoint) == (True, 50)
+        assert not list(saved.parent.glob("*.tmp"))
+        assert await rebuilt(open_index) == ""
+    await index.save(60)
+    assert (index.changed, index.checkpoint) == (False, 60)
+
+
+async def test_without_forks_it_is_saved_here(open_index: Open, monkeypatch: pytest.MonkeyPatch, saved: Path) -> None:
+    def refuse() -> int:
+        raise OSError(errno.ENOMEM, "no memory for another process")
+
+    for name, answer in (("stores.vector_snapshot.may_fork", lambda: False), ("os.fork", refuse)):
+        index = open_index(STORED)
+        await put(index, {8: NORTH_EAST})
+        with monkeypatch.context() as patched:
+            patched.setattr(name, answer)
+            await index.save(60)
+        again = open_index({})
+        assert (again.rebuilt_because, again.checkpoint) == ("", 60)
+        assert await nearest_rows(again, NORTH_EAST, 1) == [8]
+
+
+async def test_a_graph_with_many_deleted_slots_is_built_anew(open_index: Open) -> None:
+    vectors = random_units(1_000, 16, seed=15)
+    for rows in ("float32", "int8"):
+        index = open_index(dict(enumerate(vectors)), dims=16, rows=rows)
+        await index.delete([Row(row) for row in range(300)])
+        assert index.decay == 0.3
+        changes = iter(((900, 0), (901, 1), (902, 2)))
+
+        async def write() -> None:
+            """While it is built."""
+            for moved, back in changes:  # noqa: B023
+                await index.upsert([Row(moved), Row(back)], vectors[[back, moved]])  # noqa: B023
+                await index.delete([Row(moved + 10)])  # noqa: B023
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            renewed = await index.renew()
+        assert (renewed, index.decay < 0.01, await index.count()) == (True, True, 700)
+        for row, at in ((900, 0), (0, 900), (950, 950), (300, 300)):
+            assert (await nearest_rows(index, vectors[at], 1)) == [row]
+        assert not {910, 911, 912, 5} & set(await nearest_rows(index, vectors[910], 50))
+
+
+async def test_a_renewal_that_is_stopped_leaves_the_graph_as_it_is(open_index: Open) -> None:
+    vectors = random_units(600, 16, seed=16)
+    index = open_index(dict(enumerate(vectors)), dims=16)
+    await index.delete([Row(row) for row in range(200)])
+    steps = iter((False, True))
+    assert not await index.renew(lambda: next(steps))
+    assert index.decay == 200 / 600
+    await put(index, {0: vectors[0]})
+    assert await nearest_rows(index, vectors[0], 1) == [0]
+
+
 async def test_another_model_or_a_store_set_back_rebuilds(open_index: Open, saved: Path) -> None:
     assert "made for model" in await rebuilt(open_index, model_id="other")
     assert "ahead" in await rebuilt(open_index, sequence=49)
@@ -286,6 +462,6 @@ async def test_a_vector_that_went_is_in_no_file(open_index: Open, tmp_path: Path
     await index.save(11)
     assert stored[4].tobytes() not in file.read_bytes()
     del stored[5]
-    left = open_index(stored | {4: stored[4]}, dims=16)  # 5 went after the snapshot, before a crash
+    left = open_index(stored | {4: stored[4]}, dims=16, changed=lambda _: {Row(5)})  # it went after the snapshot
     await left.save(12)
     assert random_units(20, 16, seed=3)[5].tobytes() not in file.read_bytes()

@@ -44,6 +44,9 @@ async def nearest_rows(index: VectorIndex, vector: Vector, limit: int = 10) -> l
 
 
 class VectorIndexConformance:
+    tolerance = 1e-5
+    """Of similarities."""
+
     async def test_the_nearest_come_first_with_their_cosine(self, vector_index: VectorIndex) -> None:
         await put(vector_index, {5: WEST, 2: NORTH_EAST, 9: EAST, 4: NORTH})
         rows, scores = await vector_index.nearest(EAST, 10)
@@ -113,7 +116,7 @@ class VectorIndexConformance:
         assert await vector_index.count() == 3_000
         for row in (0, 1_500, 2_999):
             scores, _ = await vector_index.similarities(vectors[row], np.array([row], np.uint32))
-            assert scores == pytest.approx([1], abs=1e-5)
+            assert scores == pytest.approx([1], abs=self.tolerance)
             assert row in await nearest_rows(vector_index, vectors[row], 3)
 
     async def test_a_save_moves_the_checkpoint(self, vector_index: VectorIndex) -> None:

@@ -1,0 +1,87 @@
+"""A job done in a forked child, which sees memory as it was at that moment while this process goes on writing to it."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import gc
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import NoReturn
+
+NICE = 10
+BEAT_SECONDS = 0.02
+
+
+class Forked:
+    """Runs ``job`` at once.
+
+    Safe beside other threads, of which none is in the child, as long as the job only reads memory that no thread was
+    writing to and writes files: glibc holds its allocator's locks over a fork, Python renews its own, and the child
+    closes what it inherited (a listening socket or the lock on the data directory would outlive this process in it),
+    ignores signals, collects no garbage and ends without a word to anybody. OpenBLAS is the exception: it ends its
+    threads before a fork, and waits for ever when one of them is at work (`may_fork`).
+    """
+
+    def __init__(self, job: Callable[[], None]) -> None:
+        """Raises OSError when the system has no room for another process."""
+        self._pid = os.fork()
+        if self._pid == 0:
+            _run(job)
+
+    def wait(self, seconds: float) -> None:
+        """Blocking. Raises OSError for what went wrong in the child; one that takes longer is killed."""
+        deadline = time.monotonic() + seconds
+        while True:
+            ended, status = os.waitpid(self._pid, os.WNOHANG)
+            if ended:
+                break
+            if time.monotonic() > deadline:
+                os.kill(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
+                raise OSError(errno.ETIMEDOUT, f"not done after {seconds:g} s")
+            time.sleep(BEAT_SECONDS)
+        code = os.waitstatus_to_exitcode(status)
+        if code < 0:
+            raise OSError(errno.ECHILD, f"the process that wrote it was killed by signal {-code}")
+        if code:
+            raise OSError(code, os.strerror(code))
+
+
+def _run(job: Callable[[], None]) -> NoReturn:
+    code = errno.EIO
+    try:
+        gc.disable()
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        with suppress(OSError):  # a sandbox may refuse it
+            os.nice(NICE)
+        job()
+        code = 0
+    except OSError as error:
+        code = error.errno or errno.EIO
+    finally:
+        os._exit(code)
+
+
+def may_fork() -> bool:
+    """Whether numpy's matrix products keep to the thread that asks, as `daemon` arranges; asked of OpenBLAS itself, since
+    the environment may have changed after it was loaded. With another library: no."""
+    return _blas_threads() == 1
+
+
+@cache
+def _blas_threads() -> int:
+    """0 where that cannot be told."""
+    maps = Path("/proc/self/maps")
+    loaded = {line.split()[-1] for line in maps.read_text().splitlines() if "openblas" in line} if maps.exists() else ()
+    for library in map(ctypes.CDLL, loaded):
+        for name in ("scipy_openblas_get_num_threads64_", "openblas_get_num_threads64_", "openblas_get_num_threads"):
+            if hasattr(library, name):
+                return int(getattr(library, name)())
+    return 0
