@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
@@ -58,6 +58,10 @@ class Meter:
             self._moved_at = trio.current_time()
             self.blocked_seconds += self._moved_at - started
 
+    @property
+    def is_working(self) -> bool:
+        return self._under_way > 0
+
     def moved(self) -> None:
         """A step within a piece of work that may take many."""
         self._moved_at = trio.current_time()
@@ -79,6 +83,19 @@ class Outbox(Generic[T]):
         except trio.WouldBlock:
             with self._meter.handing_on():
                 await self._channel.send(message)
+
+
+async def side_by_side(*steps: Callable[[], Awaitable[None]]) -> None:
+    """All at once. Where several fail, one of their errors is raised, by itself."""
+    try:
+        async with trio.open_nursery() as nursery:
+            for step in steps:
+                nursery.start_soon(step)
+    except ExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
 
 
 class Batches(Generic[T]):

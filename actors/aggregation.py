@@ -10,9 +10,10 @@ import numpy as np
 from actors.cadence import activity_at
 from actors.extraction_links import host_of, platform_of
 from actors.vital_signs import last_content_at, vital_signs
+from models.language import language_of
 from models.packing import weighted_mean
 from proto.ids import Platform
-from proto.records import AccountStatus, ContentItem, Creator, CreatorAccount, EmbeddingRecord
+from proto.records import AccountStatus, Creator, CreatorAccount, EmbeddingRecord
 from stores.catalog import AccountBundle, CreatorBundle
 from stores.codec import encode
 
@@ -79,9 +80,11 @@ def with_labels_of(current: Creator, computed: Creator) -> Creator:
     )
 
 
-def texts_of(items: Sequence[ContentItem]) -> str:
-    """Titles, as one text to tell the language from."""
-    return " ".join(item.title_or_caption for item in items[:10])
+def language_in(parts: Sequence[AccountBundle]) -> str | None:
+    """What the texts of accounts are written in: bios, and the titles of ten items."""
+    bios = " ".join(part.account.bio for part in parts)
+    titles = [item.title_or_caption for part in parts for item in part.items][:10]
+    return language_of(f"{bios[:500]} {' '.join(titles)}")
 
 
 def _lead(accounts: Sequence[CreatorAccount]) -> CreatorAccount:
@@ -135,15 +138,21 @@ def _embeddings(parts: Sequence[AccountBundle]) -> list[EmbeddingRecord]:
 
 def _mean(field: str, records: Sequence[EmbeddingRecord]) -> EmbeddingRecord:
     """The weighted mean of vectors of one model; a model that is being replaced does not mix with its successor."""
+    if len(records) == 1 and records[0].weight == 1.0:
+        return _of_creator(field, records[0], records, records[0].vector)
     newest = max(records, key=lambda record: (record.updated_at, record.model_id))
     same = [record for record in records if record.model_id == newest.model_id]
     vectors = np.stack([np.frombuffer(record.vector, "<f2").astype(np.float32) for record in same])
     mean = weighted_mean(vectors, np.array([record.weight for record in same], np.float32))
+    return _of_creator(field, newest, same, mean.astype("<f2").tobytes())
+
+
+def _of_creator(field: str, newest: EmbeddingRecord, of: Sequence[EmbeddingRecord], vector: bytes) -> EmbeddingRecord:
     return EmbeddingRecord(
         field=field,
         model_id=newest.model_id,
         dims=newest.dims,
-        input_hash="+".join(record.input_hash for record in same),
-        vector=mean.astype("<f2").tobytes(),
+        input_hash="+".join(record.input_hash for record in of),
+        vector=vector,
         updated_at=newest.updated_at,
     )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from actors import CurrentBatches, Inbox, Meter, Outbox
-from actors.aggregation import aggregate, texts_of, with_labels_of
+from actors.aggregation import aggregate, language_in, with_labels_of
 from actors.policy import Policy, derivable
 from actors.vital_signs import history_since
-from models.language import language_of
 from proto.ids import Platform
 from proto.messages import AnyWork, CreatorAggregated, CreatorResolved
 from proto.records import Creator, EmbeddingRecord
 from stores.blocking import Blocking
-from stores.catalog import AccountBundle, Catalog, CreatorBundle, get_creator, put_creator, put_creator_embeddings
+from stores.catalog import Catalog, CreatorBundle, get_creator, put_creator, put_creator_embeddings
 from stores.env import Environment, Txn
 from stores.work import Work, complete, enqueue
 
@@ -76,9 +75,4 @@ class Aggregator:
 
     def _aggregate(self, bundle: CreatorBundle, now: int) -> tuple[Creator, list[EmbeddingRecord]]:
         parts = derivable(bundle.accounts, self._policies)
-        return aggregate(bundle, derived_from=parts, language=_language(parts), now=now)
-
-
-def _language(parts: Sequence[AccountBundle]) -> str | None:
-    bios = " ".join(part.account.bio for part in parts)
-    return language_of(f"{bios[:500]} {texts_of([item for part in parts for item in part.items])}")
+        return aggregate(bundle, derived_from=parts, language=language_in(parts), now=now)

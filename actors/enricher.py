@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from actors import CurrentBatches, Inbox, Meter, Outbox
-from actors.labelling import Basis, LabelRules, basis_of, creator_texts, stands, with_due, with_llm_labels
+from actors.labelling import IMPORTED, Basis, LabelRules, basis_of, creator_texts, stands, with_due, with_llm_labels
 from actors.policy import Policy, derivable
 from models.local_classifier import Label, LocalClassifier
 from models.summary import CreatorFacts, summary
@@ -127,11 +127,12 @@ class Enricher:
         }
         bundles = [bundle for bundle in bundles if bundle.accounts]
         hashes = [self._input_hash(bundle) for bundle in bundles]
-        stale = [
-            (bundle, digest)
-            for bundle, digest in zip(bundles, hashes, strict=True)
-            if not _fresh(bundle.creator, digest)
-        ]
+        stale: list[tuple[CreatorBundle, str]] = []
+        for bundle, digest in zip(bundles, hashes, strict=True):
+            if _came_with_labels(bundle.creator, self._taxonomy):
+                bare[bundle.creator.creator_id] = _judged(bundle.creator, digest)
+            elif not _fresh(bundle.creator, digest):
+                stale.append((bundle, digest))
         if not stale:
             return bare
         labels = self._classifier.classify_many(
@@ -181,6 +182,22 @@ class Enricher:
 
 def _fresh(creator: Creator, digest: str) -> bool:
     return creator.enrichment is not None and creator.enrichment.input_hash == digest
+
+
+def _came_with_labels(creator: Creator, taxonomy: Taxonomy) -> bool:
+    """Whether its labels are those of an imported file, which are taken for what is known of it when it comes by first."""
+    said = creator.enrichment
+    return (
+        said is not None
+        and said.method == IMPORTED
+        and not said.input_hash
+        and said.taxonomy_version == taxonomy.version
+    )
+
+
+def _judged(creator: Creator, digest: str) -> Creator:
+    assert creator.enrichment is not None
+    return msgspec.structs.replace(creator, enrichment=msgspec.structs.replace(creator.enrichment, input_hash=digest))
 
 
 def _without_labels(creator: Creator) -> Creator:

@@ -9,7 +9,7 @@ from actors.identity_facts import facts_of
 from actors.identity_resolution import Rules, settle, take_in
 from proto.identity import IdentityFacts
 from proto.ids import AccountKey, Platform
-from proto.messages import AccountEmbedded, AnyWork, CreatorResolved, CreatorRetired
+from proto.messages import AccountEmbedded, AccountGiven, AnyWork, CreatorResolved, CreatorRetired
 from stores.avatars import bits_of, drop_avatar, want_avatar
 from stores.blocking import Blocking
 from stores.catalog import AccountBundle, account_bundle, get_account
@@ -49,12 +49,12 @@ class IdentityResolver:
     async def run(self) -> None:
         async for messages in CurrentBatches(self._inbox, self._batch, self._work):
             with self._meter.working():
-                following = await self._handle([m for m in messages if isinstance(m, AccountEmbedded)])
+                following = await self._handle([m for m in messages if isinstance(m, AccountEmbedded | AccountGiven)])
             self._meter.handled += len(messages)
             for message in following:
                 await (self._retired if isinstance(message, CreatorRetired) else self._outbox).send(message)
 
-    async def _handle(self, messages: list[AccountEmbedded]) -> list[AnyWork]:
+    async def _handle(self, messages: list[AccountEmbedded | AccountGiven]) -> list[AnyWork]:
         """Facts are of a snapshot: should an account change meanwhile, a later message brings it back."""
         facts = await self._threads.call(self._read, messages)
 
@@ -62,12 +62,12 @@ class IdentityResolver:
             following: list[AnyWork] = []
             for message, known in zip(messages, facts, strict=True):
                 if complete(txn, message) and known is not None and get_account(txn, message.account_key) is not None:
-                    following += self._resolve(txn, known)
+                    following += self._resolve(txn, known, given=isinstance(message, AccountGiven))
             return following
 
         return await self._env.write(change)
 
-    def _read(self, messages: Sequence[AccountEmbedded]) -> list[IdentityFacts | None]:
+    def _read(self, messages: Sequence[AccountEmbedded | AccountGiven]) -> list[IdentityFacts | None]:
         with self._env.snapshot() as txn:
             read = [self._known(txn, message.account_key) for message in messages]
         return [None if known is None else _facts(*known) for known in read]
@@ -79,16 +79,16 @@ class IdentityResolver:
         avatar = bits_of(txn, bundle.account) if bundle.account.platform in self._pictured else b""
         return bundle, list(handles_of(txn, key)), avatar
 
-    def _resolve(self, txn: Txn, facts: IdentityFacts) -> list[AnyWork]:
+    def _resolve(self, txn: Txn, facts: IdentityFacts, *, given: bool) -> list[AnyWork]:
+        """``given``: what its creator is computed of stands already, unless it comes to be another's."""
         now = int(self._now())
         self._follow_picture(txn, facts.account_key)
         weighed = take_in(txn, facts, self._rules)
         rearranged = settle(txn, weighed.stirred, self._rules, now)
         account = get_account(txn, facts.account_key)
         assert account is not None and account.creator_id is not None, "settled without a creator"
-        said: list[AnyWork] = [
-            CreatorResolved(creator_id=creator_id) for creator_id in sorted({*rearranged.changed, account.creator_id})
-        ]
+        concerned = {*rearranged.changed} if given else {*rearranged.changed, account.creator_id}
+        said: list[AnyWork] = [CreatorResolved(creator_id=creator_id) for creator_id in sorted(concerned)]
         said += [CreatorRetired(creator_id=creator_id, row=row) for creator_id, row in rearranged.retired.items()]
         return [enqueue(txn, message, now) for message in said]
 

@@ -22,6 +22,8 @@ from stores.catalog import AccountBundle, CreatorBundle
 
 LLM = "llm"
 """`Enrichment.method` of a language model's answer."""
+IMPORTED = "import"
+"""`Enrichment.method` of labels of an imported file that does not say where they come from."""
 QUIET_FACTOR = 4
 """So much longer does an answer on a long-tail creator last."""
 
@@ -123,7 +125,7 @@ def with_llm_labels(creator: Creator, labelling: Labelling) -> Creator:
         creator,
         primary_niche=labelling.primary_niche,
         secondary_niches=list(labelling.secondary_niches),
-        content_style=labelling.content_style,
+        content_style=labelling.content_style or None,
         llm_summary=labelling.summary,
         enrichment=Enrichment(
             method=LLM,
@@ -135,6 +137,27 @@ def with_llm_labels(creator: Creator, labelling: Labelling) -> Creator:
             confidence=labelling.confidence,
             candidates=[(labelling.primary_niche, labelling.confidence)],
         ),
+    )
+
+
+def labelling_as_given(bundle: CreatorBundle) -> Labelling:
+    """What a language model is taken to have said of a creator that came with its labels."""
+    creator, basis = bundle.creator, basis_of(bundle)
+    assert creator.enrichment is not None and creator.primary_niche is not None
+    return Labelling(
+        outcome=Outcome.LABELLED,
+        accounts=basis.accounts,
+        vector=basis.vector,
+        at=creator.enrichment.at,
+        model=creator.enrichment.model,
+        digest=creator.enrichment.input_hash,
+        prompt_version=creator.enrichment.prompt_version,
+        taxonomy_version=creator.enrichment.taxonomy_version,
+        primary_niche=creator.primary_niche,
+        secondary_niches=creator.secondary_niches,
+        content_style=creator.content_style or "",
+        summary=creator.llm_summary,
+        confidence=creator.enrichment.confidence,
     )
 
 

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 import httpx2
 import msgspec
 
+from actors.bulk import LineVerdict
 from daemon.backup import Made
 from daemon.backup import Progress as BackupProgress
 from daemon.forgetting import Report
@@ -34,6 +35,8 @@ FORGET_SECONDS = 3_600.0
 """An erasure writes the keyword index anew and saves the graphs."""
 WHAT_IF_SECONDS = 600.0
 """Every query is run twice."""
+IMPORT_SECONDS = 900.0
+"""A piece waits until the ones before are indexed, or embedded."""
 BACKUP_SECONDS = 86_400.0
 ROWS_PER_REQUEST = 5_000
 """Whole transactions of the import."""
@@ -67,6 +70,11 @@ class AdminClient:
         body = msgspec.json.encode(rows)
         path = "/v1/import?" + urlencode({"id": piece.import_id, "at": piece.at})
         return msgspec.json.decode(self._call("POST", path, body), type=list[Verdict])
+
+    def import_creators(self, lines: Sequence[bytes], piece: Piece) -> list[LineVerdict]:
+        path = "/v1/import/creators?" + urlencode({"id": piece.import_id, "at": piece.at})
+        reply = self._call("POST", path, b"\n".join(lines), IMPORT_SECONDS)
+        return msgspec.json.decode(reply, type=list[LineVerdict])
 
     def end_import(self, import_id: str) -> None:
         self._call("DELETE", "/v1/import?" + urlencode({"id": import_id}))

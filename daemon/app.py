@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
 import time
@@ -112,6 +113,8 @@ QUERY_CAPACITY = 1_000
 """Searches that wait to be written down."""
 PICTURE_BYTES, PICTURE_SECONDS = 4 << 20, 10.0
 """Of a profile picture: larger or slower ones are given up."""
+COLLECTED_AFTER = (20_000, 20, 50)
+"""Objects made since the last collection, and collections of the younger generation, before one of each."""
 MODEL_THREADS = 2
 """Threads that embed or classify: one a core of the machine this is made for."""
 
@@ -154,6 +157,7 @@ async def run_daemon(
     """Runs until ``stop``, then drains. Raises StoreBusy, Unavailable, ConfigError or ActorFailed."""
     config = loaded.config
     sys.setswitchinterval(config.daemon.switch_interval_seconds)
+    settle_collector()
     metrics, readiness = Metrics(), Readiness()
     tls = tls_of(config.http.tls_cert_file, config.http.tls_key_file)
     if tls is not None:
@@ -345,6 +349,14 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
         parts.now,
         stop,
     )
+
+
+def settle_collector() -> None:
+    """What was imported is not looked through again, and the young are looked through less often: with the defaults a
+    third of the time of reading creators went into collections that found nothing (0.34 ms a creator, 0.24 so)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AFTER)
 
 
 def make_access(config: Config, env: Environment) -> Access:

@@ -32,6 +32,7 @@ from daemon.access_cli import audit_app, keys_app, tenants_app
 from daemon.admin_client import ROWS_PER_REQUEST, AdminClient
 from daemon.app import Running, run_daemon
 from daemon.backup import Made, make_backup
+from daemon.cli_creators import export_command, import_creators
 from daemon.clock import make_clock
 from daemon.config import (
     Config,
@@ -191,11 +192,18 @@ def import_(
         Path | None,
         typer.Option("--verdicts", help="Where the verdict of every row goes.", show_default="FILE.verdicts.csv"),
     ] = None,
+    creators: Annotated[
+        bool,
+        typer.Option("--creators", help="FILE holds whole creators, one a line, as JSON or zstd of it (see README)."),
+    ] = False,
     config: ConfigOption = None,
     data: DataDirOption = None,
 ) -> None:
     """Add accounts from a list, with a verdict for every row. The same list again changes nothing."""
     loaded = _settings(config, data)
+    if creators:
+        import_creators(loaded.config, file, verdicts or file.with_name(file.name + ".verdicts.csv"))
+        return
     rows = list(read_rows(file))
     import_id = hashlib.sha256(repr(rows).encode()).hexdigest()
     target = verdicts or file.with_name(file.name + ".verdicts.csv")
@@ -216,6 +224,9 @@ def import_(
     _tell_what_waits(off, found, rows)
     if rows and all(one.verdict in ("invalid", "unsupported") for one in found):
         raise typer.Exit(1)
+
+
+app.command("export")(export_command)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from actors.bulk import LineVerdict
 from actors.peers import Peers
 from daemon.backup import Backups
 from daemon.config import Config, Loaded, dump, instagram_tokens, reloadable
@@ -42,6 +43,7 @@ from proto.ids import AccountKey, CreatorId
 from proto.records import AuditEvent
 from stores.audit import OPERATOR, Actor
 from stores.blocking import Blocking
+from stores.imports import digest_of_lines, piece_key
 from stores.ledger import Standing
 from stores.ports import Suggestion, Weights
 from stores.searcher import Searcher
@@ -206,6 +208,22 @@ class Control:
         self.operations.imports.tell(piece, len(rows))
         added = sum(one.verdict == "added" for one in verdicts)
         await self._audit("import", f"{added} of {len(verdicts)} rows added", by)
+        return verdicts
+
+    async def take_in(self, lines: Sequence[bytes], piece: Piece, by: Actor = OPERATOR) -> list[LineVerdict]:
+        """Whole creators, a line each. Raises Unavailable while there is no room, or the indexes are not open yet, and
+        Conflict once the import was cancelled, and while a stage is paused or the daemon is drained."""
+        if self.resources.refuses:
+            raise Unavailable(self.resources.refuses)
+        self.operations.refuse_held()
+        if self._pipeline.bulk is None:
+            raise Unavailable("the indexes are still being opened; try again once /readyz answers 200")
+        await self.operations.imports.begin(piece)
+        key, digest = piece_key(piece.import_id, piece.at), digest_of_lines(lines)
+        verdicts = await self._pipeline.bulk.take_in(lines, key, digest)
+        self.operations.imports.tell(piece, len(lines))
+        added = sum(one.verdict == "added" for one in verdicts)
+        await self._audit("import", f"{added} of {len(verdicts)} creators added", by)
         return verdicts
 
     async def schedule_accounts(self, keys: Sequence[AccountKey]) -> int:

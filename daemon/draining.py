@@ -34,14 +34,14 @@ class Draining:
 
     def let_go(self) -> None:
         """Ends what a drain holds back."""
-        self.holds = False
+        self.holds = self._pipeline.put_off = False
         self._pipeline.set_intake(DRAIN, "")
 
     async def run(self, tell: Tell, seconds: float) -> None:
         """Holds every platform back until nothing is fetched and no stage has work left. They stay held back then; where it
         fails or is cancelled they go on. Raises Unavailable after so many seconds, and Conflict
         once it was let go."""
-        self.holds = True
+        self.holds = self._pipeline.put_off = True
         self._pipeline.set_intake(DRAIN, WORDS)
         drained = False
         try:

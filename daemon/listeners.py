@@ -222,6 +222,7 @@ def _admin_services(config: Config, control: Control, metrics: Metrics) -> Admin
         registry=metrics.registry,
         reload=control.reload,
         import_rows=control.import_rows,
+        import_creators=control.take_in,
         end_import=control.end_import,
         forget=control.forget,
         set_importance=control.set_importance,

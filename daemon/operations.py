@@ -7,7 +7,7 @@ from functools import partial
 
 import trio
 
-from daemon.draining import Draining
+from daemon.draining import WORDS, Draining
 from daemon.importing import Piece
 from daemon.looking import Looking
 from daemon.ordering import Backfills
@@ -85,6 +85,12 @@ class Operations:
         self._draining, self.look = draining, look
         self.stop: Callable[[], None] = lambda: None
         """Ends the daemon."""
+
+    def refuse_held(self) -> None:
+        """Raises Conflict while what is taken in would not get done."""
+        self._draining.refuse_held()
+        if self._draining.holds:
+            raise Conflict(WORDS)
 
     async def load(self) -> None:
         """Before anything flows."""

@@ -14,6 +14,8 @@ import trio
 
 from actors import Inbox, Meter, Outbox
 from actors.aggregator import Aggregator
+from actors.backlog import Backlog
+from actors.bulk import BulkLane
 from actors.cadence import VisitPolicy
 from actors.courier import Courier
 from actors.discovery import DiscoveryBudgets
@@ -21,10 +23,12 @@ from actors.embedder import Embedder
 from actors.enricher import Enricher
 from actors.fetcher import Fetcher
 from actors.gate import Gate, GatedInbox
+from actors.given import GivenRules
 from actors.identity import IdentityResolver
 from actors.identity_clusters import Thresholds
 from actors.identity_resolution import Rules
 from actors.identity_weights import BELIEFS
+from actors.index_writing import IndexWriter
 from actors.indexer import Indexer
 from actors.labelling import LabelRules
 from actors.lane import Lane
@@ -228,6 +232,10 @@ class Pipeline:
         self._work: dict[Stage, Channel[AnyWork]] = {stage: Channel(capacity) for stage in WORKING_STAGES}
         self._work[Stage.INDEXER] = Channel(INDEXER_CAPACITY)
         self._words = Channel[AnyWork](capacity)
+        self.bulk: BulkLane | None = None
+        """Takes in whole creators, once the indexes are open."""
+        self.put_off = False
+        """Whether work that has time is not begun."""
         self.gates = {stage: Gate() for stage in WORKING_STAGES}
         """By which an operator holds stages back."""
         self.board = self._make_board()
@@ -245,12 +253,13 @@ class Pipeline:
         for stage, channel in self._work.items():
             board[stage.value] = StageEntry(stage.value, channel.depth, partial(self._is_held, stage))
         board["courier"] = StageEntry("courier", self._words.depth)
+        board["bulk"] = StageEntry("bulk", lambda: self.bulk.depth() if self.bulk else 0)
         optional = {
             "subscriber": self._make_subscriber,
             "labeller": self._make_labeller,
             "avatars": self._make_avatar_reader,
         }
-        for name in ("sweeper", "reaper", *(name for name, make in optional.items() if make)):
+        for name in ("sweeper", "reaper", "backlog", *(name for name, make in optional.items() if make)):
             board[name] = StageEntry(name, lambda: 0)
         return board
 
@@ -318,7 +327,10 @@ class Pipeline:
     def start(self, nursery: trio.Nursery, learned: Learned, indexes: Indexes, stop: trio.Event) -> None:
         """Starts every stage. They end by themselves once ``stop`` is set and the channels have run dry."""
         nursery.start_soon(self._open_gates, stop)
-        self._start_indexer(nursery, learned, indexes)
+        writer = self._index_writer(learned, indexes)
+        self._start_indexer(nursery, indexes, writer)
+        self._start_bulk(nursery, learned, indexes, writer, stop)
+        self._start_backlog(nursery, stop)
         self._start_middle(nursery, learned)
         for platform in self._adapters:
             self._start_lane(nursery, platform, stop)
@@ -339,7 +351,58 @@ class Pipeline:
         for pipes in (self._work, self._due, self._permitted):
             _close_senders(pipes)
 
-    def _start_indexer(self, nursery: trio.Nursery, learned: Learned, indexes: Indexes) -> None:
+    def _index_writer(self, learned: Learned, indexes: Indexes) -> IndexWriter:
+        return IndexWriter(
+            env=self._stores.env,
+            catalog=self._stores.catalog,
+            text=indexes.text,
+            fields=indexes.fields,
+            earlier=indexes.earlier,
+            columns=indexes.columns,
+            niche_names=lambda creator: niche_words(creator, learned.taxonomy),
+        )
+
+    def _start_bulk(
+        self, nursery: trio.Nursery, learned: Learned, indexes: Indexes, writer: IndexWriter, stop: trio.Event
+    ) -> None:
+        stores, entry, model = self._stores, self.board["bulk"], learned.embedding
+        senders = {stage: self._work[stage].sender.clone() for stage in (Stage.EMBEDDER, Stage.ENRICHER)}
+        lane = BulkLane(
+            {stage: Outbox(sender, entry.meter) for stage, sender in senders.items()},
+            env=stores.env,
+            work=stores.work,
+            suppression=stores.suppression,
+            rules=GivenRules(
+                policies=policies(self._config.platforms.youtube.derived_data),
+                taxonomy=learned.taxonomy,
+                model_id=model.model_id if model else "",
+                dims=model.dims if model else 0,
+                recent_items=self._config.platforms.youtube.recent_items,
+            ),
+            visits_of=visit_policies(self._config),
+            writer=writer,
+            turn=indexes.turn,
+            threads=learned.threads,
+            now=self._now,
+            stop=stop,
+            meter=entry.meter,
+        )
+        self.bulk = lane
+        nursery.start_soon(supervise, entry, lambda: lane, RestartPolicy(), list(senders.values()))
+
+    def _start_backlog(self, nursery: trio.Nursery, stop: trio.Event) -> None:
+        """It waits while others have work for the identity stage, while creators are imported, and for a drain."""
+        bulk, identity = self.board["bulk"], self._work[Stage.IDENTITY]
+
+        def busy() -> bool:
+            return self.put_off or bulk.status().queue_depth > 0 or bulk.meter.is_working or identity.depth() > 0
+
+        def make(meter: Meter, outbox: Outbox[AnyWork]) -> Actor:
+            return Backlog(outbox, env=self._stores.env, busy=busy, now=self._now, stop=stop, meter=meter)
+
+        self._spawn_to(nursery, "backlog", make, identity)
+
+    def _start_indexer(self, nursery: trio.Nursery, indexes: Indexes, writer: IndexWriter) -> None:
         stores = self._stores
 
         def make(meter: Meter) -> Actor:
@@ -348,11 +411,7 @@ class Pipeline:
                 env=stores.env,
                 catalog=stores.catalog,
                 work=stores.work,
-                text=indexes.text,
-                fields=indexes.fields,
-                earlier=indexes.earlier,
-                columns=indexes.columns,
-                niche_names=lambda creator: niche_words(creator, learned.taxonomy),
+                writer=writer,
                 recent_items=self._config.platforms.youtube.recent_items,
                 batch=INDEXER_CAPACITY,
                 turn=indexes.turn,

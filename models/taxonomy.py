@@ -85,6 +85,8 @@ class Taxonomy:
 
     def __init__(self, version: str, niches: list[Niche], styles: list[Style]) -> None:
         self.version, self.niches, self.styles = version, niches, styles
+        self.niche_ids = frozenset(niche.id for niche in niches)
+        self.style_ids = frozenset(style.id for style in styles)
         self.parent_of = {part.id: niche.id for niche in niches for part in niche.secondary}
         self._names: dict[str, str] = {style.id: style.name for style in styles}
         self._names |= {part.id: part.name for niche in niches for part in niche.secondary}

@@ -1,4 +1,4 @@
-"""The nine facts that stages tell each other.
+"""The ten facts that stages tell each other.
 
 A message carries ids; the receiving stage loads the current state. The tag is the class name and is stored with
 unfinished work, so renaming a message is a schema change.
@@ -94,6 +94,16 @@ class AccountEmbedded(WorkMessage, frozen=True, kw_only=True, tag=True):
         return self.account_key
 
 
+class AccountGiven(WorkMessage, frozen=True, kw_only=True, tag=True):
+    """The account came with its creator, all computed; who else it may belong with is still to be looked at."""
+
+    account_key: AccountKey
+
+    @property
+    def entity(self) -> str:
+        return self.account_key
+
+
 class CreatorResolved(WorkMessage, frozen=True, kw_only=True, tag=True):
     """It is decided which creator the account belongs to."""
 
@@ -139,6 +149,7 @@ AnyWork = (
     RawStored
     | AccountUpserted
     | AccountEmbedded
+    | AccountGiven
     | CreatorResolved
     | CreatorAggregated
     | CreatorEnriched
@@ -149,6 +160,7 @@ STAGE_OF: dict[type[WorkMessage], Stage] = {
     RawStored: Stage.NORMALISER,
     AccountUpserted: Stage.EMBEDDER,
     AccountEmbedded: Stage.IDENTITY,
+    AccountGiven: Stage.IDENTITY,
     CreatorResolved: Stage.AGGREGATOR,
     CreatorAggregated: Stage.ENRICHER,
     CreatorEnriched: Stage.INDEXER,

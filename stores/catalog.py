@@ -454,7 +454,12 @@ def log_indexed(txn: Txn, creator_id: CreatorId) -> int:
 
 
 def _put_snapshot(txn: Txn, account: CreatorAccount) -> None:
-    snapshot = MetricSnapshot(
+    _put(txn, account.key, snapshot_of(account))
+
+
+def snapshot_of(account: CreatorAccount) -> MetricSnapshot:
+    """Its counts as of the day on which it was read."""
+    return MetricSnapshot(
         entity=account.key,
         day=account.fetched_at // SECONDS_PER_DAY,
         followers=account.followers,
@@ -463,7 +468,6 @@ def _put_snapshot(txn: Txn, account: CreatorAccount) -> None:
         read_at=account.fetched_at,
         followers_step=account.followers_step,
     )
-    _put(txn, account.key, snapshot)
 
 
 def _put(txn: Txn, account: AccountKey, snapshot: MetricSnapshot) -> None:

@@ -82,6 +82,10 @@ def _decisions(row: Row) -> Iterator[str]:
         yield "says something else from the other side"
 
 
+def _backlog(row: Row) -> Iterator[str]:
+    yield from no_account(row.txn, row.key)
+
+
 def _handles(row: Row) -> Iterator[str]:
     held = decode(HandleHeld, row.value)
     if held.first_seen_at > held.last_seen_at:
@@ -123,6 +127,7 @@ RULES: dict[str, Rule] = {
     "identity_pairs": _pairs,
     "identity_review": _review,
     "identity_decisions": _decisions,
+    "identity_backlog": _backlog,
     "handle_history": _handles,
     "founders": _founders,
     "former_creators": _formers,

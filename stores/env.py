@@ -56,6 +56,7 @@ DATABASES = (
     "identity_pairs",
     "identity_review",
     "identity_decisions",
+    "identity_backlog",
     "handle_history",
     "founders",
     "former_creators",

@@ -60,6 +60,7 @@ from stores.identity import (
     forget_handles,
     old_handles,
     pairs_of,
+    take_back,
 )
 from stores.labels import drop_labelling
 from stores.lists import replace_creators
@@ -97,6 +98,7 @@ HANDLED = frozenset(
         "identity_pairs",
         "identity_review",
         "identity_decisions",
+        "identity_backlog",
         "handle_history",
         "founders",
         "former_creators",
@@ -493,6 +495,7 @@ def _remove_identity(txn: Txn, key: AccountKey, erased: Erased, now: float) -> N
         if other != key:
             erased.following.append(enqueue(txn, AccountEmbedded(account_key=other), now))
     erased.note("former_creators", drop_formers(txn, old_formers(txn, key)))
+    erased.note("identity_backlog", take_back(txn, key))
     erased.note("handle_history", forget_handles(txn, key))
     erased.note("avatars", drop_avatar(txn, key))
     packed = pack_id(creator_id_of(key))

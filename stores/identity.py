@@ -21,6 +21,7 @@ TABLES = (
     "identity_pairs",
     "identity_review",
     "identity_decisions",
+    "identity_backlog",
     "handle_history",
     "founders",
     "former_creators",
@@ -167,6 +168,21 @@ def delete_decision(txn: Txn, first: AccountKey, second: AccountKey) -> bool:
     """Returns whether there was one."""
     txn.delete("identity_decisions", _pair_key(second, first))
     return txn.delete("identity_decisions", _pair_key(first, second))
+
+
+def put_off(txn: Txn, account: AccountKey) -> None:
+    """Whether the account belongs with others is looked at when there is time."""
+    txn.put("identity_backlog", account.encode(), b"")
+
+
+def take_back(txn: Txn, account: AccountKey) -> bool:
+    """Returns whether it was put off."""
+    return txn.delete("identity_backlog", account.encode())
+
+
+def first_put_off(txn: Txn, limit: int) -> list[AccountKey]:
+    pairs = zip(txn.scan("identity_backlog"), range(limit), strict=False)
+    return [AccountKey(key.decode()) for (key, _), _ in pairs]
 
 
 def note_handle(txn: Txn, account: AccountKey, handle: str, seen_at: int) -> None:

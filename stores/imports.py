@@ -32,6 +32,13 @@ def digest_of(rows: Sequence[tuple[int, str]]) -> bytes:
     return hashlib.blake2b(repr(list(rows)).encode(), digest_size=8).digest()
 
 
+def digest_of_lines(lines: Sequence[bytes]) -> bytes:
+    digest = hashlib.blake2b(digest_size=8)
+    for line in lines:
+        digest.update(len(line).to_bytes(4, "big") + line)
+    return digest.digest()
+
+
 def piece_key(import_id: str, at: int) -> bytes:
     """``at``: how many rows of the list come before."""
     return _PIECE + import_id.encode() + b":" + at.to_bytes(6, "big")

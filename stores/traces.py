@@ -20,6 +20,7 @@ BY_ACCOUNT = (
     "content_months",
     "former_by_account",
     "handle_history",
+    "identity_backlog",
     "identity_decisions",
     "identity_facts",
     "identity_links",

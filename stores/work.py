@@ -37,7 +37,8 @@ class Work:
         return await self._env.read(lambda txn: [message for message in messages if is_current(txn, message)])
 
     async def pending(self) -> int:
-        return await self._env.read(lambda txn: txn.counter(ROWS))
+        """Items, and accounts that were put off: kept counters, no scan."""
+        return await self._env.read(lambda txn: txn.counter(ROWS) + txn.entries("identity_backlog"))
 
     async def after(self, key: bytes, limit: int) -> list[tuple[bytes, WorkItem]]:
         """Items in key order (stage by stage) behind a key; ``b""`` begins at the first."""
@@ -90,6 +91,11 @@ def enqueue(txn: Txn, message: AnyWork, now: float) -> AnyWork:
     item = WorkItem(message=msgspec.msgpack.encode(sealed), revision=sealed.revision, enqueued_at=int(now))
     txn.put("work", key, encode(item))
     return sealed
+
+
+def has_work(txn: Txn, message: AnyWork) -> bool:
+    """Whether the stage has anything to do for the entity."""
+    return txn.get("work", _key(message)) is not None
 
 
 def is_current(txn: Txn, message: AnyWork) -> bool:

@@ -16,6 +16,7 @@ from daemon.access import Access
 from daemon.auditing import AuditTrail
 from daemon.backup import Backups
 from daemon.dead_letters import DeadLetters
+from daemon.given_file import PIECE_BYTES
 from daemon.importing import IMPORT_ID, Piece
 from daemon.operations import Operations
 from daemon.query_log import QueryLog
@@ -81,7 +82,7 @@ def create_admin(
 ) -> QuartTrio:
     """``trusted``: the unix socket. On TCP a key is asked for; without one configured only reading is allowed."""
     app = QuartTrio("daemon.web.admin", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = services.max_body_bytes
+    app.config["MAX_CONTENT_LENGTH"] = max(services.max_body_bytes, PIECE_BYTES if trusted else 0)
     guard.register(app, services.allowed_hosts, any_host=trusted)
     problems.register(app)
 
@@ -133,6 +134,17 @@ def create_admin(
         except msgspec.DecodeError as error:
             raise Malformed(f"the body is not a list of [line, text]: {error}") from error
         return json_response_of(await services.import_rows(rows, piece))
+
+    @app.post("/v1/import/creators")
+    async def import_creators() -> Response:
+        """Body: whole creators, one a line; ``id`` and ``at`` as of other imports. Answer: a verdict for each line."""
+        data = bytes(await request.get_data(as_text=False))  # type: ignore[arg-type]  # Quart says "or str" of both
+        only_known(request.args, ("id", "at"))
+        piece = _piece(request.args.get("id", ""), request.args.get("at", "0"))
+        if piece is None:
+            raise Malformed("which import? expected ?id= and &at=")
+        lines = data.split(b"\n")
+        return json_response_of(await services.import_creators(lines, piece))
 
     @app.delete("/v1/import")
     async def end_import() -> Response:

@@ -262,10 +262,10 @@ def _measure(
         for system in systems[turn % len(systems) :] + systems[: turn % len(systems)]:
             outcomes[system].append(peers[system].run(order))
     cells = measured.cells.setdefault(kind, {}).setdefault(clients, {})
-    cells |= {system: _cell(rounds) for system, rounds in outcomes.items()}
+    cells |= {system: cell_of(rounds) for system, rounds in outcomes.items()}
 
 
-def _cell(rounds: Sequence[tuple[Outcome, float]]) -> Cell:
+def cell_of(rounds: Sequence[tuple[Outcome, float]]) -> Cell:
     spent = np.concatenate([outcome.milliseconds for outcome, _ in rounds])
     p50, p95, p99 = (float(one) for one in np.percentile(spent, (50, 95, 99)))
     return Cell(
@@ -282,7 +282,7 @@ def _with_defaults(daemon: Daemon, queries: Queries, requests: int) -> Cell:
     """What a caller gets who sets nothing: briefs are read and hits explained. One client, no filter."""
     peer = Peer("http", daemon.url, served=daemon.process.pid)
     try:
-        return _cell([peer.run(Order(queries=queries.take(WHOLE, requests), clients=1, seconds=60))])
+        return cell_of([peer.run(Order(queries=queries.take(WHOLE, requests), clients=1, seconds=60))])
     finally:
         peer.close()
 

@@ -31,7 +31,10 @@ RARE_COUNTRIES = ("DE", "AT", "CH", "FR", "BE")
 """Each of about one creator in forty: with a niche and a wide band of followers they leave 0.1 %."""
 WIDE_BELOW = 500_000
 WHOLE, FIVE_PERCENT, TENTH_OF_PERCENT = "unfiltered", "filtered 5 %", "filtered 0.1 %"
+ONE_PERCENT = "filtered 1 %"
 CLASSES = (WHOLE, FIVE_PERCENT, TENTH_OF_PERCENT)
+FEW_BELOW = 7_000
+"""Followers that a fifth of the creators stays below: with a niche they leave 1 %."""
 
 Mask = NDArray[np.bool_]
 
@@ -140,6 +143,8 @@ class Queries:
         niche = dice.choice(self._words.niches[:NICHES]).id
         if kind == TENTH_OF_PERCENT:
             return Query(text=self._text(niche), niche=niche, country=dice.choice(RARE_COUNTRIES), below=WIDE_BELOW)
+        if kind == ONE_PERCENT:
+            return Query(text=self._text(niche), niche=niche, below=FEW_BELOW)
         if kind == FIVE_PERCENT:
             return Query(text=self._text(niche), niche=niche, below=WIDE_BELOW)
         return Query(text=self._text(niche))

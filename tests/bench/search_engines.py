@@ -30,13 +30,13 @@ TERMS_BELOW = 300
 class Bare:
     """Over the files that the daemon saved, and arrays."""
 
-    def __init__(self, root: Path, indexes: Path, model: EmbeddingPort, weights: Weights) -> None:
+    def __init__(self, root: Path, indexes: Path, model: EmbeddingPort, weights: Weights, ef: int = EF) -> None:
         self._data, self._model, self._weights = Data(root), model, weights
         folder = max(path for path in indexes.glob("text-*") if (path / "checkpoint").exists())
         index = tantivy.Index.open(str(folder))
         self._schema, self._searcher = index.schema, index.searcher()
         self._matrices = matrices(self._data)
-        self._graphs = [_graph(indexes, field, model.dims) for field in FIELD_NAMES]
+        self._graphs = [_graph(indexes, field, model.dims, ef) for field in FIELD_NAMES]
 
     def search(self, query: Query, whole: bool = False) -> Rows:
         """Rows, best first. ``whole``: every keyword match and every vector compared."""
@@ -109,9 +109,9 @@ class Bare:
         return best_of(passing, self._matrices[field][passing] @ vector, CANDIDATES)
 
 
-def _graph(indexes: Path, field: str, dims: int) -> Any:
+def _graph(indexes: Path, field: str, dims: int, ef: int) -> Any:
     (path,) = indexes.glob(f"{field}.*.hnsw")
     graph = hnswlib.Index("ip", dims)
     graph.load_index(str(path))
-    graph.set_ef(EF)
+    graph.set_ef(ef)
     return graph

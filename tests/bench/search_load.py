@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from daemon.config import Config
+from daemon.config import Config, SearchConfig
 from daemon.control import weights_of
 from daemon.embedding import open_model
 from models.embedding_port import EmbeddingPort
@@ -135,10 +135,10 @@ def _over_http(url: str, parameters: str) -> Ask:
 
 
 @contextmanager
-def _model(folder: str) -> Iterator[EmbeddingPort]:
-    settings = Config()
-    if folder:
-        settings = msgspec.structs.replace(settings, model=msgspec.structs.replace(settings.model, dir=folder))
+def _model(folder: str, kind: str) -> Iterator[EmbeddingPort]:
+    plain = Config()
+    stated = msgspec.structs.replace(plain.model, dir=folder, kind=kind or plain.model.kind)
+    settings = msgspec.structs.replace(plain, model=stated)
     model = open_model(settings, lambda _: None)
     yield model
     model.close()
@@ -150,15 +150,17 @@ def main() -> None:
     parser.add_argument("place", help="URL of the daemon, or folder of the world")
     parser.add_argument("--parameters", default="")
     parser.add_argument("--model", default="")
+    parser.add_argument("--kind", default="", help="of the model: onnx, universal")
+    parser.add_argument("--ef", type=int, default=SearchConfig().ef)
     given = parser.parse_args()
     if given.system == "http":
         _serve(lambda _: lambda: _over_http(given.place, given.parameters))
         return
     sys.setswitchinterval(Config().daemon.switch_interval_seconds)
     root, weights = Path(given.place), weights_of(Config())
-    with _model(given.model) as model:
+    with _model(given.model, given.kind) as model:
         if given.system == "bare":
-            search: Ask = Bare(root, root / "data" / "indexes", model, weights).search
+            search: Ask = Bare(root, root / "data" / "indexes", model, weights, given.ef).search
         else:
             search = Sqlite(root, model, weights).search
         with ThreadPoolExecutor(ENGINE_THREADS) as pool:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from actors import Meter
 from actors.documents import text_document
+from actors.index_writing import IndexWriter
 from actors.indexer import Indexer
 from daemon import forgetting as forgetting_module
 from daemon.evaluation.virtual_time import VirtualThreads
@@ -508,11 +509,15 @@ class World:
             env=self.env,
             catalog=Catalog(self.env),
             work=Work(self.env),
-            text=self.text,
-            fields=self.fields,
-            earlier={},
-            columns=self.columns,
-            niche_names=lambda _: "",
+            writer=IndexWriter(
+                env=self.env,
+                catalog=Catalog(self.env),
+                text=self.text,
+                fields=self.fields,
+                earlier={},
+                columns=self.columns,
+                niche_names=lambda _: "",
+            ),
             recent_items=20,
             batch=10,
             turn=self.turn,

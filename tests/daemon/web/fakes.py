@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from prometheus_client import CollectorRegistry, Gauge
 
+from actors.bulk import LineVerdict
 from actors.peers import Peers
 from daemon.access import Access
 from daemon.config import even_weights
@@ -356,6 +357,10 @@ class Steering:
         self.imported += rows
         return [Verdict(line=line, value=text, verdict="added") for line, text in rows]
 
+    async def import_creators(self, lines: Sequence[bytes], piece: Piece) -> list[LineVerdict]:
+        self.pieces.append(piece)
+        return [LineVerdict(verdict="added") for _ in lines]
+
     async def set_importance(self, references: Sequence[str], importance: float) -> list[Weighed]:
         return [Weighed(account=one, before=1.0, importance=importance) for one in references]
 
@@ -371,6 +376,7 @@ class Steering:
             registry=self.registry,
             reload=self.reload,
             import_rows=self.import_rows,
+            import_creators=self.import_creators,
             end_import=self.end_import,
             forget=self.forget,
             set_importance=self.set_importance,

@@ -1,0 +1,172 @@
+"""The lane of imported creators: they enter the flow at the first stage that has something left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+import msgspec
+import trio
+
+from actors import Meter, Outbox
+from actors.cadence import VisitPolicy
+from actors.given import GivenRules, Prepared, prepare
+from actors.index_writing import IndexWriter
+from actors.taking_in import TakenIn, TakingIn
+from proto.errors import Malformed
+from proto.ids import Platform
+from proto.messages import AnyWork, CreatorEnriched, Stage
+from stores.blocking import Blocking
+from stores.catalog import CreatorBundle
+from stores.env import Environment, Txn
+from stores.imports import Remembered, recall, remember
+from stores.suppression import Suppression
+from stores.work import Work
+
+PIECES_AHEAD = 2
+"""Pieces that are stored and wait to be indexed; more make the import wait."""
+HAND_OVER_SECONDS = 600.0
+"""How long an import waits for the pieces before, such as while a stage is paused; what is stored is safe all the same."""
+KINDS = ("added", "known", "forgotten", "invalid")
+INVALID = "invalid"
+
+
+class LineVerdict(msgspec.Struct, kw_only=True):
+    """What became of one line."""
+
+    verdict: str
+    """One of `KINDS`."""
+    detail: str = ""
+
+
+class _Stored(msgspec.Struct, kw_only=True):
+    """A piece in the store, on its way to the indexes; ``others`` go through the stages."""
+
+    messages: list[CreatorEnriched]
+    bundles: list[CreatorBundle]
+    others: list[AnyWork]
+
+
+class BulkLane:
+    """Storing a piece and indexing the one before go on side by side: the first is Python, the second mostly is not.
+
+    What is stored and not indexed when the daemon ends is work like any other, which the Sweeper sends again.
+    """
+
+    def __init__(
+        self,
+        outboxes: Mapping[Stage, Outbox[AnyWork]],
+        *,
+        env: Environment,
+        work: Work,
+        suppression: Suppression,
+        rules: GivenRules,
+        visits_of: Mapping[Platform, VisitPolicy],
+        writer: IndexWriter,
+        turn: trio.Lock,
+        threads: Blocking,
+        now: Callable[[], float],
+        stop: trio.Event,
+        meter: Meter,
+    ) -> None:
+        self._outboxes, self._env, self._work, self._suppression = outboxes, env, work, suppression
+        self._rules, self._visits_of, self._writer, self._turn = rules, visits_of, writer, turn
+        self._threads, self._now, self._stop, self._meter = threads, now, stop, meter
+        self._sender, self._inbox = trio.open_memory_channel[_Stored](PIECES_AHEAD)
+
+    def depth(self) -> int:
+        return self._inbox.statistics().current_buffer_used
+
+    async def take_in(self, lines: Sequence[bytes], key: bytes, digest: bytes) -> list[LineVerdict]:
+        """Stores a piece of an import; durable on return. Sent again under its key, also while the first is still under
+        way, it gets the same verdicts."""
+        now = int(self._now())
+        said = await self._env.read(lambda txn: recall(txn, key, digest))
+        if said is not None:
+            return await self._threads.call(self._said_again, lines, said, now)
+        made = await self._threads.call(self._prepared, lines, now)
+
+        def change(txn: Txn) -> tuple[bytes, list[TakenIn]]:
+            said = recall(txn, key, digest)
+            if said is not None:
+                return said, []
+            taking = TakingIn(suppression=self._suppression, visits_of=self._visits_of, now=now)
+            taken = [taking.put(txn, one) if isinstance(one, Prepared) else None for one in made]
+            kinds = bytes(KINDS.index(one.verdict if one else INVALID) for one in taken)
+            remember(txn, key, Remembered(digest=digest, kinds=kinds, written_at=now))
+            return kinds, [one for one in taken if one is not None]
+
+        kinds, taken = await self._env.write(change, synced=True)
+        await self._hand_over(_stored(taken))
+        return [LineVerdict(verdict=KINDS[kind], detail=_detail(one)) for kind, one in zip(kinds, made, strict=True)]
+
+    async def _hand_over(self, piece: _Stored) -> None:
+        """A lane that has ended, or gets nowhere, keeps nobody waiting: the Sweeper sends what it did not take."""
+        with suppress(trio.BrokenResourceError), trio.move_on_after(HAND_OVER_SECONDS):
+            await self._sender.send(piece)
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._carry)
+            await self._stop.wait()
+            nursery.cancel_scope.cancel()
+        self._inbox.close()
+
+    async def _carry(self) -> None:
+        async for piece in self._inbox:
+            await self._env.room()
+            with self._meter.working():
+                await self._index(piece)
+            for message in piece.others:
+                await self._outboxes[message.stage].send(message)
+            self._meter.handled += len(piece.messages) + len(piece.others)
+
+    async def _index(self, piece: _Stored) -> None:
+        """What was changed or erased since it was stored goes another way."""
+        with trio.CancelScope(shield=True):
+            async with self._turn:
+                current = {message.entity for message in await self._work.current(piece.messages)}
+                pairs = [
+                    (message, bundle)
+                    for message, bundle in zip(piece.messages, piece.bundles, strict=True)
+                    if message.entity in current
+                ]
+                if pairs:
+                    await self._writer.index([bundle for _, bundle in pairs], [message for message, _ in pairs])
+
+    def _prepared(self, lines: Sequence[bytes], now: int) -> list[Prepared | Malformed]:
+        return [_tried(line, self._rules, now) for line in lines]
+
+    def _said_again(self, lines: Sequence[bytes], kinds: bytes, now: int) -> list[LineVerdict]:
+        return [
+            LineVerdict(
+                verdict=KINDS[kind], detail=_detail(_tried(line, self._rules, now)) if KINDS[kind] == INVALID else ""
+            )
+            for line, kind in zip(lines, kinds, strict=True)
+        ]
+
+
+def _tried(line: bytes, rules: GivenRules, now: int) -> Prepared | Malformed:
+    try:
+        return prepare(line, rules, now)
+    except Malformed as error:
+        return error
+
+
+def _detail(one: Prepared | Malformed) -> str:
+    return "; ".join(one.notes) if isinstance(one, Prepared) else str(one)
+
+
+def _stored(taken: Sequence[TakenIn]) -> _Stored:
+    ready = [
+        (message, one.bundle)
+        for one in taken
+        if one.bundle is not None
+        for message in one.work
+        if isinstance(message, CreatorEnriched)
+    ]
+    return _Stored(
+        messages=[message for message, _ in ready],
+        bundles=[bundle for _, bundle in ready],
+        others=[message for one in taken if one.bundle is None for message in one.work],
+    )

@@ -1,0 +1,112 @@
+"""What the indexes hold of creators, written: text, vectors and columns together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from actors import side_by_side
+from actors.documents import text_document
+from proto.ids import Row
+from proto.messages import CreatorEnriched, CreatorRetired
+from proto.records import Creator
+from stores.catalog import Catalog, CreatorBundle, log_indexed
+from stores.columns import Columns
+from stores.env import Environment, Txn
+from stores.ports import TextIndex, VectorIndex
+from stores.work import complete
+
+
+class IndexWriter:
+    """For whoever holds the indexes' turn.
+
+    The text index commits before the work is cleared, so a crash between leaves work that is done again; the graphs
+    are saved now and then, and what came after is read again from the index log. ``earlier``: fields of a model that
+    is being replaced and still answers; they only lose creators.
+    """
+
+    def __init__(
+        self,
+        *,
+        env: Environment,
+        catalog: Catalog,
+        text: TextIndex,
+        fields: Mapping[str, VectorIndex],
+        earlier: Mapping[str, VectorIndex],
+        columns: Columns,
+        niche_names: Callable[[Creator], str],
+    ) -> None:
+        self._env, self._catalog, self._text, self._fields = env, catalog, text, fields
+        self._earlier, self._columns, self._niche_names = earlier, columns, niche_names
+
+    async def index(
+        self,
+        bundles: Sequence[CreatorBundle],
+        messages: Sequence[CreatorEnriched],
+        retired: Sequence[CreatorRetired] = (),
+    ) -> None:
+        """Takes creators in and retired ones out, and then clears the work that these messages stand for."""
+        checkpoint = await self._catalog.index_sequence() + len(bundles) + len(retired)
+        await self.take_in(bundles)
+        await self.leave_out([message.row for message in retired])
+        await self._text.commit(checkpoint)
+        ids = {bundle.creator.creator_id for bundle in bundles}
+
+        def change(txn: Txn) -> None:
+            for message in messages:
+                complete(txn, message)
+                if message.creator_id in ids:
+                    log_indexed(txn, message.creator_id)
+            for gone in retired:
+                complete(txn, gone)
+                log_indexed(txn, gone.creator_id)
+
+        await self._env.write(change, waits=False)
+
+    async def leave_out(self, rows: Sequence[Row]) -> None:
+        """Takes rows out of every index, without the text index's commit."""
+        if not rows:
+            return
+        await self._text.delete(rows)
+        for index in (*self._fields.values(), *self._earlier.values()):
+            await index.delete(rows)
+        for row in rows:
+            self._columns.remove(row)
+
+    async def take_in(self, bundles: Sequence[CreatorBundle]) -> None:
+        """Puts creators into every index, without the text index's commit. The indexes are written side by side."""
+        await side_by_side(
+            partial(self._take_in_text, bundles),
+            *(partial(_take_in_field, name, index, bundles) for name, index in self._fields.items()),
+        )
+        for name, index in self._earlier.items():
+            await index.delete(_lacking(name, bundles))
+        creators = [bundle.creator for bundle in bundles]
+        self._columns.upsert_all([creator.row for creator in creators], creators)
+
+    async def _take_in_text(self, bundles: Sequence[CreatorBundle]) -> None:
+        await self._text.upsert(
+            [
+                text_document(bundle, self._niche_names(bundle.creator), self._columns.quality_of(bundle.creator))
+                for bundle in bundles
+            ]
+        )
+
+
+async def _take_in_field(name: str, index: VectorIndex, bundles: Sequence[CreatorBundle]) -> None:
+    """What another model made comes again once this one has embedded it."""
+    having = [
+        bundle for bundle in bundles if name in bundle.embeddings and bundle.embeddings[name].model_id == index.model_id
+    ]
+    if having:
+        vectors = np.stack([np.frombuffer(bundle.embeddings[name].vector, "<f2") for bundle in having])
+        await index.upsert([bundle.creator.row for bundle in having], vectors.astype(np.float32))
+    lacking = _lacking(name, bundles)
+    if lacking:
+        await index.delete(lacking)
+
+
+def _lacking(name: str, bundles: Sequence[CreatorBundle]) -> list[Row]:
+    return [bundle.creator.row for bundle in bundles if name not in bundle.embeddings]

@@ -1,0 +1,136 @@
+"""Prepared creators → the store, in one transaction with the work they cause."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from actors.cadence import KEPT_ITEMS, VisitPolicy, visits
+from actors.given import Prepared
+from actors.labelling import LLM, labelling_as_given
+from proto.identity import IdentityDecision
+from proto.ids import AccountKey, Platform
+from proto.messages import AccountUpserted, AnyWork, CreatorAggregated, CreatorEnriched
+from proto.records import Activity, ContentItem, CreatorAccount, IdentityLink
+from stores.belonging import Membership, arrange, founded_at
+from stores.catalog import (
+    CreatorBundle,
+    get_account,
+    get_creator,
+    put_account,
+    put_account_vectors,
+    put_creator,
+    put_creator_embeddings,
+)
+from stores.content import put_items
+from stores.env import Txn
+from stores.identity import put_decision, put_off
+from stores.labels import put_labelling
+from stores.schedule import put_job
+from stores.suppression import Suppression
+from stores.work import enqueue
+
+ADDED, KNOWN, FORGOTTEN = "added", "known", "forgotten"
+BY = "import"
+"""Who says that accounts of one line are one person's."""
+FOUNDER = [("founder", 1.0)]
+
+
+class TakenIn(msgspec.Struct, kw_only=True):
+    """``work`` is stored; ``bundle`` is what there is to index, of a creator that came with all it needs."""
+
+    verdict: str
+    work: list[AnyWork] = []
+    bundle: CreatorBundle | None = None
+
+
+class TakingIn:
+    """The rules, for one import."""
+
+    def __init__(self, *, suppression: Suppression, visits_of: Mapping[Platform, VisitPolicy], now: int) -> None:
+        self._suppression, self._visits_of, self._now = suppression, visits_of, now
+
+    def put(self, txn: Txn, prepared: Prepared) -> TakenIn:
+        """Nobody of a line of which one account asked to be forgotten is taken in: the rest would tell of it. A line with
+        an account that is known brings news of its accounts, and changes nothing about whose they are."""
+        accounts = prepared.accounts
+        if any(self._suppression.forbids(account.key, account.handle) for account in accounts):
+            return TakenIn(verdict=FORGOTTEN)
+        if any(get_account(txn, account.key) is not None for account in accounts):
+            return TakenIn(verdict=KNOWN, work=self._put_news(txn, prepared))
+        for items, part in zip(prepared.items, prepared.bundle.accounts, strict=True):
+            part.account = self._scheduled(txn, part.account, items)
+            put_account(txn, part.account)
+            put_items(txn, part.account.key, items)
+            put_account_vectors(txn, part.account.key, part.vectors.values(), ())
+        bundle = self._put_creator(txn, prepared)
+        return self._handed_on(txn, prepared, bundle)
+
+    def _put_news(self, txn: Txn, prepared: Prepared) -> list[AnyWork]:
+        """It goes the way of what a platform tells."""
+        work: list[AnyWork] = []
+        for account, items in zip(prepared.accounts, prepared.items, strict=True):
+            new = get_account(txn, account.key) is None
+            changed = put_account(txn, self._scheduled(txn, account, items) if new else account)
+            if put_items(txn, account.key, items) or changed:
+                work.append(enqueue(txn, AccountUpserted(account_key=account.key), self._now))
+        return work
+
+    def _put_creator(self, txn: Txn, prepared: Prepared) -> CreatorBundle:
+        computed = prepared.bundle.creator
+        keys, founder = [account.key for account in prepared.accounts], prepared.founder
+        for key in keys:  # of accounts that came in at once, the first key would found the creator
+            founded_at(txn, key, self._now + (key != founder))
+        self._say_one_person(txn, keys)
+        links = tuple(
+            IdentityLink(
+                account_key=key,
+                creator_id=computed.creator_id,
+                confidence=1.0,
+                evidence=FOUNDER if key == founder else [],
+                decided_by="rule" if key == founder else "operator",
+                at=self._now,
+            )
+            for key in keys
+        )
+        arrange(txn, [Membership(creator_id=computed.creator_id, links=links)], self._now)
+        arranged = get_creator(txn, computed.creator_id)
+        assert arranged is not None, "it was arranged a moment ago"
+        creator = msgspec.structs.replace(computed, row=arranged.row, created_at=arranged.created_at)
+        put_creator(txn, creator)
+        put_creator_embeddings(txn, creator.creator_id, list(prepared.bundle.embeddings.values()))
+        bundle = msgspec.structs.replace(prepared.bundle, creator=creator)
+        if creator.enrichment is not None and creator.enrichment.method == LLM:
+            put_labelling(txn, creator.creator_id, labelling_as_given(bundle))
+        return bundle
+
+    def _say_one_person(self, txn: Txn, keys: list[AccountKey]) -> None:
+        """A word on each pair: what the rules find in their texts may not tie them."""
+        for at, first in enumerate(keys):
+            for second in keys[at + 1 :]:
+                put_decision(txn, IdentityDecision(first=first, second=second, same=True, at=self._now, actor=BY))
+
+    def _handed_on(self, txn: Txn, prepared: Prepared, bundle: CreatorBundle) -> TakenIn:
+        """To the first stage that has something left to do; whom they belong with otherwise is looked at later."""
+        unembedded = set(prepared.unembedded)
+        for account in prepared.accounts:
+            if account.key not in unembedded:
+                put_off(txn, account.key)
+        if unembedded:
+            messages: list[AnyWork] = [AccountUpserted(account_key=key) for key in sorted(unembedded)]
+            return TakenIn(verdict=ADDED, work=[enqueue(txn, message, self._now) for message in messages])
+        creator_id = bundle.creator.creator_id
+        if not prepared.labelled:
+            return TakenIn(verdict=ADDED, work=[enqueue(txn, CreatorAggregated(creator_id=creator_id), self._now)])
+        return TakenIn(
+            verdict=ADDED, work=[enqueue(txn, CreatorEnriched(creator_id=creator_id), self._now)], bundle=bundle
+        )
+
+    def _scheduled(self, txn: Txn, account: CreatorAccount, items: Sequence[ContentItem]) -> CreatorAccount:
+        """``items``: newest first."""
+        newest = [item.published_at for item in items[: KEPT_ITEMS[Activity.ACTIVE]]]
+        planned = visits(account, newest, self._visits_of[account.platform], self._now)
+        for job in planned:
+            put_job(txn, job)
+        return msgspec.structs.replace(account, next_due_at=planned[0].due_at)

@@ -1,0 +1,126 @@
+"""`pokedexd import|export --creators`: a file of whole creators, sent to the running daemon piece by piece, or written."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from actors.bulk import INVALID, KINDS, LineVerdict
+from actors.given import MAX_LINE_BYTES
+from daemon.admin_client import AdminClient
+from daemon.config import Config
+from daemon.given_export import export_creators
+from daemon.given_file import Lines, import_id_of, read_pieces
+from daemon.importing import Piece
+from daemon.terminal import ConfigOption, DataDirOption, client_for, err, line, out, settings
+from proto.errors import Malformed, Unavailable
+
+SHOWN = 10
+"""Lines that were not taken in, told at the end."""
+TOO_LONG = LineVerdict(verdict=INVALID, detail=f"longer than {MAX_LINE_BYTES:,} bytes, the most a creator has")
+TOLD_EVERY_SECONDS = 10.0
+"""Where there is no terminal to draw on."""
+COLUMNS = (
+    TextColumn("importing"),
+    BarColumn(),
+    TextColumn("{task.fields[lines]:,} creators, {task.fields[rate]:,.0f} a second"),
+    TimeRemainingColumn(),
+)
+
+
+EXPORT_COLUMNS = (TextColumn("writing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+
+def import_creators(config: Config, file: Path, verdicts: Path) -> None:
+    """Exits with 1 where no line at all could be read."""
+    begun = told_at = time.monotonic()
+    import_id = import_id_of(file)
+    with Progress(*COLUMNS, console=err, disable=not err.is_terminal) as progress:
+        task = progress.add_task("importing", total=file.stat().st_size, lines=0, rate=0.0)
+
+        def tell(read_bytes: int, lines: int) -> None:
+            nonlocal told_at
+            now = time.monotonic()
+            progress.update(task, completed=read_bytes, lines=lines, rate=lines / max(now - begun, 1e-6))
+            if not err.is_terminal and now - told_at > TOLD_EVERY_SECONDS:
+                err.print(f"{lines:,} creators, {lines / (now - begun):,.0f} a second", highlight=False)
+                told_at = now
+
+        counts, refused = send(file, client_for(config), import_id, verdicts, tell)
+    out.print(", ".join(f"{counts[kind]:,} {kind}" for kind in KINDS if counts[kind]) or "no lines", highlight=False)
+    for one in refused:
+        line(f"  {one}")
+    out.print(f"what was not simply added: {verdicts}", highlight=False, soft_wrap=True)
+    if counts.total() and counts[INVALID] == counts.total():
+        raise typer.Exit(1)
+
+
+def export_command(
+    file: Annotated[
+        Path, typer.Argument(help="Where it goes; a name that ends in .zst makes it zstd.", show_default=False)
+    ],
+    creators: Annotated[
+        bool, typer.Option("--creators", help="Whole creators, as import --creators reads them.")
+    ] = False,
+    config: ConfigOption = None,
+    data: DataDirOption = None,
+) -> None:
+    """Write every creator as a line of JSON, while the daemon goes on: accounts, content, vectors and labels."""
+    if not creators:
+        raise Malformed("say what is to be written: pokedexd export --creators FILE")
+    with Progress(*EXPORT_COLUMNS, console=err, disable=not err.is_terminal) as progress:
+        task = progress.add_task("writing", total=None)
+        done = export_creators(
+            settings(config, data).config, file, lambda at, total: progress.update(task, completed=at, total=total)
+        )
+    said = [f"{done.creators:,} creators in {file}"]
+    said += [f"{done.left_out:,} left out (forgotten, too old, or never read)"] if done.left_out else []
+    said += [f"{done.cut:,} without their oldest content"] if done.cut else []
+    line("; ".join(said))
+
+
+def send(
+    file: Path, client: AdminClient, import_id: str, verdicts: Path, tell: Callable[[int, int], None]
+) -> tuple[Counter[str], list[str]]:
+    """How many lines met which fate, and the first that cannot be taken in. ``verdicts`` gets every line that was not
+    simply added. Sent again after an interruption, what was taken in is passed over. Raises Unavailable and Malformed."""
+    if not client.answers():
+        raise Unavailable(
+            "whole creators are taken in by a running daemon, and none answers: start it (pokedexd serve)"
+        )
+    counts: Counter[str] = Counter()
+    refused: list[str] = []
+    try:
+        target = verdicts.open("w", newline="", encoding="utf-8")
+    except OSError as error:
+        raise Unavailable(f"{verdicts}: the verdicts cannot be written: {error.strerror}; choose --verdicts") from error
+    with target:
+        writer = csv.writer(target)
+        writer.writerow(["line", "verdict", "detail"])
+        for piece in read_pieces(file):
+            _send(piece, client, import_id, writer, counts, refused)
+            tell(piece.read_bytes, counts.total())
+    client.end_import(import_id)
+    return counts, refused
+
+
+def _send(
+    piece: Lines, client: AdminClient, import_id: str, writer: Any, counts: Counter[str], refused: list[str]
+) -> None:
+    found = client.import_creators(piece.lines, Piece(import_id=import_id, at=piece.at)) if piece.lines else []
+    if len(found) != len(piece.lines):
+        raise Malformed(f"line {piece.numbers[0]}: the daemon judged {len(found)} of {len(piece.lines)} lines")
+    said = [*zip(piece.numbers, found, strict=True), *((number, TOO_LONG) for number in piece.overlong)]
+    for number, one in sorted(said, key=lambda pair: pair[0]):
+        counts[one.verdict] += 1
+        if one.verdict != "added" or one.detail:
+            writer.writerow([number, one.verdict, one.detail])
+        if one.verdict == INVALID and len(refused) < SHOWN:
+            refused.append(f"line {number}: {one.detail}")

@@ -1,0 +1,108 @@
+"""Searches at a steady pace beside something else, and what the daemon's process takes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+
+from tests.bench.search_data import Query
+from tests.bench.search_load import Connection
+
+T = TypeVar("T")
+MIB = 1 << 20
+CONNECTION_REQUESTS = 900
+"""A connection is closed by the server after a thousand."""
+
+
+class Latency(msgspec.Struct, kw_only=True):
+    """Milliseconds from when a search was to be asked until its answer was there."""
+
+    requests: int = 0
+    p50: float = 0.0
+    p95: float = 0.0
+    p99: float = 0.0
+    per_second: float = 0.0
+
+    @classmethod
+    def of(cls, milliseconds: Sequence[float], seconds: float) -> Latency:
+        if not milliseconds:
+            return cls()
+        p50, p95, p99 = (float(one) for one in np.percentile(milliseconds, (50, 95, 99)))
+        return cls(requests=len(milliseconds), p50=p50, p95=p95, p99=p99, per_second=len(milliseconds) / seconds)
+
+
+class Paced:
+    """So many searches a second, whether or not the earlier ones are answered."""
+
+    def __init__(self, url: str, queries: Iterator[Query], per_second: float, parameters: str) -> None:
+        self._url, self._queries, self._per_second, self._parameters = url, queries, per_second, parameters
+        self._local, self._ended = threading.local(), threading.Event()
+        self.milliseconds: list[float] = []
+        self.failures: list[Exception] = []
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        thread = threading.Thread(target=self._run)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            thread.join()
+        if self.failures:
+            raise self.failures[0]
+
+    def _run(self) -> None:
+        began = time.perf_counter()
+        with ThreadPoolExecutor(16) as pool:
+            for number in range(1_000_000):
+                due = began + number / self._per_second
+                if self._ended.wait(max(due - time.perf_counter(), 0)) or self.failures:
+                    return
+                pool.submit(self._ask, next(self._queries), due)
+
+    def _ask(self, query: Query, due: float) -> None:
+        try:
+            self._connection().ask(query)
+            self.milliseconds.append((time.perf_counter() - due) * 1_000)
+        except Exception as error:
+            self.failures.append(error)
+
+    def _connection(self) -> Connection:
+        asked = getattr(self._local, "asked", CONNECTION_REQUESTS)
+        if asked >= CONNECTION_REQUESTS:
+            self._local.connection, asked = Connection(self._url, self._parameters), 0
+        self._local.asked = asked + 1
+        connection: Connection = self._local.connection
+        return connection
+
+
+def beside(
+    url: str, queries: Iterator[Query], per_second: float, work: Callable[[], T], parameters: str
+) -> tuple[T, Latency]:
+    """What the work gave, and how long searches took meanwhile."""
+    paced = Paced(url, queries, per_second, parameters)
+    began = time.perf_counter()
+    with paced.running():
+        given = work()
+    return given, Latency.of(paced.milliseconds, time.perf_counter() - began)
+
+
+def resident_mib(pid: int) -> tuple[float, float]:
+    """Now, and at most so far."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    held = {line.partition(":")[0]: line.split()[1] for line in lines if line.startswith(("VmRSS", "VmHWM"))}
+    return int(held["VmRSS"]) / 1_024, int(held["VmHWM"]) / 1_024
+
+
+def disk_mib(folder: Path) -> float:
+    """Blocks that the files take, not how long they look."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file()) / MIB
