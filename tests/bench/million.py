@@ -22,15 +22,18 @@ from rich.table import Table
 
 from daemon.admin_client import AdminClient
 from daemon.cli_creators import send
+from daemon.config import SearchConfig
 from daemon.given_file import import_id_of
 from daemon.simulator.generator import NOW
 from tests.bench.million_bare import Inserted
 from tests.bench.million_load import Latency, beside, disk_mib, resident_mib
 from tests.bench.million_picture import draw
+from tests.bench.million_recall import Judged
 from tests.bench.million_world import CHUNK, World, chunk_files, make_files, vocabulary
 from tests.bench.pipeline import cpu_seconds
 from tests.bench.search_at_size import ONE_THREAD, PLAIN, Peer, cell_of
 from tests.bench.search_data import FIVE_PERCENT, ONE_PERCENT, WHOLE, Queries, Query
+from tests.bench.search_fusion import TOP
 from tests.bench.search_load import Order
 from tests.flow.processes import ROOT, Daemon, wait_for
 
@@ -72,6 +75,8 @@ class Size(msgspec.Struct, kw_only=True):
     bare: dict[str, dict[int, Latency]] = {}
     bare_cpu_milliseconds: dict[str, float] = {}
     half_load: Latency | None = None
+    recall: dict[str, float] = {}
+    """Share of the true best twenty among the first twenty hits, every match and vector compared."""
     idle: Latency | None = None
     """Searches at a steady pace with nothing beside."""
     beside_import: Latency | None = None
@@ -137,8 +142,7 @@ class Run:
             "SEARCH__VECTOR_ROWS": "int8",
             "SEARCH__EF": str(self.given.ef),
         }
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("POKEDEXD_")}
-        env = clean | ONE_THREAD | {f"POKEDEXD_{name}": value for name, value in settings.items()}
+        env = _clean() | ONE_THREAD | {f"POKEDEXD_{name}": value for name, value in settings.items()}
         with Daemon(self.data, env) as daemon:
             yield daemon, AdminClient(self.data / ADMIN_SOCKET)
             self.console.print("stopping, which saves the graphs", style="dim")
@@ -151,7 +155,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--items", type=int, default=20, help="content items of a creator")
     parser.add_argument("--real", action="store_true", help="1.3 accounts and 2.6 vectors a creator, not 2 and 4")
-    parser.add_argument("--ef", type=int, default=400, help="breadth of a graph look-up, for both")
+    parser.add_argument("--ef", type=int, default=SearchConfig().ef, help="breadth of a graph look-up, for both")
+    parser.add_argument("--judged", type=int, default=40, help="queries of each kind whose best are looked up in full")
     parser.add_argument("--without", action="append", default=[], choices=("bare", "search", "backup", "beside"))
     given = parser.parse_args()
     console = Console(width=130)
@@ -191,22 +196,30 @@ def _bare_inserts(run: Run, chunks: Sequence[Path]) -> None:
 
 
 def _measure(run: Run, size: int, chunks: Sequence[Path]) -> None:
+    """The largest size once more beside the bare engines, and beside other work; what that brings in comes last."""
     found = Size(creators=size, load=os.getloadavg()[0])
+    largest, without = size == run.sizes[-1], run.given.without
+    judged: list[Judged] = []
     with run.daemon() as (daemon, client):
         _wait_loaded(daemon)
         _import(run, daemon, client, chunks[: size // CHUNK])
         found.resident_mib, found.peak_mib = resident_mib(daemon.process.pid)
-        if "search" not in run.given.without:
+        if "search" not in without:
             _searches(run, daemon, found)
-        if "beside" not in run.given.without and size == run.sizes[-1]:
-            _beside(run, daemon, client, found)
-        if "backup" not in run.given.without and size == run.sizes[-1]:
-            _backup(run, daemon, client, found)
+            judged = [_judged(run, daemon, kind) for kind in KINDS] if largest else []
     found.disk_mib, found.index_mib = disk_mib(run.data), disk_mib(run.data / "indexes")
     found.store_mib = disk_mib(run.data / "store")
-    _cold_start(run, found)
-    if "bare" not in run.given.without and size == run.sizes[-1]:
+    if judged and "bare" not in without:
+        export_columns(run)
+        found.recall = _recall(run, judged)
         _bare_searches(run, found)
+    began = time.perf_counter()
+    with run.daemon() as (daemon, client):
+        _cold_start(daemon, found, began)
+        if largest and "backup" not in without:
+            _backup(run, daemon, client, found)
+        if largest and "beside" not in without:
+            _beside(run, daemon, client, found)
     run.measured.sizes[size] = found
     run.save()
 
@@ -284,7 +297,6 @@ def _search_rounds(run: Run, peer: Peer, kind: str, into: dict[str, dict[int, La
 
 def _bare_searches(run: Run, found: Size) -> None:
     """The engines over the daemon's own files, with the daemon gone: there is no room for both at a million."""
-    export_columns(run)
     peer = Peer("bare", str(run.root), f"--ef={run.given.ef}", "--kind=onnx")
     try:
         peer.run(Order(queries=run.queries.take(WHOLE, 60), clients=2, seconds=20))
@@ -346,20 +358,42 @@ def _backup(run: Run, daemon: Daemon, client: AdminClient, found: Size) -> None:
     found.backup_seconds = time.perf_counter() - began
     began = time.perf_counter()
     command = [sys.executable, "-m", "daemon", "verify", str(file)]
-    found.backup_sound = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode == 0
+    told = subprocess.run(command, cwd=ROOT, env=_clean(), stdout=subprocess.DEVNULL, check=False)
+    found.backup_sound = told.returncode == 0
     found.verify_seconds = time.perf_counter() - began
     file.unlink()
 
 
-def _cold_start(run: Run, found: Size) -> None:
+def _cold_start(daemon: Daemon, found: Size, began: float) -> None:
     """Not from a cold disk: what the system keeps of the files is as it was left."""
-    began = time.perf_counter()
-    with run.daemon() as (daemon, _):
-        wait_for(partial(_answers, daemon), "keyword search")
-        found.keyword_seconds = time.perf_counter() - began
-        _wait_loaded(daemon)
-        found.vectors_seconds = time.perf_counter() - began
-        found.resident_mib, found.peak_mib = max((found.resident_mib, found.peak_mib), resident_mib(daemon.process.pid))
+    wait_for(partial(_answers, daemon), "keyword search")
+    found.keyword_seconds = time.perf_counter() - began
+    _wait_loaded(daemon)
+    found.vectors_seconds = time.perf_counter() - began
+    found.resident_mib, found.peak_mib = max((found.resident_mib, found.peak_mib), resident_mib(daemon.process.pid))
+
+
+def _judged(run: Run, daemon: Daemon, kind: str) -> Judged:
+    queries = run.queries.take(kind, run.given.judged)
+    return Judged(kind=kind, queries=queries, hits=[_hits(daemon, query) for query in queries])
+
+
+def _hits(daemon: Daemon, query: Query) -> list[int]:
+    extra = {"filter": query.filter} if query.filter else {}
+    reply = daemon.get("/v1/search", q=query.text, limit=TOP, interpret="off", **extra)
+    reply.raise_for_status()
+    return [int(hit["creator"]["creator_id"]) for hit in reply.json()["hits"]]
+
+
+def _recall(run: Run, judged: Sequence[Judged]) -> dict[str, float]:
+    command = [sys.executable, "-m", "tests.bench.million_recall", str(run.root)]
+    asked = msgspec.json.encode(judged)
+    told = subprocess.run(command, cwd=ROOT, input=asked, stdout=subprocess.PIPE, check=True, env=_clean() | ONE_THREAD)
+    return msgspec.json.decode(told.stdout, type=dict[str, float])
+
+
+def _clean() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("POKEDEXD_")}
 
 
 def _answers(daemon: Daemon) -> bool:
@@ -380,6 +414,10 @@ def tables(measured: Measured) -> Iterator[Table]:
     yield _import_table(measured)
     yield _size_table(measured)
     yield _search_table(measured)
+    for size in measured.sizes.values():
+        if size.recall:
+            told = ", ".join(f"{kind} {share:.3f}" for kind, share in size.recall.items())
+            yield _table(f"{size.creators:,} creators: recall of the first twenty: {told}")
 
 
 def _import_table(measured: Measured) -> Table:
@@ -424,7 +462,7 @@ def _search_table(measured: Measured) -> Table:
             ("half load", size.half_load),
             ("20 a second, idle", size.idle),
             (f"beside import ({size.import_beside:,.0f} of {size.import_alone:,.0f}/s)", size.beside_import),
-            ("beside backup", size.beside_backup),
+            (f"beside backup ({'sound' if size.backup_sound else 'DAMAGED'})", size.beside_backup),
             ("found after import", size.fresh),
         ):
             if latency is not None:

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from daemon.indexing import FIELD_NAMES
-from stores.vectors import EF_CONSTRUCTION, M
+from stores.vector_graph import EF_CONSTRUCTION, M
 from tests.bench.million_world import CHUNK, vector_file
 
 THREADS = 2

@@ -177,7 +177,8 @@ async def _look(
             if not (folder.root / "columns.npz").exists():
                 export(folder.root, env, opened.keeper, config.platforms.youtube.recent_items)
             data = Data(folder.root)
-            oracle = Oracle(data, opened.keeper, model, weights_of(config))
+            assert opened.keeper.text is not None, "the text index is open"
+            oracle = Oracle(data, opened.keeper.text, model, weights_of(config))
             vectors = list(model.embed([query.text for query in judged[CLASSES[0]]]))
             limit = config.search.candidates
             measured.planner = planner_recall(opened.keeper, vectors, _masks(data), limit)

@@ -12,6 +12,7 @@ from models.embedding_port import EmbeddingPort
 from proto.ids import Row
 from stores.keyword_match import match_keywords
 from stores.ports import Rows, Vector, Weights
+from stores.text_index import TantivyTextIndex
 from tests.bench.search_data import Data, Mask, Query
 from tests.bench.search_fusion import CANDIDATES, TOP, best_of, matrices
 
@@ -19,9 +20,8 @@ from tests.bench.search_fusion import CANDIDATES, TOP, best_of, matrices
 class Oracle:
     """By the product's keyword scores, which are whole; of vectors and fusion it knows for itself."""
 
-    def __init__(self, data: Data, keeper: IndexKeeper, model: EmbeddingPort, weights: Weights) -> None:
-        assert keeper.text is not None, "the text index is open"
-        self._data, self._text, self._model, self._weights = data, keeper.text, model, weights
+    def __init__(self, data: Data, text: TantivyTextIndex, model: EmbeddingPort, weights: Weights) -> None:
+        self._data, self._text, self._model, self._weights = data, text, model, weights
         self._matrices = matrices(data)
 
     def best(self, query: Query) -> Rows:
