@@ -25,6 +25,8 @@ FOLDED = 50
 """Accounts taken out of in one transaction."""
 FOLDED_PAGES = 1_000
 """Pages of accounts that never came in, likewise."""
+FOLDED_LETTERS = 1_000
+"""Dead letters looked at in one transaction."""
 BEAT_SECONDS = 2.0
 """Between pages. A million accounts are walked in under three hours, and policies leave a day or more."""
 REST_SECONDS = 3_600.0
@@ -126,10 +128,13 @@ class Reaper:
 
     async def _end_walk(self) -> None:
         await self._expire_imports()
-        for platform, policy in self._policies.items():
-            before = policy.fields_before(self._now())
-            if before:
-                self._tally.letters += await self._env.write(partial(expire_letters, platform=platform, before=before))
+        before = {platform: policy.fields_before(self._now()) for platform, policy in self._policies.items()}
+        after: bytes | None = b""
+        while after is not None:
+            letters, after = await self._env.write(
+                partial(expire_letters, before=before, after=after, limit=FOLDED_LETTERS)
+            )
+            self._tally.letters += letters
         if self._tally.erased:
             await self._journal.event(_event(self._tally, int(self._now())))
         self._tally = Tally()

@@ -378,14 +378,19 @@ def scrub(txn: Txn, database: str, subject: Subject, keys: Iterable[bytes]) -> i
     return count
 
 
-def expire_letters(txn: Txn, platform: Platform, before: int) -> int:
-    """Removes dead letters of a platform last seen before an instant: they quote what it said. Returns how many."""
-    name = platform.value.encode()
-    letters = ((key, decode(DeadLetter, value)) for key, value in txn.scan("dead_letters") if name in value)
-    old = [key for key, letter in letters if letter.last_seen_at < before]
+def expire_letters(txn: Txn, before: Mapping[Platform, int], after: bytes, limit: int) -> tuple[int, bytes | None]:
+    """Removes, of the first ``limit`` dead letters behind a key, those that name a platform and were last seen before its
+    instant (0 for none): they quote what it said. Returns how many, and where to go on; None at the end."""
+    pairs = list(islice(txn.scan("dead_letters", start=after), limit))
+    old = [key for key, value in pairs if _is_old_letter(value, before)]
     for key in old:
         txn.delete("dead_letters", key)
-    return len(old)
+    return len(old), pairs[-1][0] + b"\0" if len(pairs) == limit else None
+
+
+def _is_old_letter(value: bytes, before: Mapping[Platform, int]) -> bool:
+    until = max((instant for platform, instant in before.items() if platform.value.encode() in value), default=0)
+    return until > 0 and decode(DeadLetter, value).last_seen_at < until
 
 
 def write_anew(env: Environment, folder: Path, *, map_size_bytes: int) -> None:

@@ -39,6 +39,10 @@ class Work:
     async def pending(self) -> int:
         return await self._env.read(lambda txn: txn.counter(ROWS))
 
+    async def revision(self) -> int:
+        """The latest that was given out."""
+        return await self._env.read(lambda txn: txn.counter(REVISION))
+
     async def after(self, key: bytes, limit: int) -> list[tuple[bytes, WorkItem]]:
         """Items in key order (stage by stage) behind a key; ``b""`` begins at the first."""
 

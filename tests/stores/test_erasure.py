@@ -408,7 +408,14 @@ async def test_letters_of_a_platform_go_by_age(env: Environment) -> None:
             old.last_seen_at = at
             put_dead_letter(txn, old)
         put_dead_letter(txn, letter("other", b""))
-        assert expire_letters(txn, Platform.YOUTUBE, NOW - 50) == 1
+        before, removed = {Platform.YOUTUBE: NOW - 50, Platform.INSTAGRAM: 0}, 0
+        after: bytes | None = b""
+        for _ in range(3):
+            assert after is not None
+            letters, after = expire_letters(txn, before, after, 1)
+            removed += letters
+        assert removed == 1
+        assert expire_letters(txn, before, after or b"", 1) == (0, None)
         return sorted(decode(DeadLetter, value).entity for _, value in txn.scan("dead_letters"))
 
     assert await env.write(story) == ["new", "other"]
