@@ -28,6 +28,7 @@ from stores.column_files import ColumnFiles
 from stores.columns import Columns
 from stores.env import Environment, Txn
 from stores.erasure import Limits, Mark, Subject, erase_account, erase_expired, mark_erasure, unmark_erasure
+from tests.reading import counted_reads
 from tests.stores.test_column_files import contents_of
 from tests.stores.test_columns import random_creator
 
@@ -37,25 +38,10 @@ Contents = Mapping[int, Mapping[str, object]]
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+def reads() -> Iterator[Counter[str]]:
     """How many values of each database were read."""
-    counted: Counter[str] = Counter()
-    get, scan = Txn.get, Txn.scan
-
-    def counting_get(txn: Txn, database: str, key: bytes) -> bytes | None:
-        counted[database] += 1
-        return get(txn, database, key)
-
-    def counting_scan(
-        txn: Txn, database: str, prefix: bytes = b"", start: bytes | None = None
-    ) -> Iterator[tuple[bytes, bytes]]:
-        for pair in scan(txn, database, prefix, start):
-            counted[database] += 1
-            yield pair
-
-    monkeypatch.setattr(Txn, "get", counting_get)
-    monkeypatch.setattr(Txn, "scan", counting_scan)
-    return counted
+    with counted_reads() as counted:
+        yield counted
 
 
 MakeKeeper = Callable[..., IndexKeeper]
@@ -281,7 +267,7 @@ async def test_a_start_reads_only_who_changed_since_the_snapshot(
     third = make_keeper()
     reads.clear()
     await third._threads.call(third._load_columns)
-    assert reads["creators"] == 3
+    assert reads["creators"] == 3, "of whom one is new"
     expected = Columns()
     with env.snapshot() as txn:
         fill_columns(expected, txn)
@@ -299,7 +285,7 @@ async def test_a_snapshot_that_cannot_be_used_goes_and_the_store_is_read(
     reads.clear()
     denied = make_keeper((Platform.INSTAGRAM,))
     await denied._threads.call(denied._load_columns)
-    assert reads["creators"] == CREATORS
+    assert reads["creators"] == 1 + CREATORS, "and where they begin"
     assert denied.columns.changed
     assert not (denied._folder / "columns.json").exists()
 
