@@ -308,23 +308,29 @@ def stray_raw(
     after: AccountKey | None,
     last: AccountKey | None,
     before: Mapping[Platform, int],
-) -> list[RawId]:
+    limit: int,
+) -> tuple[list[RawId], AccountKey | None]:
     """Pages read before their platform's instant whose account never came into the catalogue, such as unreadable ones.
 
-    Of accounts behind ``after`` up to ``last`` (None: from the first, to the end), of which ``known`` are in it.
+    Of accounts behind ``after`` up to ``last`` (None: from the first, to the end), of which ``known`` are in it, and of
+    ``limit`` such accounts at most: then the last that was looked at is returned as well.
     """
     found: list[RawId] = []
-    held = {key.encode() for key in known}
+    held, strays = {key.encode() for key in known}, 0
     start = b"" if after is None else after.encode() + b"\1"
     while (entry := next(txn.scan("raw_by_account", start=start), None)) is not None:
         owner = entry[0].partition(b"\0")[0]
         if last is not None and owner > last.encode():
             break
-        if owner not in held:
-            key = AccountKey(owner.decode())
-            found += [RawId(raw_id) for raw_id in _old_raw(txn, key, before[split_account_key(key)[0]])]
         start = owner + b"\1"
-    return found
+        if owner in held:
+            continue
+        key = AccountKey(owner.decode())
+        found += [RawId(raw_id) for raw_id in _old_raw(txn, key, before[split_account_key(key)[0]])]
+        strays += 1
+        if strays == limit:
+            return found, key
+    return found, None
 
 
 def drop_pages(txn: Txn, raw_ids: Iterable[RawId]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 from stores.env import Txn
 
@@ -27,8 +28,5 @@ def counted_reads() -> Iterator[Counter[str]]:
             counted[database] += 1
             yield pair
 
-    Txn.get, Txn.scan = counting_get, counting_scan  # type: ignore[method-assign, assignment]
-    try:
+    with patch.object(Txn, "get", counting_get), patch.object(Txn, "scan", counting_scan):
         yield counted
-    finally:
-        Txn.get, Txn.scan = get, scan  # type: ignore[method-assign, assignment]
