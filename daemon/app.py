@@ -465,6 +465,7 @@ def make_forgetting(parts: Parts, indexes: Indexes) -> Forgetting:
             columns=indexes.columns,
             folder=index_folder(parts.data_dir),
             rewrite_text=parts.keeper.rewrite_text,
+            save_columns=parts.keeper.save_columns,
             turn=indexes.turn,
             threads=threads,
         ),

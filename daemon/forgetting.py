@@ -106,7 +106,8 @@ class ClosedIndexes:
 
 class OpenIndexes:
     """Those of a running daemon; ``earlier`` as for the Indexer. ``rewrite_text`` builds the text index anew from the
-    store; ``folder`` holds the graphs, of which those that are not open are dropped, since they can be rebuilt."""
+    store, ``save_columns`` writes their snapshot anew; ``folder`` holds the graphs, of which those that are not open are
+    dropped, since they can be rebuilt."""
 
     def __init__(
         self,
@@ -117,9 +118,11 @@ class OpenIndexes:
         columns: Columns,
         folder: Path,
         rewrite_text: Callable[[], Awaitable[None]],
+        save_columns: Callable[[], Awaitable[None]],
         turn: trio.Lock,
         threads: Blocking,
     ) -> None:
+        self._save_columns = save_columns
         self._text, self._fields, self._earlier, self._columns = text, fields, earlier, columns
         self._folder, self._rewrite_text, self.turn, self._threads = folder, rewrite_text, turn, threads
 
@@ -132,6 +135,7 @@ class OpenIndexes:
     async def rewrite(self, checkpoint: int) -> None:
         await self._text.commit(checkpoint)
         await self._rewrite_text()
+        await self._save_columns()
         graphs = self._graphs()
         for index in graphs:
             await index.save(checkpoint)

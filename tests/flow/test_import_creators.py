@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import random
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-import zstandard
 
 from proto.ids import Row
 from proto.records import Creator, EmbeddingRecord
@@ -21,8 +18,7 @@ from stores.checking import find_faults
 from stores.codec import decode
 from stores.env import Environment
 from tests.flow.processes import Daemon, environment, run_cli, simulator, wait_for
-from tests.flow.test_forgetting import files_holding
-from tests.flow.test_identity import ctl, import_everybody
+from tests.flow.test_identity import import_everybody
 
 CREATORS = 24
 QUERIES = ("home workout", "receita fácil", "python tutorial", "travel vlog", "게임", "beauty")
