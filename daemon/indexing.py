@@ -19,7 +19,7 @@ from actors.documents import text_document
 from daemon.config import SearchConfig
 from daemon.readiness import KEYWORD_SEARCH, Readiness
 from daemon.stock import Coverage
-from proto.errors import IndexBroken, Unavailable
+from proto.errors import IndexBroken
 from proto.ids import CreatorId, Platform, Row
 from proto.records import Creator, EmbeddingRecord
 from stores.belonging import row_of
@@ -221,7 +221,7 @@ class IndexKeeper:
                 sidecar = await self._threads.call(self._column_files.write, self.columns, checkpoint)
                 await self._env.write(lambda _: None, synced=True)  # a power cut must not leave the store behind it
                 await self._threads.call(self._column_files.put_in_place, sidecar)
-            except Unavailable:
+            except BaseException:  # also a cancelled one
                 self.columns.changed = True
                 raise
 
