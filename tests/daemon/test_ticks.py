@@ -14,6 +14,7 @@ import trio
 
 from actors import Meter, Outbox
 from actors.avatars import AvatarReader
+from actors.backlog import Backlog
 from actors.cadence import PRIORITY
 from actors.lane import Lane
 from actors.peers import Peers
@@ -55,6 +56,7 @@ from stores.blocking import Blocking
 from stores.catalog import Catalog, log_indexed, put_account, put_creator
 from stores.content import put_items
 from stores.env import Environment, Txn
+from stores.identity import put_off
 from stores.journal import Journal, append_event
 from stores.labels import due_creators, put_labelling
 from stores.ledger import Ledger
@@ -137,6 +139,7 @@ def put_one(txn: Txn, number: int, platform: Platform, name: str) -> None:
     log_indexed(txn, creator_id)
     put_labelling(txn, creator_id, Labelling(due_at=NOW - 1))
     want_avatar(txn, account)
+    put_off(txn, account.key)
     for kind in (JobKind.PROFILE, JobKind.FEED, JobKind.BACKFILL):
         job = Job(
             platform=platform,
@@ -290,6 +293,13 @@ async def ask_about(world: World) -> None:
     assert await world.env.read(partial(due_creators, now=NOW, limit=8))
 
 
+async def weigh_what_was_put_off(world: World) -> None:
+    backlog = Backlog(
+        outbox_of(world), env=world.env, busy=lambda: False, now=lambda: NOW, stop=trio.Event(), meter=Meter()
+    )
+    assert await backlog._take()
+
+
 async def take_stock(world: World) -> None:
     accounts: Counter[stock.Group] = Counter()
     look = partial(stock._look, platform=Platform.YOUTUBE, kind=JobKind.FEED, after="", now=NOW)
@@ -346,6 +356,7 @@ TICKS: Mapping[str, Callable[[World], Awaitable[None]]] = MappingProxyType(
             look_at_pictures,
             subscribe,
             ask_about,
+            weigh_what_was_put_off,
             take_stock,
             survey,
             tell_figures,
