@@ -12,6 +12,7 @@ from actors.documents import text_document
 from proto.ids import Row
 from proto.messages import CreatorEnriched, CreatorRetired
 from proto.records import Creator
+from stores.belonging import row_of
 from stores.catalog import Catalog, CreatorBundle, log_indexed
 from stores.columns import Columns
 from stores.env import Environment, Txn
@@ -61,7 +62,8 @@ class IndexWriter:
                     log_indexed(txn, message.creator_id)
             for gone in retired:
                 complete(txn, gone)
-                log_indexed(txn, gone.creator_id)
+                if row_of(txn, gone.creator_id) is not None:  # else it is forgotten
+                    log_indexed(txn, gone.creator_id)
 
         await self._env.write(change, waits=False)
 

@@ -18,6 +18,7 @@ from stores.catalog import (
     get_creator,
     put_creator,
     put_creator_embeddings,
+    unlog,
     write_account,
 )
 from stores.codec import decode, encode, pack_id, unpack_id
@@ -224,8 +225,10 @@ def _retire(txn: Txn, creator_id: CreatorId) -> Row | None:
     delete_creator(txn, creator_id)
     drop_labelling(txn, creator_id)
     txn.add(MOVES)
-    if founder_of(txn, creator_id) is not None:  # of one whose founding account was erased nothing is kept
+    if founder_of(txn, creator_id) is not None:
         txn.put("retired_creators", packed, pack_id(creator.row))
+    else:  # of one whose founding account was erased nothing is kept
+        unlog(txn, creator_id)
     return creator.row
 
 

@@ -453,6 +453,15 @@ def log_indexed(txn: Txn, creator_id: CreatorId) -> int:
     return sequence
 
 
+def unlog(txn: Txn, creator_id: CreatorId) -> bool:
+    """Takes a creator out of the index log; returns whether it was there."""
+    sequence = txn.get("index_sequence", pack_id(creator_id))
+    if sequence is None:
+        return False
+    txn.delete("index_sequence", pack_id(creator_id))
+    return txn.delete("index_log", sequence)
+
+
 def _put_snapshot(txn: Txn, account: CreatorAccount) -> None:
     _put(txn, account.key, snapshot_of(account))
 

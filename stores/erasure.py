@@ -46,6 +46,7 @@ from stores.catalog import (
     get_account,
     get_creator,
     put_creator,
+    unlog,
     write_account,
 )
 from stores.codec import decode, encode, pack_id, unpack_id
@@ -468,12 +469,7 @@ def _remove_from_creator(txn: Txn, account: CreatorAccount, creator_id: CreatorI
 
 
 def _remove_creator(txn: Txn, creator: Creator, erased: Erased) -> None:
-    packed = pack_id(creator.creator_id)
-    sequence = txn.get("index_sequence", packed)
-    if sequence is not None:
-        txn.delete("index_sequence", packed)
-        txn.delete("index_log", sequence)
-        erased.note("index_log")
+    erased.note("index_log", unlog(txn, creator.creator_id))
     txn.delete("rows", creator.row.to_bytes(4, "big"))
     delete_creator(txn, creator.creator_id)
     erased.note("creators")

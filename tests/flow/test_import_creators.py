@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import zstandard
 
 from proto.ids import Row
 from proto.records import Creator, EmbeddingRecord
 from stores.catalog import vital_signs_of
-from stores.checking import find_faults
+from stores.checking import Fault, find_faults
 from stores.codec import decode
-from stores.env import Environment
-from tests.flow.processes import Daemon, environment, run_cli, simulator, wait_for
+from stores.env import DATABASES, Environment
+from tests.flow.processes import COMMAND, ROOT, Daemon, environment, run_cli, simulator, wait_for
+from tests.flow.test_forgetting import files_holding
 from tests.flow.test_identity import import_everybody
 
 CREATORS = 24
@@ -76,14 +81,35 @@ def written(path: Path, lines: Lines) -> Path:
 
 def imported(file: Path, daemon: Daemon, env: dict[str, str]) -> str:
     """What the command says of a file, once the daemon has opened its indexes."""
-    wait_for(lambda: not any(one["state"] == "loading" for one in dependencies(daemon)), "the indexes")
+    wait_for(partial(is_open, daemon), "the indexes")
     done = run_cli("import", "--creators", str(file), "--data-dir", str(daemon.data_dir), env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def dependencies(daemon: Daemon) -> list[dict[str, Any]]:
-    return list(daemon.get("/readyz").json()["dependencies"].values())
+def is_open(daemon: Daemon) -> bool:
+    parts = daemon.get("/readyz").json()["dependencies"].values()
+    return not any(one["state"] == "loading" for one in parts)
+
+
+def has_more_than(daemon: Daemon, creators: int) -> bool:
+    return creators_of(daemon) > creators
+
+
+@contextmanager
+def background(*arguments: str, env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    running = subprocess.Popen(
+        [*COMMAND, *arguments], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def creators_of(daemon: Daemon) -> int:
+    return int(daemon.get("/readyz").json()["counts"]["creators"])
 
 
 def verdicts(file: Path) -> list[dict[str, str]]:
@@ -91,12 +117,12 @@ def verdicts(file: Path) -> list[dict[str, str]]:
 
 
 def stored(data: Path) -> dict[str, Any]:
-    """Creators and their vectors, without what says when and in which order they came."""
+    """Creators and their vectors, without what says when and in which order they came; of a store without faults."""
+    assert faults_in(data) == []
     env = Environment(data, map_size_bytes=MAP_BYTES)
     try:
         with env.snapshot() as txn:
             creators = {key: decode(Creator, value) for key, value in txn.scan("creators")}
-            assert not find_faults(txn, {}, lambda *_: None)
             assert txn.entries("identity_backlog") == txn.entries("work") == txn.entries("dead_letters") == 0
             vectors = {
                 key: msgspec.structs.replace(decode(EmbeddingRecord, value), updated_at=0)
@@ -138,3 +164,164 @@ def test_what_was_exported_is_the_same_in_another_store(lived: Lived, tmp_path: 
     for one in theirs["creators"].values():
         one.identity_confidence = 1.0
     assert stored(data) == theirs
+
+
+def thinned(lines: Lines) -> Lines:
+    """In turn whole, without vectors, without labels, and without either."""
+    made = []
+    for at, line in enumerate(lines):
+        one = json.loads(json.dumps(line))
+        if at % 4 in (1, 3):
+            for account in one["accounts"]:
+                account.pop("vectors", None)
+        if at % 4 in (2, 3):
+            for name in ("primary_niche", "secondary_niches", "content_style", "llm_summary", "enrichment"):
+                one.pop(name, None)
+        made.append(one)
+    return made
+
+
+def test_what_lacks_vectors_or_labels_gets_them(lived: Lived, tmp_path: Path) -> None:
+    data, file = tmp_path / "data", tmp_path / "thin.jsonl.zst"
+    lines = [json.dumps(line).encode() for line in thinned(lived.lines)]
+    lines.insert(3, b'{"accounts": [{"platform": "youtube", "platform_user_id": "UC x"}]}')
+    lines.insert(5, b"")
+    lines.append(b'{"accounts": "nobody"}')
+    file.write_bytes(zstandard.compress(b"\n".join(lines)))
+    with Daemon(data, lived.env) as daemon:
+        assert imported(file, daemon, lived.env).startswith(f"{lived.counts['creators']} added, 2 invalid\n")
+        assert [(row["line"], row["verdict"]) for row in verdicts(file)] == [
+            ("4", "invalid"),
+            (str(len(lines)), "invalid"),
+        ]
+        assert "$.accounts[0]" in verdicts(file)[0]["detail"]
+        assert daemon.wait_until_done()["counts"] == lived.counts
+        assert results(daemon) == sure(lived.results)
+
+        news_reach_who_is_known(daemon, lived, tmp_path)
+        the_backup_is_whole(daemon, lived, tmp_path)
+        names = the_forgotten_leave_no_trace(daemon, lived, tmp_path)
+        assert daemon.terminate() == 0
+    assert not any(name in row.lower() for name in names for row in rows_of(data))
+
+
+def news_reach_who_is_known(daemon: Daemon, lived: Lived, folder: Path) -> None:
+    """An account that is another's meanwhile stays there; a new one of the same line comes in by itself."""
+    known = lived.lines[0]["accounts"][0]
+    fresh = {"platform": "instagram", "platform_user_id": "177", "handle": "zyxomma.qua", "bio": "Brontosaurus riding."}
+    news = known | {"display_name": "Quetzalcoatl Renamed", "fetched_at": known["fetched_at"] + 60}
+    file = written(folder / "news.jsonl", [{"accounts": [news, fresh]}])
+    assert imported(file, daemon, lived.env).startswith("1 known\n")
+    counts = daemon.wait_until_done()["counts"]
+    assert counts["creators"] == lived.counts["creators"] + 1
+    (renamed,) = (hit["creator"] for hit in daemon.get("/v1/search", q="Quetzalcoatl", limit=1).json()["hits"])
+    assert [one["platform_user_id"] for one in renamed["accounts"]].count(known["platform_user_id"]) == 1
+    (other,) = (hit["creator"] for hit in daemon.get("/v1/search", q="zyxomma.qua", limit=1).json()["hits"])
+    assert [one["handle"] for one in other["accounts"]] == ["zyxomma.qua"]
+
+
+def the_backup_is_whole(daemon: Daemon, lived: Lived, folder: Path) -> None:
+    file = folder / "store.backup"
+    for command in (("backup", str(file), "--data-dir", str(daemon.data_dir)), ("verify", str(file))):
+        done = run_cli(*command, env=lived.env)
+        assert done.returncode == 0, done.stdout + done.stderr
+    file.unlink()
+
+
+def rows_of(data: Path) -> list[bytes]:
+    """Of a store without faults."""
+    stored(data)
+    env = Environment(data, map_size_bytes=MAP_BYTES)
+    try:
+        with env.snapshot() as txn:
+            return [key + value for database in DATABASES for key, value in txn.scan(database)]
+    finally:
+        env.close()
+
+
+def the_forgotten_leave_no_trace(daemon: Daemon, lived: Lived, folder: Path) -> list[bytes]:
+    """Their names."""
+    line = next(line for line in lived.lines if len(line["accounts"]) == 2)
+    first, second = line["accounts"]
+    for path in folder.glob("*.jsonl*"):
+        path.unlink()
+    assert files_holding(folder, first["platform_user_id"])
+    references = [f"{one['platform']}:{one['platform_user_id']}" for one in (first, second)]
+    done = run_cli("forget", *references, "--data-dir", str(daemon.data_dir), env=lived.env)
+    assert done.returncode == 0, done.stderr
+    daemon.wait_until_done()
+    names = [name for one in (first, second) for name in (one["platform_user_id"], one["handle"])]
+    assert files_holding(folder, *names) == ["data/store/data.mdb"], "its free pages, until the next start"
+    assert not any(one["canonical_handle"] in names for one in results(daemon)["shown"].values())
+    file = written(folder / "again.jsonl", [line])
+    assert imported(file, daemon, lived.env).startswith("1 forgotten\n")
+    out = folder / "out.jsonl"
+    done = run_cli("export", "--creators", str(out), "--data-dir", str(daemon.data_dir), env=lived.env)
+    assert done.returncode == 0, done.stderr
+    assert not any(name in out.read_text() for name in names)
+    return [name.lower().encode() for name in names]
+
+
+def crowd(lived: Lived, count: int) -> Lines:
+    """Many who have nothing in common but what they make."""
+    lines = [line for line in lived.lines if len(line["accounts"]) == 1]
+    made = []
+    for number in range(count):
+        line = json.loads(json.dumps(lines[number % len(lines)]))
+        (account,) = line["accounts"]
+        word = "".join("bcdfghjklm"[int(digit)] + "aeiou"[int(digit) % 5] for digit in f"{number * 7919:07d}")
+        account |= {"platform": "instagram", "platform_user_id": str(10**9 + number), "handle": word}
+        account |= {"items": account["items"][:2], "display_name": word, "bio": "", "links": [], "named_accounts": []}
+        made.append(line)
+    return made
+
+
+def test_what_is_interrupted_goes_on_with_the_same_command(lived: Lived, tmp_path: Path) -> None:
+    data, count = tmp_path / "data", 2_600
+    file = written(tmp_path / "crowd.jsonl", crowd(lived, count))
+    command = ("import", "--creators", str(file), "--data-dir", str(data))
+    for end in (Daemon.terminate, Daemon.kill):
+        with Daemon(data, lived.env) as daemon:
+            wait_for(partial(is_open, daemon), "the indexes")
+            before = creators_of(daemon)
+            with background(*command, env=lived.env) as running:
+                wait_for(partial(has_more_than, daemon, before), "a piece")
+                end(daemon)
+                said = running.communicate(timeout=60)
+            assert running.returncode == 1, said
+            assert "no daemon answers" in said[1]
+            assert "Traceback" not in said[1]
+    with Daemon(data, lived.env) as daemon:
+        assert 0 < creators_of(daemon) < count
+        assert "invalid" not in imported(file, daemon, lived.env)
+        wait_for(lambda: daemon.get("/v1/search", q="", limit=1).json()["total"] >= count, "everybody")
+        assert daemon.get("/v1/search", q="", limit=1).json()["total"] == count
+        counts = daemon.get("/readyz").json()["counts"]
+        assert (counts["creators"], counts["accounts"]) == (count, count)
+        assert daemon.terminate() == 0
+    assert faults_in(data) == []
+
+
+def faults_in(data: Path) -> list[Fault]:
+    env = Environment(data, map_size_bytes=MAP_BYTES)
+    try:
+        with env.snapshot() as txn:
+            return find_faults(txn, {}, lambda *_: None)
+    finally:
+        env.close()
+
+
+def test_nobody_answers_or_the_file_is_none(lived: Lived, tmp_path: Path) -> None:
+    for path, content, expected in (
+        (tmp_path / "sound.jsonl", lived.file.read_bytes(), "pokedexd serve"),
+        (tmp_path / "absent.jsonl", None, "absent.jsonl: cannot be read: No such file"),
+    ):
+        if content is not None:
+            path.write_bytes(content)
+        done = run_cli("import", "--creators", str(path), "--data-dir", str(tmp_path / "data"), env=lived.env)
+        assert done.returncode == 1
+        assert expected in done.stderr
+    done = run_cli("export", "--creators", str(tmp_path / "out"), "--data-dir", str(tmp_path / "data"), env=lived.env)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
