@@ -18,7 +18,7 @@ from stores.vector_graph import FIRST_CAPACITY, GROWTH, Graph
 from stores.vector_rows import AUTO, FLOAT32, INT8, VectorRows, kind_for, make_rows
 from stores.vector_snapshot import Contents, Saving, drop_unfinished, load
 
-SLICE = 50
+SLICE = 16
 """Vectors inserted at once while queries wait: about 10 ms."""
 BUILD_SLICE = 1_000
 RENEWAL_SLICE = 250
