@@ -12,6 +12,7 @@ import msgspec
 import structlog
 import trio
 
+from actors import Batches
 from actors.identity_resolution import Rules
 from actors.peers import Peers
 from actors.policy import Policy
@@ -35,7 +36,8 @@ RESOLVED_WITH = "resolved_with"
 """Meta entry: digest of the rules of identity that every account was weighed by, or is on its way to be."""
 
 REEMBED_PAGE = 1_000
-AUDIT_BATCH = 500
+AUDIT_BATCH, GATHER_SECONDS = 500, 0.2
+"""Searches that are noted together, and how long the first of them waits for others."""
 DAY_SECONDS = 86_400
 SAVE_AGAIN_SECONDS = 30.0
 """After graphs could not be saved."""
@@ -238,13 +240,7 @@ def expiry_words(token: InstagramToken, warning_days: int, now: float) -> str:
 
 async def write_audit(entries: trio.MemoryReceiveChannel[AuditEvent], journal: Journal) -> None:
     """Searches are noted in batches, so that no search waits for a commit; ends once the senders have closed."""
-    async for first in entries:
-        batch = [first]
-        while len(batch) < AUDIT_BATCH:
-            try:
-                batch.append(entries.receive_nowait())
-            except (trio.WouldBlock, trio.EndOfChannel):
-                break
+    async for batch in Batches(entries, AUDIT_BATCH, GATHER_SECONDS):
         try:
             await journal.audit(batch)
         except DiskFull as error:  # at the end of the daemon
