@@ -104,8 +104,9 @@ class Batches(Generic[T]):
     No generator: one that a cancelled stage leaves in the middle is closed by the garbage collector at some time.
     """
 
-    def __init__(self, inbox: Inbox[T], limit: int) -> None:
-        self._inbox, self._limit = inbox, limit
+    def __init__(self, inbox: Inbox[T], limit: int, gather_seconds: float = 0.0) -> None:
+        """``gather_seconds``: how long it is waited for more once there is one."""
+        self._inbox, self._limit, self._gather_seconds = inbox, limit, gather_seconds
 
     def __aiter__(self) -> Batches[T]:
         return self
@@ -115,6 +116,8 @@ class Batches(Generic[T]):
             batch = [await self._inbox.receive()]
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
+        if self._gather_seconds:
+            await trio.sleep(self._gather_seconds)
         while len(batch) < self._limit:
             try:
                 batch.append(self._inbox.receive_nowait())

@@ -81,12 +81,16 @@ class IndexWriter:
         """Puts creators into every index, without the text index's commit. The indexes are written side by side."""
         await side_by_side(
             partial(self._take_in_text, bundles),
-            *(partial(_take_in_field, name, index, bundles) for name, index in self._fields.items()),
+            *(partial(self._take_in_fields, names, bundles) for names in _shared_out(list(self._fields))),
         )
         for name, index in self._earlier.items():
             await index.delete(_lacking(name, bundles))
         creators = [bundle.creator for bundle in bundles]
         self._columns.upsert_all([creator.row for creator in creators], creators)
+
+    async def _take_in_fields(self, names: Sequence[str], bundles: Sequence[CreatorBundle]) -> None:
+        for name in names:
+            await _take_in_field(name, self._fields[name], bundles)
 
     async def _take_in_text(self, bundles: Sequence[CreatorBundle]) -> None:
         await self._text.upsert(
@@ -95,6 +99,11 @@ class IndexWriter:
                 for bundle in bundles
             ]
         )
+
+
+def _shared_out(names: Sequence[str]) -> list[Sequence[str]]:
+    """Two graphs are written at a time, one a core: while one is, no search reads it."""
+    return [names[::2], names[1::2]]
 
 
 async def _take_in_field(name: str, index: VectorIndex, bundles: Sequence[CreatorBundle]) -> None:

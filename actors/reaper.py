@@ -21,10 +21,14 @@ from stores.journal import Journal
 
 PAGE = 200
 """Accounts looked at in one snapshot: about 20 ms."""
+STRAYS = 1_000
+"""Accounts that never came in, of which pages are looked at in the same."""
 FOLDED = 50
 """Accounts taken out of in one transaction."""
 FOLDED_PAGES = 1_000
 """Pages of accounts that never came in, likewise."""
+FOLDED_LETTERS = 1_000
+"""Dead letters looked at in one transaction."""
 BEAT_SECONDS = 2.0
 """Between pages. A million accounts are walked in under three hours, and policies leave a day or more."""
 REST_SECONDS = 3_600.0
@@ -87,14 +91,14 @@ class Reaper:
     async def beat(self) -> bool:
         """Looks at the next page of accounts; True when the walk has come to its end."""
         with self._meter.working():
-            seen, due, stray = await self._env.read(partial(self._look, after=self._after))
+            until, due, stray = await self._env.read(partial(self._look, after=self._after))
             for begin in range(0, len(due), FOLDED):
                 await self._erase(due[begin : begin + FOLDED])
             for begin in range(0, len(stray), FOLDED_PAGES):
                 await self._env.write(partial(drop_pages, raw_ids=stray[begin : begin + FOLDED_PAGES]))
             self._tally.raw_pages += len(stray)
             self._meter.handled += len(due)
-            self._after = seen[-1] if len(seen) == PAGE else None
+            self._after = until
             if self._after is None:
                 await self._end_walk()
         return self._after is None
@@ -112,9 +116,9 @@ class Reaper:
 
     def _look(
         self, txn: Txn, after: AccountKey | None
-    ) -> tuple[Sequence[AccountKey], list[tuple[AccountKey, Limits]], list[RawId]]:
-        """The page's accounts, those of them that have something to take out or to read again, and expired pages of
-        accounts between them that are in no catalogue."""
+    ) -> tuple[AccountKey | None, list[tuple[AccountKey, Limits]], list[RawId]]:
+        """Up to where this page goes (None: the end), those of its accounts that have something to take out or to read
+        again, and expired pages of accounts between them that are in no catalogue."""
         now = self._now()
         pairs = zip(txn.scan("accounts", start=after.encode() + b"\0" if after else None), range(PAGE), strict=False)
         accounts = [decode(CreatorAccount, value) for (_, value), _ in pairs]
@@ -122,14 +126,19 @@ class Reaper:
         due = [(key, limits) for key, limits in judged if expired_of(txn, key, limits, now) != Expired()]
         seen = [account.key for account in accounts]
         before = {platform: policy.fields_before(now) for platform, policy in self._policies.items()}
-        return seen, due, stray_raw(txn, seen, after, seen[-1] if len(seen) == PAGE else None, before)
+        last = seen[-1] if len(seen) == PAGE else None
+        stray, reached = stray_raw(txn, seen, after, last, before, limit=STRAYS)
+        return (last if reached is None else reached), due, stray
 
     async def _end_walk(self) -> None:
         await self._expire_imports()
-        for platform, policy in self._policies.items():
-            before = policy.fields_before(self._now())
-            if before:
-                self._tally.letters += await self._env.write(partial(expire_letters, platform=platform, before=before))
+        before = {platform: policy.fields_before(self._now()) for platform, policy in self._policies.items()}
+        after: bytes | None = b""
+        while after is not None:
+            letters, after = await self._env.write(
+                partial(expire_letters, before=before, after=after, limit=FOLDED_LETTERS)
+            )
+            self._tally.letters += letters
         if self._tally.erased:
             await self._journal.event(_event(self._tally, int(self._now())))
         self._tally = Tally()

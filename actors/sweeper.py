@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 
 import trio
 
 from actors import Meter, Outbox
 from proto.messages import AnyWork, Stage
-from proto.records import Event
+from proto.records import Event, WorkItem
 from stores.journal import Journal
 from stores.work import Work, stage_in
 
 PAGE = 256
 SWEEP_SECONDS = 5.0
+LOOKED_AT = 2_048
+"""Items between two pauses, about 5 ms: a million that wait their turn are not read every few seconds."""
 
 LEFTOVER_ATTEMPTS = 100
 """At a start most rows were never tried: only what survived so many starts is given up then."""
@@ -39,39 +43,67 @@ class Sweeper:
         self._outboxes, self._work, self._journal, self._now = outboxes, work, journal, now
         self._resend_after_seconds, self._max_attempts = resend_after_seconds, max_attempts
         self._stop, self._meter, self._held_up = stop, meter, held_up
-        self._seen: dict[bytes, tuple[int, float]] = {}
+        self._after = b""
+        self._revisions: deque[tuple[float, int]] = deque()
+        """When which revision was the latest, oldest first; the first is of as long ago as an item may stand, if any is."""
+        self._sent: OrderedDict[bytes, float] = OrderedDict()
+        """When what was sent again lately; oldest first."""
+        self._held_at: dict[Stage, float] = {}
+        """When each stage was last found to be held up."""
 
     async def run(self) -> None:
-        await self._sweep(patience_seconds=0.0)
+        await self._send_leftovers()
+        self._note(await self._work.revision())
         while not self._stop.is_set():
             with trio.move_on_after(SWEEP_SECONDS):
                 await self._stop.wait()
-            await self._sweep(self._resend_after_seconds)
+            while not self._stop.is_set() and await self.tick():
+                pass
 
-    async def _sweep(self, patience_seconds: float) -> None:
-        """Sends again what has stood unchanged for ``patience_seconds``; stages in order, a page at a time.
+    async def tick(self) -> bool:
+        """Sends again what of the next `LOOKED_AT` items has stood unchanged for ``resend_after_seconds``, or was sent so
+        long ago; stages in order. True when that was something, so that it goes on at once: who takes it sets the pace.
 
         How long is measured on the process's own clock, so that a frozen world clock stalls nothing.
         """
-        seen: dict[bytes, tuple[int, float]] = {}
-        after = b""
-        while not self._stop.is_set():
-            items = await self._work.after(after, PAGE)
-            if not items:
+        self._note(await self._work.revision())
+        sent = False
+        for _ in range(LOOKED_AT // PAGE):
+            items = await self._work.after(self._after, PAGE)
+            self._after = items[-1][0] if len(items) == PAGE else b""
+            stale = [key for key, item in items if self._is_stale(key, item)]
+            await self._send_again(stale, self._max_attempts)
+            self._sent.update((key, trio.current_time()) for key in stale)
+            sent = sent or bool(stale)
+            if not self._after or self._stop.is_set():
                 break
+        return sent
+
+    async def _send_leftovers(self) -> None:
+        after = b""
+        while not self._stop.is_set() and (items := await self._work.after(after, PAGE)):
             after = items[-1][0]
-            stale = []
-            for key, item in items:
-                revision, since = self._seen.get(key, (0, trio.current_time()))
-                since = since if revision == item.revision else trio.current_time()
-                if self._held_up(stage_in(key)):
-                    since = trio.current_time()
-                elif trio.current_time() - since >= patience_seconds:
-                    stale.append(key)
-                    since = trio.current_time()
-                seen[key] = (item.revision, since)
-            await self._send_again(stale, self._max_attempts if patience_seconds else LEFTOVER_ATTEMPTS)
-        self._seen = seen
+            keys = [key for key, _ in items if not self._held_up(stage_in(key))]
+            await self._send_again(keys, LEFTOVER_ATTEMPTS)
+
+    def _note(self, revision: int) -> None:
+        """What was enqueued by now; and what is known of earlier."""
+        now = trio.current_time()
+        self._revisions.append((now, revision))
+        while len(self._revisions) > 1 and self._revisions[1][0] <= now - self._resend_after_seconds:
+            self._revisions.popleft()
+        while self._sent and next(iter(self._sent.values())) <= now - self._resend_after_seconds:
+            self._sent.popitem(last=False)
+        for stage in self._outboxes:
+            if self._held_up(stage):
+                self._held_at[stage] = now
+
+    def _is_stale(self, key: bytes, item: WorkItem) -> bool:
+        """Revisions only grow: an item of one that was given out so long ago has not been enqueued since."""
+        long_ago = trio.current_time() - self._resend_after_seconds
+        at, revision = self._revisions[0]
+        held_at = self._held_at.get(stage_in(key), -math.inf)
+        return at <= long_ago and item.revision <= revision and held_at <= long_ago and key not in self._sent
 
     async def _send_again(self, keys: list[bytes], max_attempts: int) -> None:
         if not keys:

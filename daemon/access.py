@@ -35,7 +35,7 @@ from stores.keys import (
     revoke_key,
     sessions_of,
 )
-from stores.tenants import create_tenant, drop_owned, remove_tenant, removed_tenants, tenants
+from stores.tenants import check_ever_tenant, create_tenant, drop_owned, remove_tenant, removed_tenants, tenants
 
 T = TypeVar("T")
 
@@ -167,7 +167,8 @@ class Access:
         key_hash = digest(key)
         identity = self._identities.get(key_hash)
         if identity is None:
-            raise Unauthenticated("the key is not known; `pokedexd ctl keys create` makes one", error="invalid_token")
+            gone = "was revoked" if key_hash in self._keys else "is not known"
+            raise Unauthenticated(f"the key {gone}; `pokedexd ctl keys create` makes one", error="invalid_token")
         return self._alive(identity)
 
     def by_session(self, cookie: str) -> Identity:
@@ -229,8 +230,14 @@ class Access:
             )
 
     async def keys(self, tenant_id: str = "") -> list[ApiKey]:
-        """Oldest first, with their last use up to now."""
-        found = await self._env.read(lambda txn: keys_of(txn, tenant_id))
+        """Of a tenant, or all; oldest first, with their last use up to now. Raises NotFound."""
+
+        def look(txn: Txn) -> list[ApiKey]:
+            if tenant_id:
+                check_ever_tenant(txn, tenant_id)
+            return keys_of(txn, tenant_id)
+
+        found = await self._env.read(look)
         return [
             msgspec.structs.replace(one, last_used_at=self._used.get(one.key_hash, one.last_used_at)) for one in found
         ]

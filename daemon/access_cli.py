@@ -15,40 +15,33 @@ from typing import Annotated, TypeVar
 import msgspec
 import trio
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from daemon.access import Access
 from daemon.access_client import AccessClient
 from daemon.config import Config, admin_socket_path, data_dir, load
+from daemon.terminal import ConfigOption, DataDirOption, JsonOption, existing_data_dir, out
 from daemon.web.admin_access import audit_view, key_view, tenant_view
 from proto.api import AuditView, KeyMade, Keys, KeyView, Tenants, TenantView
-from proto.errors import ConfigError, Malformed
+from proto.errors import ConfigError, Malformed, NotFound
 from proto.records import DEFAULT_TENANT, Event
-from stores.audit import Verified, latest_audit, verify_audit
+from stores.audit import OPERATOR, Verified, latest_audit, verify_audit
 from stores.env import Environment
 from stores.journal import Journal
 from stores.keys import DEFAULT_SCOPES, SCOPES
+from stores.tenants import check_ever_tenant
 
 keys_app = typer.Typer(help="Keys of the HTTP API.", no_args_is_help=True)
 tenants_app = typer.Typer(help="Whose lists, notes and searches are kept apart.", no_args_is_help=True)
 audit_app = typer.Typer(help="The audit trail: who did what.", no_args_is_help=True)
 
 T = TypeVar("T")
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Settings file.", envvar="POKEDEXD_CONFIG", show_default=False)
-]
-DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept.", show_default=False)]
 TenantOption = Annotated[str, typer.Option("--tenant", help="Whose.")]
 AllOption = Annotated[str, typer.Option("--tenant", help="Whose; all where none is named.", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 LIFETIME = re.compile(r"(?P<number>[0-9]{1,6})(?P<unit>[smhdw])")
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 FOLLOW_SECONDS = 1.0
-WIDE = 160
-OPERATOR = "operator"
-out = Console(width=None if sys.stdout.isatty() else WIDE)
 
 
 @keys_app.command("create")
@@ -83,11 +76,11 @@ def keys_create(
                 scopes=wanted,
                 lifetime_seconds=lifetime,
                 requests_per_minute=per_minute,
-                actor=OPERATOR,
+                actor=OPERATOR.actor,
             )
             return KeyMade(key=key, of=key_view(of))
 
-        made = where.offline(make, found=True)
+        made = where.offline(make, or_empty=True)
     if as_json:
         return _json(made)
     sys.stderr.write(
@@ -137,7 +130,7 @@ def keys_revoke(
     where = _Where(config, data)
 
     async def revoke(access: Access) -> KeyView:
-        return key_view(await access.revoke_key(key, OPERATOR))
+        return key_view(await access.revoke_key(key, OPERATOR.actor))
 
     gone = where.client.revoke_key(key) if where.client.answers() else where.offline(revoke)
     sys.stdout.write(f"key {gone.key_id} of {gone.tenant_id} is revoked\n")
@@ -154,21 +147,16 @@ def tenants_create(
     where = _Where(config, data)
 
     async def create(access: Access) -> TenantView:
-        return tenant_view(await access.create_tenant(tenant, name, OPERATOR))
+        return tenant_view(await access.create_tenant(tenant, name, OPERATOR.actor))
 
-    made = where.client.create_tenant(tenant, name) if where.client.answers() else where.offline(create, found=True)
+    made = where.client.create_tenant(tenant, name) if where.client.answers() else where.offline(create, or_empty=True)
     sys.stdout.write(f"tenant {made.tenant_id} is there; `pokedexd keys create --tenant {made.tenant_id}` lets it in\n")
 
 
 @tenants_app.command("list")
 def tenants_list(config: ConfigOption = None, data: DataDirOption = None, as_json: JsonOption = False) -> None:
     """Show the tenants."""
-    where = _Where(config, data)
-
-    async def read(access: Access) -> list[TenantView]:
-        return [tenant_view(one) for one in await access.all_tenants()]
-
-    found = where.client.tenants() if where.client.answers() else where.offline(read)
+    found = _tenants(_Where(config, data))
     if as_json:
         return _json(Tenants(tenants=found))
     for one in found:
@@ -186,10 +174,12 @@ def tenants_remove(
     """Remove a tenant with its keys, lists, notes, searches and query log. The audit trail stays."""
     where = _Where(config, data)
     if not yes:
+        if tenant not in [one.tenant_id for one in _tenants(where)]:
+            raise NotFound(f"no tenant {tenant[:60]!r}; `pokedexd tenants list` shows them")
         typer.confirm(f"remove {tenant} and all that it noted?", abort=True, err=True)
 
     async def remove(access: Access) -> int:
-        return await access.remove_tenant(tenant, OPERATOR)
+        return await access.remove_tenant(tenant, OPERATOR.actor)
 
     rows = where.client.remove_tenant(tenant) if where.client.answers() else where.offline(remove)
     sys.stdout.write(f"tenant {tenant} is gone, with {rows:,} rows\n")
@@ -210,6 +200,8 @@ def audit_tail(
         if follow:
             raise ConfigError("no daemon runs on this data directory: there is nothing to follow")
         with where.store() as env, env.snapshot() as txn:
+            if tenant:
+                check_ever_tenant(txn, tenant)
             _tell([audit_view(*one) for one in latest_audit(txn, lines, tenant)], as_json)
         return
     found = where.client.audit(lines, tenant)
@@ -252,22 +244,27 @@ class _Where:
 
     def __init__(self, config: Path | None, data: Path | None) -> None:
         self._config = load(config, os.environ, {"daemon.data_dir": None if data is None else str(data)}).config
-        self._folder = data_dir(self._config, os.environ)
-        self.client = AccessClient(admin_socket_path(self._config, os.environ, self._folder))
+        folder = data_dir(self._config, os.environ)
+        self.client = AccessClient(admin_socket_path(self._config, os.environ, folder))
 
     @contextlib.contextmanager
-    def store(self, *, found: bool = False) -> Iterator[Environment]:
-        """``found``: make one where there is none. Raises ConfigError, and StoreBusy while a daemon runs."""
-        if not found and not (self._folder / "store").is_dir():
-            raise ConfigError(f"{self._folder}: no data directory of pokedexd")
-        env = Environment(self._folder, map_size_bytes=_map_bytes(self._config))
-        with contextlib.closing(env):
+    def store(self, *, or_empty: bool = False) -> Iterator[Environment]:
+        """``or_empty``: begin one in an empty folder. Raises ConfigError, and StoreBusy while a daemon runs."""
+        folder = existing_data_dir(self._config, or_empty=or_empty)
+        with contextlib.closing(Environment(folder, map_size_bytes=_map_bytes(self._config))) as env:
             yield env
 
-    def offline(self, act: Callable[[Access], Awaitable[T]], *, found: bool = False) -> T:
-        with self.store(found=found) as env:
+    def offline(self, act: Callable[[Access], Awaitable[T]], *, or_empty: bool = False) -> T:
+        with self.store(or_empty=or_empty) as env:
             Journal(env, _silent).ensure_default_tenant(int(time.time()))
             return trio.run(partial(_with_access, env, act))
+
+
+def _tenants(where: _Where) -> list[TenantView]:
+    async def read(access: Access) -> list[TenantView]:
+        return [tenant_view(one) for one in await access.all_tenants()]
+
+    return where.client.tenants() if where.client.answers() else where.offline(read)
 
 
 async def _with_access(env: Environment, act: Callable[[Access], Awaitable[T]]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ class AdminClient:
         self._path = path
 
     def answers(self) -> bool:
+        if not os.path.exists(self._path):  # noqa: PTH110 (also where a folder above may not be looked into)
+            return False
         try:
             self._call("GET", "/healthz")
         except Unavailable:

@@ -42,6 +42,7 @@ from daemon.config import (
     youtube_keys,
 )
 from daemon.control import Control, weights_of
+from daemon.derived_data import refuse_unstated
 from daemon.embedding import open_model
 from daemon.forgetting import Forgetting, OpenIndexes, compact_store
 from daemon.housekeeping import (
@@ -81,11 +82,11 @@ from daemon.stock import take_stock_again
 from daemon.synonyms import niche_synonyms
 from daemon.tenancy import Tenancy
 from daemon.web.services import QueryNote, SearchServices
-from daemon.web.tls import tls_of
+from daemon.web.tls import Tls, tls_of
 from models.embedding_port import EmbeddingPort
 from models.local_classifier import LocalClassifier
 from models.taxonomy import Taxonomy
-from proto.errors import Malformed, ModelMissing, Unavailable
+from proto.errors import ConfigError, Malformed, ModelMissing, Unavailable
 from proto.ids import Platform
 from proto.messages import AnyWork
 from proto.records import Event
@@ -99,7 +100,7 @@ from stores.raw import RawStore
 from stores.schedule import Schedule
 from stores.searcher import Searcher
 from stores.subscriptions import TOPICS
-from stores.suppression import Suppression
+from stores.suppression import open_journal
 from stores.windows import Window
 from stores.work import Work
 
@@ -159,12 +160,15 @@ async def run_daemon(
     settle_collector()
     metrics, readiness = Metrics(), Readiness()
     tls = tls_of(config.http.tls_cert_file, config.http.tls_key_file)
+    if tls is not None:
+        warn_of_certificate(tls)
     check_oidc(config.oidc)
     if migrated := await Blocking("migration", 1, run_sync).call(migrate, loaded, data_dir):
         log.info("the store was migrated", to=migrated.to_version, backup=migrated.backup)
     if await Blocking("compaction", 1, run_sync).call(compact_where_wanted, config, data_dir):
         log.info("the store was written anew, so that nothing is left of what was erased")
     with open_stores(config, data_dir, suppression_file, metrics, run_sync) as stores:
+        await stores.env.read(partial(refuse_unstated, config=config))
         now = make_clock(config.daemon, stores.env)
         stores.journal.ensure_default_tenant(int(now()))
         await stores.env.write(partial(plan_looks, config=config, now=int(now())))
@@ -223,6 +227,14 @@ async def run_daemon(
                 notes.close()
             await parts.keeper.close()
     await trio.Path(admin_socket).unlink(missing_ok=True)
+
+
+def warn_of_certificate(tls: Tls) -> None:
+    """One that has ended ends neither the daemon nor its intake."""
+    try:
+        tls.ends_at()
+    except ConfigError as error:
+        log.warning("no client takes the certificate", reason=str(error))
 
 
 async def _work_until(stop: trio.Event, parts: Parts, control: Control) -> None:
@@ -453,6 +465,7 @@ def make_forgetting(parts: Parts, indexes: Indexes) -> Forgetting:
             columns=indexes.columns,
             folder=index_folder(parts.data_dir),
             rewrite_text=parts.keeper.rewrite_text,
+            save_columns=parts.keeper.save_columns,
             turn=indexes.turn,
             threads=threads,
         ),
@@ -667,7 +680,7 @@ def open_stores(
     env = Environment(data_dir, map_size_bytes=config.storage.map_size_gib << 30, run_sync=run_sync)
     with ExitStack() as stack:
         stack.callback(env.close)
-        suppression = Suppression.open(suppression_file)
+        suppression = open_journal(env, suppression_file)
         stack.callback(suppression.close)
         schedule = Schedule(env)
         released = schedule.release_all()

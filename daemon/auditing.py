@@ -10,7 +10,8 @@ import trio
 
 from proto.records import AuditEvent
 from stores.audit import DROPPED_AT_ONCE, Verified, audit_after, drop_old_audit, latest_audit, verify_audit
-from stores.env import Environment
+from stores.env import Environment, Txn
+from stores.tenants import check_ever_tenant
 
 log = structlog.get_logger("audit")
 
@@ -23,10 +24,16 @@ class AuditTrail:
         self._env = env
 
     async def page(self, after: int | None, limit: int, tenant_id: str = "") -> list[tuple[int, AuditEvent]]:
-        """Records behind a number, or the latest, oldest first; of a tenant, or all."""
-        if after is None:
-            return await self._env.read(lambda txn: latest_audit(txn, limit, tenant_id))
-        return await self._env.read(lambda txn: audit_after(txn, after, limit, tenant_id))
+        """Records behind a number, or the latest, oldest first; of a tenant, or all. Raises NotFound."""
+
+        def look(txn: Txn) -> list[tuple[int, AuditEvent]]:
+            if tenant_id:
+                check_ever_tenant(txn, tenant_id)
+            if after is None:
+                return latest_audit(txn, limit, tenant_id)
+            return audit_after(txn, after, limit, tenant_id)
+
+        return await self._env.read(look)
 
     async def verify(self) -> Verified:
         return await self._env.read(verify_audit)

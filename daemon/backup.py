@@ -202,7 +202,7 @@ class Backups:
             self._tell_task = tell
             return await self._threads.call(self._make, file, self._settings(), self._clock())
 
-        return await (self.track.run("backup", work, file.name) if self.track else work(self._tell_task))
+        return await (self.track.run("backup", work, str(file)) if self.track else work(self._tell_task))
 
     def _make(self, file: Path, settings: str, created_at: float) -> Made:
         return make_backup(
@@ -229,7 +229,7 @@ class Backups:
             )
 
     async def _event(self, kind: str, severity: str, file: Path, detail: str) -> None:
-        event = Event(at=int(self._now()), kind=kind, severity=severity, subject=file.name, detail=detail)
+        event = Event(at=int(self._now()), kind=kind, severity=severity, subject=str(file), detail=detail)
         try:
             await self._journal.event(event, synced=True)
         except (lmdb.Error, Unavailable) as error:  # a full disk must not end the daemon by way of its backups

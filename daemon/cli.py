@@ -47,33 +47,40 @@ from daemon.config import (
 )
 from daemon.demo import DemoWorld, run_demo
 from daemon.deploy.commands import deploy_app
+from daemon.derived_data import UNSTATED, UNSTATED_REMEDY
 from daemon.embedding import open_model
 from daemon.evaluation.judged_sets import Part, read_judged_sets
 from daemon.forgetting import Report, forget_offline
+from daemon.importance import check_importance
 from daemon.importing import KINDS, Piece, Verdict, end_import, import_rows, mark_duplicates, parse_reference, read_rows
 from daemon.indexing import drop_indexes
+from daemon.listeners import admin_key
 from daemon.logs import configure
 from daemon.notify import sd_notify, sd_reloading
+from daemon.oidc import check_oidc
 from daemon.pipeline import identity_rules, taxonomy_of
 from daemon.raw_export import export_raw, find_account
 from daemon.reprocessing import FieldDiff, Reprocessing, open_readers
 from daemon.reprocessing import Report as Reprocessed
 from daemon.restoring import RESTORED_SETTINGS, examine, restore, words_of
-from daemon.terminal import ConfigOption, DataDirOption, JsonOption, client_for, err, out
+from daemon.terminal import ConfigOption, DataDirOption, JsonOption, client_for, err, existing_data_dir, out
 from daemon.terminal import line as _line
 from daemon.terminal import settings as _settings
 from daemon.terminal import table as _table
+from daemon.web.tls import tls_of
+from daemon.weights import check_weight
 from models.build import Recipe, build, find_source
 from models.minilm import MINILM
 from models.universal import UNIVERSAL
-from proto.api import DecisionView, NamedAccount, WeightsView
+from proto.api import DeadLetterView, DecisionView, NamedAccount, WeightsView
 from proto.errors import ConfigError, Malformed, ModelMissing, PokedexError, Unavailable
 from proto.ids import AccountKey, Platform
 from proto.records import DEFAULT_TENANT
 from stores.backup_file import Manifest
 from stores.codec import SCHEMA_VERSION
-from stores.env import Environment
-from stores.suppression import Suppression
+from stores.env import Environment, look_on
+from stores.journal import Journal
+from stores.suppression import Suppression, adopt_journal, known_journal, open_journal
 
 if TYPE_CHECKING:
     from daemon.evaluation.embedding import Score as EmbeddingScore
@@ -108,6 +115,8 @@ AdminPortOption = Annotated[
 ]
 
 SECOND_SIGNAL_CODE = 1
+MOST_MADE_UP, MOST_DAYS = 1_000_000, 3_650
+"""Of simulated worlds."""
 PROGRESS_SECONDS = 0.3
 """How often a running daemon is asked how far it is."""
 
@@ -159,7 +168,7 @@ def serve(
 
 @app.command()
 def demo(
-    creators: Annotated[int, typer.Option(min=1, help="Size of the generated world.")] = 2_000,
+    creators: Annotated[int, typer.Option(min=1, max=MOST_MADE_UP, help="Size of the generated world.")] = 2_000,
     seed: Annotated[int, typer.Option(help="Which generated world.")] = 1,
     world: Annotated[list[Path] | None, typer.Option(help="A folder of real data instead; may be repeated.")] = None,
     data: DataDirOption = None,
@@ -224,7 +233,7 @@ app.command("export")(export_command)
 def reindex(config: ConfigOption = None, data: DataDirOption = None) -> None:
     """Throw the search indexes away; the next start rebuilds them from the store."""
     loaded = _settings(config, data)
-    folder = _existing_data_dir(loaded.config)
+    folder = existing_data_dir(loaded.config)
     Environment(folder, map_size_bytes=loaded.config.storage.map_size_gib << 30).close()  # refused while a daemon runs
     drop_indexes(folder)
     out.print(f"{folder}: indexes removed; the next start rebuilds them")
@@ -234,7 +243,7 @@ def reindex(config: ConfigOption = None, data: DataDirOption = None) -> None:
 def migrate(config: ConfigOption = None, data: DataDirOption = None, as_json: JsonOption = False) -> None:
     """Bring a store that an older version wrote up to this one, backed up first; the daemon does so when it starts."""
     loaded = _settings(config, data)
-    folder = _existing_data_dir(loaded.config)
+    folder = existing_data_dir(loaded.config)
     with err.status("migrating") as status:
         migrated = migrating.migrate(loaded, folder, tell=status.update)
     if as_json:
@@ -269,6 +278,25 @@ def forget(
             _line(f"  the same person's other accounts stay: {', '.join(report.others)}")
     if any(report.compact_at_start for report in reports):
         out.print("free pages of the store hold old bytes until the daemon is started again", highlight=False)
+
+
+@app.command("adopt-journal")
+def adopt_journal_(config: ConfigOption = None, data: DataDirOption = None) -> None:
+    """Make the suppression journal that is there, or a new one, the store's own in place of one that is lost. Whoever only
+    that one named can come back. The daemon must be stopped."""
+    loaded = _settings(config, data)
+    with _offline_store(loaded.config) as env:
+        path = suppression_path(loaded.config, os.environ, data_dir(loaded.config, os.environ))
+        at = int(make_clock(loaded.config.daemon, env)())
+        Journal(env, lambda _: None).ensure_default_tenant(at)
+        before, now = adopt_journal(env, path, at)
+    folder = data_dir(loaded.config, os.environ)
+    if before in ("", now):
+        _line(f"{path}: is the store's journal")
+    else:
+        _line(f"{path}: is the store's journal now; who was forgotten by another one can be taken in again")
+    if path.stat().st_uid != folder.stat().st_uid:  # root's, of a service
+        _line(f"before the next start: chown --reference={folder} {path}")
 
 
 @app.command()
@@ -338,6 +366,9 @@ def restore_(
     without_suppression: Annotated[
         bool, typer.Option("--without-suppression", help="There is no such journal: nobody was ever forgotten.")
     ] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt-journal", help="Obey the journal although the backup's store had another.")
+    ] = False,
     drill: Annotated[bool, typer.Option("--drill", help="Only try it, in a temporary folder.")] = False,
 ) -> None:
     """Make a data directory of a backup, into an empty folder; the next start builds the indexes."""
@@ -358,6 +389,7 @@ def restore_(
             daemon=settings.daemon,
             tell=partial(_tell_bytes, tell),
             check_again=drill,
+            adopt=adopt,
         )
     _line(f"{file}: {_age(restored.manifest)}; {_contents(restored.manifest)}")
     if restored.erased_again:
@@ -367,6 +399,10 @@ def restore_(
         return
     _line(f"restored into {folder}; the next start builds the indexes")
     _line(f"the settings of then, without secrets: {folder / RESTORED_SETTINGS}")
+    if folder.stat().st_uid != os.geteuid():  # root's, in the place of a service
+        _line(f"before the next start: chown -R --reference={folder} {folder}/")
+    if restored.holds_derived and not settings.platforms.youtube.derived_data:
+        _line(f"before the next start: {UNSTATED}; {UNSTATED_REMEDY}")
 
 
 def _journal_to_obey(stated: Path | None, place: Path, *, without: bool) -> Path | None:
@@ -431,7 +467,7 @@ def reprocess(
     loaded = _settings(config, data)
     with (
         _offline_store(loaded.config) as env,
-        _who_is_forgotten(loaded.config) as forbids,
+        _who_is_forgotten(env, loaded.config) as forbids,
         Progress(console=err, disable=not err.is_terminal) as progress,
     ):
         task = progress.add_task("reading pages", total=None)
@@ -462,9 +498,9 @@ def raw_export(
     config: ConfigOption = None,
     data: DataDirOption = None,
 ) -> None:
-    """Write every stored page of an account as JSON lines, oldest first; the daemon must be stopped."""
+    """Write every stored page of an account as JSON lines, oldest first; the daemon may go on."""
     loaded = _settings(config, data)
-    with _offline_store(loaded.config) as env:
+    with look_on(existing_data_dir(loaded.config)) as env:
         key = trio.run(find_account, env, account)
         if output is None:
             trio.run(export_raw, env, key, sys.stdout.buffer.write)
@@ -479,17 +515,30 @@ def raw_export(
 
 @config_app.command("check")
 def config_check(config: ConfigOption = None) -> None:
-    """Say whether the settings are right, and what is wrong."""
+    """Say whether the settings are right, the files that they name too, and what is wrong."""
     loaded = _load(config, {})
     identity_rules(loaded.config)
     taxonomy_of(loaded.config)
+    check_oidc(loaded.config.oidc)
+    admin_key(loaded.config)
+    tls = tls_of(loaded.config.http.tls_cert_file, loaded.config.http.tls_key_file)
+    if tls is not None:
+        tls.ends_at()
     out.print(f"{loaded.path or 'defaults and environment'}: ok", highlight=False)
 
 
 @config_app.command("dump")
-def config_dump(config: ConfigOption = None) -> None:
-    """Print every setting with its origin; secrets are masked."""
-    out.print(dump(_load(config, {})), end="", highlight=False, markup=False, soft_wrap=True)
+def config_dump(config: ConfigOption = None, data: DataDirOption = None) -> None:
+    """Print every setting with its origin, and the places that follow from them; secrets are masked."""
+    loaded = _settings(config, data)
+    folder = data_dir(loaded.config, os.environ)
+    places = {
+        "data directory": folder,
+        "suppression journal": suppression_path(loaded.config, os.environ, folder),
+        "admin socket": admin_socket_path(loaded.config, os.environ, folder),
+    }
+    shown = "".join(f"# {name}: {place}\n" for name, place in places.items()) + "\n" + dump(loaded)
+    out.print(shown, end="", highlight=False, markup=False, soft_wrap=True)
 
 
 @model_app.command("build")
@@ -597,6 +646,7 @@ def ctl_importance(
     data: DataDirOption = None,
 ) -> None:
     """Say how much accounts matter: how often they are read follows from it."""
+    check_importance(importance)
     client = client_for(_settings(config, data).config)
     weighed = client.set_importance(accounts, importance)
     for one in weighed:
@@ -687,7 +737,7 @@ def ctl_dead_letters(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """List what does not succeed by itself, with its cause and the command that tries it again."""
-    letters = client_for(_settings(config, data).config).dead_letters(reason)
+    letters = _letters(client_for(_settings(config, data).config), reason)
     if as_json:
         sys.stdout.write(msgspec.json.encode(letters).decode() + "\n")
         return
@@ -715,7 +765,7 @@ def ctl_replay(
         letter = client.replay(letter_id)
         _line(f"put back: {letter.stage} {letter.entity}")
         return
-    letters = client.dead_letters(reason)
+    letters = _letters(client, reason)
     refused = [told for told in (_replay(client, one.letter_id) for one in letters) if told]
     _line(f"{len(letters) - len(refused):,} put back, {len(refused):,} not")
     for told in refused:
@@ -818,7 +868,7 @@ async def _serve(loaded: Loaded, settings: Callable[[], Loaded]) -> None:
                 )
             )
             await beside.start(watch_signals, stop, running)
-            sys.stdout.write(f"pokedexd serves {running.url}\n")
+            sys.stdout.write(f"pokedexd serves {folder} on {running.url}\n")
             sys.stdout.flush()
         beside.cancel_scope.cancel("stopped")
 
@@ -850,37 +900,29 @@ def _text(path: Path | None) -> str | None:
 
 
 def _forget_offline(config: Config, accounts: Sequence[str]) -> list[Report]:
-    folder = _existing_data_dir(config)
-    suppression = Suppression.open(suppression_path(config, os.environ, folder))
-    with contextlib.closing(suppression):
-        return forget_offline(
-            folder, suppression, accounts, map_size_bytes=config.storage.map_size_gib << 30, daemon=config.daemon
-        )
-
-
-def _existing_data_dir(config: Config) -> Path:
-    folder = data_dir(config, os.environ)
-    if not (folder / "store").is_dir():
-        raise ConfigError(f"{folder}: no data directory of pokedexd")
-    return folder
+    folder = existing_data_dir(config)
+    journal = suppression_path(config, os.environ, folder)
+    return forget_offline(
+        folder, journal, accounts, map_size_bytes=config.storage.map_size_gib << 30, daemon=config.daemon
+    )
 
 
 @contextlib.contextmanager
 def _offline_store(config: Config) -> Iterator[Environment]:
     """Raises StoreBusy while a daemon runs."""
-    env = Environment(_existing_data_dir(config), map_size_bytes=config.storage.map_size_gib << 30)
+    env = Environment(existing_data_dir(config), map_size_bytes=config.storage.map_size_gib << 30)
     with contextlib.closing(env):
         yield env
 
 
 @contextlib.contextmanager
-def _who_is_forgotten(config: Config) -> Iterator[Callable[[AccountKey, str], bool]]:
+def _who_is_forgotten(env: Environment, config: Config) -> Iterator[Callable[[AccountKey, str], bool]]:
     """Whether an account, or the handle it goes by, must not be taken in. No journal is begun where there is none."""
     path = suppression_path(config, os.environ, data_dir(config, os.environ))
-    if not path.exists():
+    if not path.exists() and not known_journal(env):
         yield lambda *_: False
         return
-    with contextlib.closing(Suppression.open(path)) as journal:
+    with contextlib.closing(open_journal(env, path)) as journal:
         yield journal.forbids
 
 
@@ -930,7 +972,9 @@ def _weights(texts: Sequence[str]) -> dict[str, float]:
             found[name] = float(value)
         except ValueError:
             mark = ""
-        if not mark:
+        if mark:
+            check_weight(name, found[name])
+        else:
             raise typer.BadParameter(f"{text!r} is no weight; expected one such as keyword=0.5")
     return found
 
@@ -944,6 +988,17 @@ def _show_weights(weights: WeightsView, as_json: bool) -> None:
     }.items():  # fmt: skip
         _line(f"{name} = {value:g}")
     _line(f"as {'set for ' + weights.tenant_id if weights.source == 'tenant' else 'in the settings'}")
+
+
+def _letters(client: AdminClient, reason: str) -> list[DeadLetterView]:
+    """Where there are none of a reason, which reasons there are is told."""
+    letters = client.dead_letters(reason)
+    if reason and not letters:
+        others = ", ".join(sorted({one.reason for one in client.dead_letters()})) or "none"
+        err.print(
+            f"no dead letter has the reason {reason!r}; reasons there are: {others}", highlight=False, markup=False
+        )
+    return letters
 
 
 def _replay(client: AdminClient, letter_id: str) -> str:
@@ -1004,10 +1059,12 @@ def _importer(config: Config) -> Iterator[Importer]:
         yield _Online(client)
         return
     folder = data_dir(config, os.environ)
+    if not folder.exists():
+        err.print(f"{folder}: a new data directory", highlight=False, markup=False, soft_wrap=True)
     with contextlib.ExitStack() as stack:
         env = Environment(folder, map_size_bytes=config.storage.map_size_gib << 30)
         stack.callback(env.close)
-        suppression = Suppression.open(suppression_path(config, os.environ, folder))
+        suppression = open_journal(env, suppression_path(config, os.environ, folder))
         stack.callback(suppression.close)
         yield _Offline(env, suppression, config)
 
@@ -1047,8 +1104,10 @@ def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
 
 @eval_app.command("ingestion")
 def eval_ingestion(
-    accounts: Annotated[int, typer.Option(min=10, help="Accounts of the living world, over both platforms.")] = 2_000,
-    days: Annotated[float, typer.Option(min=0.5, help="Days to simulate.")] = 7.0,
+    accounts: Annotated[
+        int, typer.Option(min=10, max=MOST_MADE_UP, help="Accounts of the living world, over both platforms.")
+    ] = 2_000,
+    days: Annotated[float, typer.Option(min=0.5, max=MOST_DAYS, help="Days to simulate.")] = 7.0,
     seed: Annotated[int, typer.Option(help="Which world.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
@@ -1088,7 +1147,9 @@ def eval_identity(
             show_default=False,
         ),
     ] = None,
-    accounts: Annotated[int, typer.Option(min=10, help="Without files: accounts of a made-up world.")] = 5_000,
+    accounts: Annotated[
+        int, typer.Option(min=10, max=MOST_MADE_UP, help="Without files: accounts of a made-up world.")
+    ] = 5_000,
     seed: Annotated[int, typer.Option(help="Which made-up world.")] = 1,
     fit: Annotated[
         Path | None, typer.Option(help="Fit weights to the known pairs and write them here.", show_default=False)
@@ -1226,7 +1287,7 @@ def _found(score: EmbeddingScore) -> str:
 @contextlib.contextmanager
 def _named_progress() -> Iterator[Callable[[str, float], None]]:
     """A bar for each name that is told of, on stderr."""
-    with Progress(console=err, transient=True) as progress:
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
         bars: dict[str, Any] = {}
 
         def tell(name: str, share: float) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,8 @@ from daemon.importing import Piece
 from daemon.terminal import ConfigOption, DataDirOption, client_for, err, line, out, settings
 from proto.errors import Malformed, Unavailable
 
+IN_FLIGHT = 2
+"""Pieces that the daemon has at a time."""
 SHOWN = 10
 """Lines that were not taken in, told at the end."""
 TOO_LONG = LineVerdict(verdict=INVALID, detail=f"longer than {MAX_LINE_BYTES:,} bytes, the most a creator has")
@@ -104,17 +107,31 @@ def send(
     with target:
         writer = csv.writer(target)
         writer.writerow(["line", "verdict", "detail"])
-        for piece in read_pieces(file):
-            _send(piece, client, import_id, writer, counts, refused)
+        for piece, found in _sent(read_pieces(file), client, import_id):
+            _note(piece, found, writer, counts, refused)
             tell(piece.read_bytes, counts.total())
     client.end_import(import_id)
     return counts, refused
 
 
-def _send(
-    piece: Lines, client: AdminClient, import_id: str, writer: Any, counts: Counter[str], refused: list[str]
-) -> None:
-    found = client.import_creators(piece.lines, Piece(import_id=import_id, at=piece.at)) if piece.lines else []
+def _sent(pieces: Iterator[Lines], client: AdminClient, import_id: str) -> Iterator[tuple[Lines, list[LineVerdict]]]:
+    """In the order of the file. While one piece goes to the disk the next is read by the daemon."""
+
+    def send_one(piece: Lines) -> list[LineVerdict]:
+        return client.import_creators(piece.lines, Piece(import_id=import_id, at=piece.at)) if piece.lines else []
+
+    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+        under_way: deque[tuple[Lines, Future[list[LineVerdict]]]] = deque()
+        for piece in pieces:
+            under_way.append((piece, pool.submit(send_one, piece)))
+            if len(under_way) == IN_FLIGHT:
+                first, answer = under_way.popleft()
+                yield first, answer.result()
+        for last, answer in under_way:
+            yield last, answer.result()
+
+
+def _note(piece: Lines, found: Sequence[LineVerdict], writer: Any, counts: Counter[str], refused: list[str]) -> None:
     if len(found) != len(piece.lines):
         raise Malformed(f"line {piece.numbers[0]}: the daemon judged {len(found)} of {len(piece.lines)} lines")
     said = [*zip(piece.numbers, found, strict=True), *((number, TOO_LONG) for number in piece.overlong)]

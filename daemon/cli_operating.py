@@ -11,8 +11,8 @@ import typer
 from rich.text import Text
 
 from daemon import doctor, founding
-from daemon.config import SECRETS, data_dir
-from daemon.deploy.files import hidden_folder, own_command
+from daemon.config import SECRETS, Config, data_dir
+from daemon.deploy.files import CONFIG, STATE, hidden_folder, own_command
 from daemon.findings import Examination, Severity
 from daemon.terminal import ConfigOption, DataDirOption, JsonOption, err, json_line, line, out, settings
 from proto.errors import ConfigError
@@ -50,7 +50,15 @@ def _show(found: Examination) -> None:
 
 
 def init_command(
-    config: Annotated[Path, typer.Option("--config", "-c", help="The settings file to write.")] = Path("pokedexd.toml"),
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            help="The settings file to write.",
+            show_default=f"pokedexd.toml; as root {CONFIG}",
+        ),
+    ] = None,
     data: DataDirOption = None,
     unit: Annotated[
         Path | None, typer.Option("--unit", help="Folder for the systemd unit.", show_default="beside the settings")
@@ -60,17 +68,22 @@ def init_command(
         bool, typer.Option("--yes", "-y", help="Ask nothing; what is not said stays at its default.")
     ] = False,
 ) -> None:
-    """Write settings and a systemd unit, make the data directory, and say what comes next. Never overwrites anything."""
+    """Write settings and a systemd unit that fits them, make the data directory, and say what comes next. As root: of a
+    service of this machine, in /var/lib/pokedexd unless --data-dir says otherwise. Never overwrites anything."""
+    as_root = os.geteuid() == 0
+    config = (config or (CONFIG if as_root else Path("pokedexd.toml"))).absolute()
     answers = founding.Answers(memory=memory)
     if not yes:
         answers = _asked(answers)
-    target = data or data_dir(settings(None, None).config, os.environ)
+    chosen = settings(None, data).config.daemon.data_dir or os.environ.get("POKEDEXD_DATA_DIR", "")
+    stated = chosen or (str(STATE) if as_root else "")
     founded = founding.found(
         answers,
-        config=config.absolute(),
-        data_dir=target.absolute(),
-        stated=data is not None,
-        unit_folder=(unit or config.absolute().parent).absolute(),
+        config=config,
+        data_dir=(Path(stated).expanduser() if stated else data_dir(Config(), {})).absolute(),
+        stated=bool(stated),
+        unit_folder=(unit or config.parent).absolute(),
+        as_root=as_root,
     )
     for path in founded.written:
         line(f"written: {path}")
@@ -79,6 +92,8 @@ def init_command(
         line(
             f"note: this installation is under {hidden}, which the unit hides; install under /opt to run it by systemd"
         )
+    for note in founded.notes:
+        line(f"note: {note}")
     line("next:")
     for number, step in enumerate(founded.next_steps, 1):
         line(f"  {number}. {step}")
@@ -97,8 +112,17 @@ def _asked(answers: founding.Answers) -> founding.Answers:
     tokens_file = typer.prompt("file with the Instagram tokens (empty: none)", default="")
     backups = typer.prompt("folder for daily backups (empty: none)", default="")
     return founding.Answers(
-        memory=memory, key_file=key_file, derived_data=derived, tokens_file=tokens_file, backup_folder=backups
+        memory=memory,
+        key_file=_absolute(key_file),
+        derived_data=derived,
+        tokens_file=_absolute(tokens_file),
+        backup_folder=_absolute(backups),
     )
+
+
+def _absolute(text: str) -> str:
+    """A service is started from elsewhere."""
+    return str(Path(text).expanduser().absolute()) if text else ""
 
 
 def register(app: typer.Typer) -> None:

@@ -13,7 +13,9 @@ import typer
 from rich.progress import Progress
 
 from daemon.config import admin_socket_path, data_dir
+from daemon.draining import MOST_SECONDS as MOST_DRAIN_SECONDS
 from daemon.operations_client import OperationsClient
+from daemon.profiling import check_seconds
 from daemon.terminal import ConfigOption, DataDirOption, JsonOption, err, json_line, line, out, settings, table
 from proto.api import Pauses, TaskView
 from proto.errors import Unavailable
@@ -147,6 +149,7 @@ def profile_command(
     as_json: JsonOption = False,
 ) -> None:
     """Show where the daemon's threads are: their stacks, sampled a hundred times a second, the most frequent first."""
+    check_seconds(seconds)
     where = client(config, data)
     with err.status("sampling"):
         text = where.profile(seconds)
@@ -159,7 +162,9 @@ def profile_command(
 
 def drain_command(
     stop: Annotated[bool, typer.Option("--stop", help="End the daemon once it is drained.")] = False,
-    seconds: Annotated[float, typer.Option("--seconds", min=1, help="How long it may take.")] = 600.0,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=1, max=MOST_DRAIN_SECONDS, help="How long it may take.")
+    ] = 600.0,
     config: ConfigOption = None,
     data: DataDirOption = None,
     as_json: JsonOption = False,
@@ -219,7 +224,7 @@ def _show_task(task: TaskView, as_json: bool) -> None:
     if as_json:
         return json_line(msgspec.json.encode(task))
     uid, kind, state, done, started, seconds, what = _row(task)
-    line(f"task {uid}: {kind}, {state}{f', {done}' if done else ''}, begun {started}, {seconds} s; {what}")
+    line(f"task {uid}: {kind}, {state}{f', {done}' if done else ''}, begun {started}, {seconds} s{_tail(what)}")
     return None
 
 

@@ -25,10 +25,12 @@ from stores.text_lookup import BOOSTS
 from stores.vector_rows import KINDS as VECTOR_ROWS
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
-NotNegative = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(ge=1)]
-NotNegativeNumber = Annotated[float, Meta(ge=0)]
-Seconds = Annotated[float, Meta(gt=0)]
+MOST_WHOLE, MOST_NUMBER = 1 << 41, 1e9
+"""So that days in seconds and MiB in bytes have 64 bits at most, and seconds are a time that can be waited."""
+NotNegative = Annotated[int, Meta(ge=0, le=MOST_WHOLE)]
+Positive = Annotated[int, Meta(ge=1, le=MOST_WHOLE)]
+NotNegativeNumber = Annotated[float, Meta(ge=0, le=MOST_NUMBER)]
+Seconds = Annotated[float, Meta(gt=0, le=MOST_NUMBER)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Probability = Annotated[float, Meta(gt=0, lt=1)]
 
@@ -122,7 +124,7 @@ class YouTubeConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     stats_units_per_day: Positive = 10_000
     requests_per_second: Seconds = 5.0
     recent_items: Positive = 20
-    backfill_items: int = 500
+    backfill_items: NotNegative = 500
     """How far back a channel's uploads are listed at first sight; 0 for no limit."""
     workers: Positive = 4
     call_timeout_seconds: Seconds = 30.0
@@ -164,7 +166,7 @@ class InstagramConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=
     """Of one token: Meta publishes no number; `X-App-Usage` corrects it."""
     media_limit: Positive = 25
     requests_per_second: Seconds = 2.0
-    backfill_items: int = 25
+    backfill_items: NotNegative = 25
     workers: Positive = 2
     call_timeout_seconds: Seconds = 30.0
     expiry_warning_days: Positive = 10
@@ -294,7 +296,8 @@ class PipelineConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=T
 
 class StorageConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=True):
     backend: str = "lmdb"
-    map_size_gib: Positive = 64
+    map_size_gib: Annotated[int, Meta(ge=1, le=131_072)] = 64
+    """At most what a process can address."""
     snapshot_minutes: Positive = 10
     """How often the vector graphs are saved while they change."""
     disk_floor_mib: NotNegative = 256
@@ -329,7 +332,7 @@ class DaemonConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     drain_seconds: Seconds = 20.0
     hang_seconds: Seconds = 900.0
     """The longest that one step of a stage takes; rewriting the indexes of a million creators is minutes."""
-    switch_interval_seconds: Seconds = 0.0005
+    switch_interval_seconds: Annotated[float, Meta(gt=0, le=1)] = 0.0005
     """``sys.setswitchinterval``: a busy thread otherwise costs each engine call 5 ms."""
     clock_at: str = ""
     """RFC 3339 instant at which time starts; empty for the real clock. For worlds that play in the past."""

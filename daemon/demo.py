@@ -242,6 +242,9 @@ BANNER = "Demo: every creator here is played by the simulator; nothing leaves th
 WatchSignals = Callable[..., Awaitable[None]]
 
 
+DEMO_NOTE = "demo.json"
+
+
 class DemoNote(msgspec.Struct):
     """Kept in a demo's data dir: which world lives there, and when its time began to run."""
 
@@ -272,10 +275,13 @@ async def run_demo(
 
 def read_note(folder: Path, world: DemoWorld) -> DemoNote:
     """The note of a data dir, made when there is none. Raises ConfigError when another world lives there."""
-    path = folder / "demo.json"
+    path = folder / DEMO_NOTE
     if not path.exists():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomic(path, msgspec.json.encode(DemoNote(world=world.label, started_at=time.time())))
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomic(path, msgspec.json.encode(DemoNote(world=world.label, started_at=time.time())))
+        except OSError as error:
+            raise Unavailable(f"{folder}: cannot be written: {error.strerror}; choose another --data-dir") from error
     try:
         note = msgspec.json.decode(path.read_bytes(), type=DemoNote)
     except msgspec.DecodeError as error:

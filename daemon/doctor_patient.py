@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from daemon.config import Config, Loaded
+from daemon.demo import DEMO_NOTE
 from proto.api import AdminStatus
 
 
@@ -33,6 +34,11 @@ class Patient(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def map_bytes(self) -> int:
         return self.config.storage.map_size_gib << 30
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether `pokedexd demo` lives there, whose platforms are played."""
+        return (self.data_dir / DEMO_NOTE).is_file()
 
     @property
     def has_store(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import socket
@@ -23,13 +24,16 @@ from daemon.config import (
 from daemon.doctor_patient import Patient
 from daemon.findings import Finding, fault, note, warning
 from daemon.housekeeping import expiry_words
+from daemon.web.tls import tls_of
 from models.build import MODEL, REMEDY, TOKENIZER, damaged_file, read_manifest
-from proto.errors import Malformed
+from proto.errors import ConfigError, Malformed
 
 LEAST_FILES = 1_024
 """Open files: sockets, graphs, segments of the keyword index."""
 GIB = 1 << 30
 SHOWN_CHARS = 80
+EXPIRY_DAYS = 14
+"""So long before its end a certificate is warned of."""
 
 
 def origins(patient: Patient) -> list[Finding]:
@@ -71,7 +75,22 @@ def secrets(patient: Patient) -> Iterator[Finding]:
         yield warning("secrets", f"{file} can be written by others", f"chmod go-w {file}")
 
 
+def tls(patient: Patient) -> Iterator[Finding]:
+    http, remedy = patient.config.http, "renew the files, then `pokedexd ctl reload`"
+    try:
+        found = tls_of(http.tls_cert_file, http.tls_key_file)
+        days = (found.ends_at() - patient.now) / 86_400 if found is not None else math.inf
+    except ConfigError as error:
+        yield fault("tls", str(error), remedy)
+        return
+    if days < EXPIRY_DAYS:
+        yield warning("tls", f"http.tls_cert_file: {http.tls_cert_file} ends in {days:.1f} days", remedy)
+
+
 def platforms(patient: Patient) -> Iterator[Finding]:
+    if patient.is_demo:
+        yield note("keys", f"a demo lives in {patient.data_dir}: its platforms are played, and take no key of yours")
+        return
     for platform, reason in switched_off(patient.config).items():
         if reason != DISABLED:
             remedy = f"give it one, or set platforms.{platform.value}.enabled = false"
@@ -118,7 +137,7 @@ def memory(patient: Patient) -> Iterator[Finding]:
         yield fault(
             "memory",
             f"the unit's MemoryMax is {limit / GIB:.2f} GiB, below memory.ceiling of {ceiling / GIB:.2f}",
-            "write the unit anew with `pokedexd deploy systemd`, and reload systemd",
+            "write the unit anew with `pokedexd deploy systemd --force`, and reload systemd",
         )
 
 
@@ -178,4 +197,4 @@ def open_files_of(pid: int) -> int:
     return found[0] if found[0] != resource.RLIM_INFINITY else 1 << 30
 
 
-CHECKS = (origins, secrets, platforms, model_files, memory, files, address)
+CHECKS = (origins, secrets, tls, platforms, model_files, memory, files, address)

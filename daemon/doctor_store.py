@@ -7,12 +7,14 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from daemon.app import budgets_of
 from daemon.backup import folder_of, own_backups
+from daemon.derived_data import UNSTATED, UNSTATED_REMEDY, holds_derived
 from daemon.doctor_patient import Patient
 from daemon.figures import last_backup_at
 from daemon.findings import Finding, fault, note, warning
@@ -22,8 +24,11 @@ from stores.codec import SCHEMA_VERSION
 from stores.env import COPYING, RESTORING, Txn, look_into, newer_schema
 from stores.ledger import standing_of
 from stores.migrations import MIGRATING
+from stores.suppression import journal_in, wrong_journal
 from stores.text_index import complete_index, verify_files
 from stores.vector_snapshot import snapshot_trouble
+
+T = TypeVar("T")
 
 MIB = 1 << 20
 SLACK = 4
@@ -108,7 +113,7 @@ def permissions(patient: Patient) -> Iterator[Finding]:
         yield fault(
             "permissions",
             f"{foreign[0]}{_more(foreign)} belongs to another user than {patient.data_dir}",
-            f"chown -R --reference={patient.data_dir} {patient.data_dir}",
+            f"chown -R --reference={patient.data_dir} {patient.data_dir}/",  # systemd makes it a link
         )
 
 
@@ -183,9 +188,19 @@ def suppression(patient: Patient) -> Iterator[Finding]:
         )
     if file.exists() and file.stat().st_mode & 0o077:
         yield fault("permissions", f"{file} can be read by others", f"chmod 0600 {file}")
+    folder = patient.data_dir
+    if file.exists() and folder.exists() and file.stat().st_uid != folder.stat().st_uid:
+        text = f"{file} belongs to another user than {folder}"
+        yield fault("permissions", text, f"chown --reference={folder} {file}")
+    known = _read(patient, journal_in)
+    text, remedy = wrong_journal(file, known) if known else ("", "")
+    if text:
+        yield fault("suppression", text, remedy)
 
 
 def backups(patient: Patient) -> Iterator[Finding]:
+    if patient.is_demo:  # its clock stands still, and the same command makes the same world
+        return
     settings = patient.config.backup
     if settings.every_hours:
         folder = folder_of(settings)
@@ -208,10 +223,21 @@ def backups(patient: Patient) -> Iterator[Finding]:
 
 
 def _last_backup(patient: Patient) -> float | None:
+    return _read(patient, last_backup_at)
+
+
+def _read(patient: Patient, look: Callable[[Txn], T]) -> T | None:
+    """None where the store cannot be read, which `store` tells, or was never used."""
     shared = patient.holder != 0
     with suppress(Unavailable, KeyError, ValueError), look_into(patient.data_dir, shared=shared) as found:
-        return last_backup_at(found.txn)
+        return look(found.txn)
     return None
+
+
+def derived_data(patient: Patient) -> Iterator[Finding]:
+    """What the next start would refuse."""
+    if not patient.config.platforms.youtube.derived_data and _read(patient, holds_derived):
+        yield warning("derived_data", f"{patient.data_dir}: {UNSTATED}", UNSTATED_REMEDY)
 
 
 def _is_fresh(patient: Patient) -> bool:
@@ -288,5 +314,5 @@ def _spent(patient: Patient, txn: Txn) -> Iterator[tuple[str, str]]:
                 )
 
 
-CHECKS = (place, disk, permissions, holder, clock, leftovers, store, suppression, backups)
+CHECKS = (place, disk, permissions, holder, clock, leftovers, store, suppression, derived_data, backups)
 STOPPED_CHECKS = (stopped, indexes, budgets)

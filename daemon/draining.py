@@ -13,6 +13,8 @@ from stores.work import ROWS
 DRAIN = "drain"
 """Who holds the lanes back."""
 LOOK_SECONDS = 0.2
+MOST_SECONDS = 86_400.0
+"""That a drain may be given."""
 QUIET_LOOKS = 2
 """A round of a Scheduler that had begun before may lease a call after the first."""
 WORDS = "drained by an operator; `pokedexd ctl resume` or a restart lets it go on"

@@ -6,6 +6,7 @@ written with the first piece of the erasure lets the next start finish it; the w
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -45,8 +46,9 @@ from stores.erasure import (
 )
 from stores.files import sync_folder, write_atomic
 from stores.identity import handles_of
+from stores.journal import Journal
 from stores.ports import TextIndex, VectorIndex
-from stores.suppression import Suppression
+from stores.suppression import Suppression, open_journal
 from stores.traces import Trace, mentioned, traces
 from stores.work import enqueue
 
@@ -104,7 +106,8 @@ class ClosedIndexes:
 
 class OpenIndexes:
     """Those of a running daemon; ``earlier`` as for the Indexer. ``rewrite_text`` builds the text index anew from the
-    store; ``folder`` holds the graphs, of which those that are not open are dropped, since they can be rebuilt."""
+    store, ``save_columns`` writes their snapshot anew; ``folder`` holds the graphs, of which those that are not open are
+    dropped, since they can be rebuilt."""
 
     def __init__(
         self,
@@ -115,9 +118,11 @@ class OpenIndexes:
         columns: Columns,
         folder: Path,
         rewrite_text: Callable[[], Awaitable[None]],
+        save_columns: Callable[[], Awaitable[None]],
         turn: trio.Lock,
         threads: Blocking,
     ) -> None:
+        self._save_columns = save_columns
         self._text, self._fields, self._earlier, self._columns = text, fields, earlier, columns
         self._folder, self._rewrite_text, self.turn, self._threads = folder, rewrite_text, turn, threads
 
@@ -130,6 +135,7 @@ class OpenIndexes:
     async def rewrite(self, checkpoint: int) -> None:
         await self._text.commit(checkpoint)
         await self._rewrite_text()
+        await self._save_columns()
         graphs = self._graphs()
         for index in graphs:
             await index.save(checkpoint)
@@ -246,25 +252,26 @@ class Forgetting:
 
 
 def forget_offline(
-    data_dir: Path, suppression: Suppression, references: Sequence[str], *, map_size_bytes: int, daemon: DaemonConfig
+    data_dir: Path, journal: Path, references: Sequence[str], *, map_size_bytes: int, daemon: DaemonConfig
 ) -> list[Report]:
     """Blocking; without a daemon: the indexes go, and the store is written anew at once.
 
-    Raises StoreBusy while a daemon has the data directory, Malformed for a reference that is none.
+    Raises StoreBusy while a daemon has the data directory, Malformed for a reference that is none, Unavailable without
+    the store's own ``journal``.
     """
     env = Environment(data_dir, map_size_bytes=map_size_bytes)
-    try:
+    with contextlib.closing(env), contextlib.closing(open_journal(env, journal)) as suppression:
+        now = make_clock(daemon, env)
+        Journal(env, lambda _: None).ensure_default_tenant(int(now()))  # whose the erasure is noted as
         forgetting = Forgetting(
             env=env,
             data_dir=data_dir,
             suppression=suppression,
             indexes=ClosedIndexes(data_dir / "indexes"),
             threads=Blocking("forgetting", 1, trio.to_thread.run_sync),
-            now=make_clock(daemon, env),
+            now=now,
         )
         reports = trio.run(forgetting.forget, references)
-    finally:
-        env.close()
     compacted = compact_store(data_dir, map_size_bytes=map_size_bytes)
     return [msgspec.structs.replace(report, compact_at_start=not compacted) for report in reports]
 

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import msgspec
 
-from daemon.config import load, memory_ceiling_bytes
-from daemon.deploy.files import DEFAULT_MEMORY_GIB, UNIT, own_command, unit
+from daemon.config import Config, load, memory_ceiling_bytes
+from daemon.deploy.files import (
+    DEFAULT_MEMORY_GIB,
+    JOURNAL,
+    STATE,
+    UNIT,
+    Needs,
+    account_steps,
+    hidden,
+    own_command,
+    unit,
+)
+from daemon.deploy.needs import needs_of
 from proto.errors import ConfigError, Unavailable
 
 GIB = 1 << 30
+UNITS = Path("/etc/systemd/system")
 
 
 class Answers(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,46 +39,54 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
 
 class Founded(msgspec.Struct, frozen=True, kw_only=True):
     written: list[Path]
+    notes: list[str]
+    """Why the unit would not run as things are."""
     next_steps: list[str]
 
 
-def found(
-    answers: Answers,
-    *,
-    config: Path,
-    data_dir: Path,
-    stated: bool,
-    unit_folder: Path,
-) -> Founded:
-    """``stated``: whether the data directory is written into the settings.
+def found(answers: Answers, *, config: Path, data_dir: Path, stated: bool, unit_folder: Path, as_root: bool) -> Founded:
+    """``stated``: whether the data directory, and what lies beside it, is written into the settings. ``as_root``: a
+    service of the machine is founded; else the unit is for later.
 
     Raises ConfigError, before anything is written, for a file that exists and for answers that are no settings.
     """
     unit_file = unit_folder / UNIT
+    for folder in (data_dir, config.parent, unit_folder):
+        there = next(one for one in (folder, *folder.parents) if one.exists())
+        if not there.is_dir():
+            raise ConfigError(f"{there}: is a file, and {folder} is to be a folder; name another")
     for path in (config, unit_file):
         if os.path.lexists(path):
             raise ConfigError(f"{path}: exists already, and nothing is overwritten; move it away or name another")
-    text = settings_text(answers, data_dir if stated else None)
-    ceiling = _checked(text, config)
-    written = []
+    journal = _journal_beside(data_dir)
+    text = settings_text(answers, data_dir if stated else None, journal)
     try:
         for folder in (config.parent, unit_folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        if not data_dir.exists():
-            data_dir.mkdir(mode=0o700, parents=True)
-            written.append(data_dir)
-        _write_new(config, text, 0o600)
-        memory_gib = ceiling / GIB if ceiling else DEFAULT_MEMORY_GIB
-        _write_new(unit_file, unit(own_command(), config, memory_gib), 0o644)
+            _make_folders(folder, 0o755)
+        settings = _checked(text, config)
+        made = [folder for folder in _own_folders(settings, data_dir, journal, stated=stated) if not folder.exists()]
+        for folder in made:
+            _make_folders(folder, 0o700)
+        needs = needs_of(settings)
+        _write_new(config, text)
+        memory_gib = memory_ceiling_bytes(settings) / GIB or DEFAULT_MEMORY_GIB
+        _write_new(unit_file, unit(own_command(), config, memory_gib, needs))
     except OSError as error:
         raise Unavailable(f"{error.filename}: cannot be written: {error.strerror}") from error
-    return Founded(written=[*written, config, unit_file], next_steps=steps(answers, config, unit_file))
+    return Founded(
+        written=[*made, config, unit_file],
+        notes=_notes(config, needs),
+        next_steps=service_steps(settings, needs, config, unit_file) if as_root else steps(answers, config, unit_file),
+    )
 
 
-def settings_text(answers: Answers, data_dir: Path | None) -> str:
-    """Only what differs from the defaults, by section."""
+def settings_text(answers: Answers, data_dir: Path | None, journal: Path) -> str:
+    """Only what differs from the defaults, by section. The places stand there so that commands look where a service does,
+    which systemd tells other ones."""
+    places = {"data_dir": str(data_dir), "suppression_file": str(journal)}
     sections: dict[str, dict[str, str | float]] = {
-        "daemon": {"data_dir": str(data_dir)} if data_dir is not None else {},
+        "daemon": {**places} if data_dir is not None else {},
+        "admin": {"socket": str(data_dir / "admin.sock")} if data_dir is not None else {},
         "memory": {"ceiling": answers.memory} if answers.memory else {},
         "platforms.youtube": {
             **({"key_file": answers.key_file} if answers.key_file else {}),
@@ -83,6 +104,7 @@ def settings_text(answers: Answers, data_dir: Path | None) -> str:
 
 
 def steps(answers: Answers, config: Path, unit_file: Path) -> list[str]:
+    """For who runs the daemon in person."""
     keys = [] if answers.key_file else ["put a YouTube key into a file and name it as platforms.youtube.key_file"]
     return [
         *keys,
@@ -92,21 +114,73 @@ def steps(answers: Answers, config: Path, unit_file: Path) -> list[str]:
     ]
 
 
-def _checked(text: str, config: Path) -> int:
-    """The memory ceiling, 0 for none. The settings are loaded from beside their place, as they will be."""
+def service_steps(settings: Config, needs: Needs, config: Path, unit_file: Path) -> list[str]:
+    """For root, whose service reads the same settings as the commands."""
+    youtube = settings.platforms.youtube
+    key = (
+        f"put a YouTube key into /etc/pokedexd/youtube-key (chmod 0600), take the # off its LoadCredential= in {unit_file}, "
+        f"and state platforms.youtube.derived_data ('granted' or 'denied') in {config}"
+    )
+    place = [] if unit_file.parent == UNITS else [f"install -m 0644 {shlex.quote(str(unit_file))} {UNITS}/{UNIT}"]
+    stated = shlex.quote(str(config))
+    return [
+        *([] if youtube.key_file else [key]),
+        *account_steps(needs),
+        *place,
+        f"systemctl daemon-reload && systemctl enable --now pokedexd      # without systemd: pokedexd serve --config {stated}",
+        f"pokedexd doctor --config {stated}",
+        f"pokedexd import LIST.csv --config {stated}",
+    ]
+
+
+def _journal_beside(data_dir: Path) -> Path:
+    """Where the journal lies already, else in a folder of its own, which can be made writable for a service."""
+    if data_dir == STATE:
+        return JOURNAL
+    there = data_dir.with_name(data_dir.name + ".suppression")
+    return there if there.exists() else data_dir.with_name(data_dir.name + "-suppression") / JOURNAL.name
+
+
+def _own_folders(settings: Config, data_dir: Path, journal: Path, *, stated: bool) -> list[Path]:
+    """That nobody else makes: systemd makes its own, and the daemon what it needs under a home."""
+    backups = [Path(settings.backup.folder).expanduser()] if settings.backup.folder else []
+    if not stated:
+        return [data_dir, *backups]
+    return [*([data_dir, journal.parent] if data_dir != STATE else []), *backups]
+
+
+def _notes(config: Path, needs: Needs) -> list[str]:
+    found = []
+    folder = hidden([config, *needs.writes])
+    if folder:
+        found.append(f"the unit hides {folder} from the daemon: to run it by systemd, choose places elsewhere")
+    closed = [one for one in config.parents if one.exists() and not one.stat().st_mode & 0o001]
+    if closed:
+        found.append(f"the service cannot read {config}: chmod o+x {closed[-1]}")
+    return found
+
+
+def _checked(text: str, config: Path) -> Config:
+    """The settings are loaded from beside their place, as they will be."""
     trial = config.with_name(config.name + ".trial")
     try:
-        config.parent.mkdir(parents=True, exist_ok=True)
-        _write_new(trial, text, 0o600)
-        return memory_ceiling_bytes(load(trial, {}, {}).config)
-    except OSError as error:
-        raise Unavailable(f"{config}: cannot be written: {error.strerror}") from error
+        _write_new(trial, text)
+        return load(trial, {}, {}).config
     finally:
         trial.unlink(missing_ok=True)
 
 
-def _write_new(path: Path, text: str, mode: int) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+def _make_folders(path: Path, mode: int) -> None:
+    """Those that are missing, whatever the umask."""
+    missing = [one for one in (path, *path.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir()
+        one.chmod(mode if one == path else 0o755)
+
+
+def _write_new(path: Path, text: str) -> None:
+    """For others to read: nothing secret is in it, and a service reads it as another user."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
-    path.chmod(mode)
+    path.chmod(0o644)

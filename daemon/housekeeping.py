@@ -12,10 +12,12 @@ import msgspec
 import structlog
 import trio
 
+from actors import Batches
 from actors.identity_resolution import Rules
 from actors.peers import Peers
 from actors.policy import Policy
 from daemon.config import InstagramToken
+from daemon.derived_data import EMBEDDED_WITH, mark_of
 from daemon.indexing import COMPACT_EVERY, IndexKeeper
 from daemon.pipeline import Stores
 from proto.errors import DiskFull, IndexBroken, PokedexError, Unavailable
@@ -30,13 +32,12 @@ from stores.work import Work, enqueue
 
 log = structlog.get_logger("housekeeping")
 
-EMBEDDED_WITH = "embedded_with"
-"""Meta entry: under which model and policy every account was embedded or is on its way to be."""
 RESOLVED_WITH = "resolved_with"
 """Meta entry: digest of the rules of identity that every account was weighed by, or is on its way to be."""
 
 REEMBED_PAGE = 1_000
-AUDIT_BATCH = 500
+AUDIT_BATCH, GATHER_SECONDS = 500, 0.2
+"""Searches that are noted together, and how long the first of them waits for others."""
 DAY_SECONDS = 86_400
 SAVE_AGAIN_SECONDS = 30.0
 """After graphs could not be saved."""
@@ -63,7 +64,7 @@ async def reembed_all(
     unembedded, and vectors are only taken away.
     """
     denied = sorted(platform.value for platform, policy in policies.items() if not policy.derives)
-    mark = " without ".join([model_id, *denied])
+    mark = mark_of(model_id, denied)
     before = await stores.catalog.meta(EMBEDDED_WITH)
     if before == mark:
         return
@@ -239,13 +240,7 @@ def expiry_words(token: InstagramToken, warning_days: int, now: float) -> str:
 
 async def write_audit(entries: trio.MemoryReceiveChannel[AuditEvent], journal: Journal) -> None:
     """Searches are noted in batches, so that no search waits for a commit; ends once the senders have closed."""
-    async for first in entries:
-        batch = [first]
-        while len(batch) < AUDIT_BATCH:
-            try:
-                batch.append(entries.receive_nowait())
-            except (trio.WouldBlock, trio.EndOfChannel):
-                break
+    async for batch in Batches(entries, AUDIT_BATCH, GATHER_SECONDS):
         try:
             await journal.audit(batch)
         except DiskFull as error:  # at the end of the daemon

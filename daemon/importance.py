@@ -28,13 +28,18 @@ class Weighed(msgspec.Struct, kw_only=True):
     detail: str = ""
 
 
+def check_importance(importance: float) -> None:
+    """Raises Malformed."""
+    if not LEAST <= importance <= MOST:  # also what is no number
+        raise Malformed(f"an importance of {importance:g}: expected {LEAST:g} to {MOST:g}; 1 is everybody's")
+
+
 async def set_importance(env: Environment, references: Sequence[str], importance: float, now: float) -> list[Weighed]:
     """Each account is read soon and planned anew by what it matters now; durable before it returns.
 
     ``references``: keys, ids, handles or URLs of accounts that are known. Raises Malformed.
     """
-    if not LEAST <= importance <= MOST:  # also what is no number
-        raise Malformed(f"an importance of {importance:g}: expected {LEAST:g} to {MOST:g}; 1 is everybody's")
+    check_importance(importance)
     weighed: list[Weighed] = []
     for begin in range(0, len(references), FOLDED):
         part = references[begin : begin + FOLDED]

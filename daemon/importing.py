@@ -270,7 +270,7 @@ def _from_url(text: str) -> Reference:
     try:
         parts = urlsplit(text if "://" in text else f"https://{text}")
     except ValueError as error:
-        raise Malformed(f"not the URL of a channel: {text[:100]!r}: {error}") from error
+        raise Malformed(f"not the URL of an account: {text[:100]!r}: {error}") from error
     host = (parts.hostname or "").removeprefix("www.").removeprefix("m.")
     steps = [unquote(step) for step in parts.path.split("/") if step]
     if host in ("tiktok.com", "x.com", "twitter.com"):
@@ -282,7 +282,10 @@ def _from_url(text: str) -> Reference:
             raise Malformed(f"the URL of a {steps[0]} page, not of a profile: {text[:100]!r}")
         return _of_platform(Platform.INSTAGRAM, steps[0])
     if host != "youtube.com" or not steps:
-        raise Malformed(f"not the URL of a channel: {text[:100]!r}; expected e.g. https://www.youtube.com/@name")
+        raise Malformed(
+            f"not the URL of an account: {text[:100]!r}; expected one such as https://www.youtube.com/@name "
+            "or https://www.instagram.com/name"
+        )
     if steps[0] == "channel" and len(steps) > 1:
         if not CHANNEL_ID.fullmatch(steps[1]):
             raise Malformed(f"not a channel id: {steps[1][:40]!r}; expected UC and 22 more characters")
@@ -306,7 +309,7 @@ def _of_platform(platform: Platform, name: str) -> Reference:
     if CHANNEL_ID.fullmatch(name):
         return Reference(platform=platform, kind=JobKind.PROFILE, entity=name)
     if not HANDLE.fullmatch(name):
-        raise Malformed(f"neither a channel id, a URL nor a handle: {name[:60]!r}")
+        raise Malformed(f"neither an id, a URL nor a handle of an account: {name[:60]!r}")
     return Reference(platform=platform, kind=JobKind.LOOKUP, entity="@" + name.lstrip("@").casefold())
 
 

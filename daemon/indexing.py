@@ -24,10 +24,12 @@ from proto.ids import CreatorId, Platform, Row
 from proto.records import Creator, EmbeddingRecord
 from stores.belonging import row_of
 from stores.blocking import Blocking
-from stores.catalog import EARLIER, Catalog, CreatorBundle, get_creator
-from stores.codec import decode, unpack_id
+from stores.catalog import EARLIER, INDEX_SEQUENCE, Catalog, CreatorBundle, get_creator
+from stores.codec import decode, pack_id, unpack_id
+from stores.column_files import ColumnFiles
 from stores.columns import Columns
 from stores.env import Environment, Txn
+from stores.erasure import marked_erasures
 from stores.ports import Rows, TextDocument, Vector
 from stores.text_index import TantivyTextIndex
 from stores.text_lookup import Synonyms
@@ -88,6 +90,7 @@ class IndexKeeper:
         self._config, self._readiness, self._blocking = config, readiness, blocking
         self._threads = blocking("index-loading", 1)
         self.columns = Columns(derives)
+        self._column_files, self._column_turn = ColumnFiles(self._folder), trio.Lock()
         self.fields: dict[str, HnswVectorIndex] = {}
         self.earlier: dict[str, HnswVectorIndex] = {}
         """Fields of a model that is being replaced, as long as they answer."""
@@ -96,14 +99,15 @@ class IndexKeeper:
         self.text: TantivyTextIndex | None = None
 
     async def open_text(self) -> TantivyTextIndex:
-        """Columns and keyword search, rebuilt when they must be; afterwards the daemon can serve."""
-        await self._threads.call(self._load_columns)
-        try:
-            text = await self._open_existing_text()
-        except IndexBroken as broken:
-            await self._note_rebuild("keyword index", str(broken))
-            text = await self._rebuilt_text()
-        await self._catch_up(text)
+        """Columns and keyword search, side by side, rebuilt when they must be; afterwards the daemon can serve."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._threads.call, self._load_columns)
+            try:
+                text = await self._open_existing_text()
+            except IndexBroken as broken:
+                await self._note_rebuild("keyword index", str(broken))
+                text = await self._rebuilt_text()
+            await self._catch_up(text)
         self.text = text
         self._readiness.set(KEYWORD_SEARCH, "ok")
         return text
@@ -185,7 +189,9 @@ class IndexKeeper:
         )
 
     async def save(self) -> None:
-        """Snapshots of the fields that changed, one after the other."""
+        """Snapshots of the columns, and of the fields that changed, one after the other."""
+        if self.columns.changed:
+            await self.save_columns()
         checkpoint = await self._catalog.index_sequence()
         for index in (*self.fields.values(), *self.earlier.values()):
             if index.changed and index in self._in_use():
@@ -205,6 +211,19 @@ class IndexKeeper:
 
     def _in_use(self) -> list[HnswVectorIndex]:
         return [*self.fields.values(), *self.earlier.values()]
+
+    async def save_columns(self) -> None:
+        """What the snapshot before held of creators that are gone is in no file any more. Raises Unavailable."""
+        async with self._column_turn:
+            checkpoint = await self._catalog.index_sequence()
+            self.columns.changed = False
+            try:
+                sidecar = await self._threads.call(self._column_files.write, self.columns, checkpoint)
+                await self._env.write(lambda _: None, synced=True)  # a power cut must not leave the store behind it
+                await self._threads.call(self._column_files.put_in_place, sidecar)
+            except BaseException:  # also a cancelled one
+                self.columns.changed = True
+                raise
 
     async def compact_text(self) -> bool:
         """Rewrites the text index without its deleted documents, in the order of creator ids; False if that is idle."""
@@ -288,10 +307,16 @@ class IndexKeeper:
 
     def _load_columns(self) -> None:
         with self._env.snapshot() as txn:
-            values = (value for _, value in txn.scan("creators"))
-            while page := [decode(Creator, value) for value in islice(values, SLICE)]:
-                named = [creator for creator in page if creator.name]
-                self.columns.upsert_all([creator.row for creator in named], named)
+            sequence = txn.counter(INDEX_SEQUENCE)
+            try:
+                since = self._column_files.load(self.columns, sequence)
+            except IndexBroken as broken:
+                self._column_files.drop()  # one that is ahead would pass for sound once the store has caught up
+                if sequence:
+                    log.info("the columns are read from the store", reason=str(broken))
+                fill_columns(self.columns, txn)
+            else:
+                bring_up_columns(self.columns, txn, since)
 
     async def _opened(self, name: str, model_id: str, dims: int, trouble: str) -> HnswVectorIndex:
         index = await self._threads.call(self._open_field, name, model_id, dims, trouble)
@@ -338,6 +363,29 @@ class IndexKeeper:
                 trouble=trouble,
                 tell=lambda share: self._readiness.set(f"vectors/{name}", "loading", detail="rebuilding", loaded=share),
             )
+
+
+def fill_columns(columns: Columns, txn: Txn) -> None:
+    """With every creator of the store; one still on its way there is not shown half-made."""
+    values = (value for _, value in txn.scan("creators"))
+    while page := [decode(Creator, value) for value in islice(values, SLICE)]:
+        named = [creator for creator in page if creator.name]
+        columns.upsert_all([creator.row for creator in named], named)
+
+
+def bring_up_columns(columns: Columns, txn: Txn, since: int) -> None:
+    """Takes in who was indexed after a snapshot's checkpoint, and takes out who is no more.
+
+    Whoever was changed and not indexed yet has work waiting, and comes with it, as in a daemon that goes on. Only an
+    erasure takes a creator out of the index log; it has a mark until the snapshot has been written anew.
+    """
+    changed = [CreatorId(unpack_id(value)) for _, value in txn.scan("index_log", start=pack_id(since + 1))]
+    columns.remove_all(columns.rows_of(changed))
+    columns.remove_all([mark.row for mark in marked_erasures(txn) if mark.row is not None])
+    for begin in range(0, len(changed), SLICE):
+        found = [get_creator(txn, creator_id) for creator_id in changed[begin : begin + SLICE]]
+        named = [creator for creator in found if creator is not None and creator.name]
+        columns.upsert_all([creator.row for creator in named], named)
 
 
 def stored_vectors(txn: Txn, field: str, model_id: str) -> Iterator[tuple[Rows, Vector]]:

@@ -227,12 +227,13 @@ def _admin_services(config: Config, control: Control, metrics: Metrics) -> Admin
         forget=control.forget,
         set_importance=control.set_importance,
         allowed_hosts=lambda: control.config.http.allowed_hosts,
-        key=_admin_key(config),
+        key=admin_key(config),
         max_body_bytes=config.http.max_body_bytes,
     )
 
 
-def _admin_key(config: Config) -> str:
+def admin_key(config: Config) -> str:
+    """That the TCP listener asks for; empty for none. Raises ConfigError."""
     if not config.admin.key_file:
         return ""
     try:

@@ -10,7 +10,7 @@ import trio
 
 from daemon.config import LEVELS
 from daemon.logs import set_level
-from daemon.profiling import MOST_SECONDS, sample
+from daemon.profiling import check_seconds, sample
 from proto.api import LogLevel
 from proto.errors import Conflict, Malformed
 from stores.blocking import Blocking
@@ -33,8 +33,7 @@ class Looking:
 
     async def profile(self, seconds: float) -> str:
         """Raises Malformed, and Conflict while another is made."""
-        if not 0 < seconds <= MOST_SECONDS:
-            raise Malformed(f"seconds: expected more than 0 and at most {MOST_SECONDS:g}, not {seconds:g}")
+        check_seconds(seconds)
         if self._sampling:
             raise Conflict("another profile is being made; try again once it is done")
         self._sampling = True

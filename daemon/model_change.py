@@ -10,8 +10,8 @@ import structlog
 import trio
 
 from daemon.config import Config
+from daemon.derived_data import EMBEDDED_WITH
 from daemon.embedding import Place, open_earlier, place_of
-from daemon.housekeeping import EMBEDDED_WITH
 from daemon.indexing import FIELD_NAMES, IndexKeeper
 from daemon.pipeline import Stores
 from daemon.readiness import MODEL, Readiness

@@ -52,7 +52,8 @@ class OperationsClient(AdminClient):
         return msgspec.json.decode(self._call("PUT", "/v1/log-level", body), type=LogLevel)
 
     def profile(self, seconds: float) -> str:
-        return self._call("POST", f"/v1/profile?seconds={seconds:g}", None, seconds + PATIENCE_SECONDS).decode()
+        path = "/v1/profile?" + urlencode({"seconds": seconds})
+        return self._call("POST", path, None, seconds + PATIENCE_SECONDS).decode()
 
     def drain(self, by: str, seconds: float, *, stop: bool) -> TaskView:
         return self._task("POST", "/v1/drain", msgspec.json.encode({"by": by, "seconds": seconds, "stop": stop}))

@@ -14,7 +14,7 @@ from proto.api import Ordered
 from proto.errors import Malformed, NotFound
 from proto.ids import CreatorId
 from proto.records import DEFAULT_TENANT, AuditEvent, CreatorAccount, Job, JobKind, Priority
-from stores.audit import append_audit
+from stores.audit import OPERATOR, append_audit
 from stores.belonging import present_id
 from stores.catalog import accounts_of
 from stores.env import Environment, Txn
@@ -155,4 +155,4 @@ def _job(account: CreatorAccount, kind: JobKind, priority: Priority, now: int) -
 
 
 def _entry(now: float, action: str, detail: str) -> AuditEvent:
-    return AuditEvent(at=int(now), tenant_id=DEFAULT_TENANT, actor="operator", action=action, detail=detail)
+    return AuditEvent(at=int(now), tenant_id=DEFAULT_TENANT, actor=OPERATOR.actor, action=action, detail=detail)

@@ -12,11 +12,10 @@ from proto.api import PauseView
 from proto.errors import Malformed
 from proto.messages import Stage
 from proto.records import DEFAULT_TENANT, AuditEvent, Pause
-from stores.audit import append_audit
+from stores.audit import OPERATOR, append_audit
 from stores.env import Environment, Txn
 from stores.operations import drop_pauses, pauses_of, put_pause
 
-OPERATOR = "operator"
 MAX_TEXT_CHARS = 200
 
 
@@ -87,7 +86,7 @@ class Pausing:
     def _apply(self) -> None:
         for platform in self._pipeline.adapters:
             pause = self._pauses.get(platform.value)
-            self._pipeline.set_intake(OPERATOR, _words(pause) if pause else "", [platform])
+            self._pipeline.set_intake(OPERATOR.actor, _words(pause) if pause else "", [platform])
         for stage, gate in self._gates.items():
             gate.set(held=stage.value in self._pauses)
 
@@ -99,11 +98,13 @@ class Pausing:
         raise Malformed(f"{name[:40]!r} cannot be paused; {hint}known are {', '.join(self.names)}")
 
     def _entry(self, action: str, detail: str) -> AuditEvent:
-        return AuditEvent(at=int(self._now()), tenant_id=DEFAULT_TENANT, actor=OPERATOR, action=action, detail=detail)
+        return AuditEvent(
+            at=int(self._now()), tenant_id=DEFAULT_TENANT, actor=OPERATOR.actor, action=action, detail=detail
+        )
 
 
 def _words(pause: Pause) -> str:
-    said = f"paused by {pause.by or OPERATOR} at {instant(pause.at)}"
+    said = f"paused by {pause.by or OPERATOR.actor} at {instant(pause.at)}"
     return f"{said}: {pause.reason}" if pause.reason else said
 
 

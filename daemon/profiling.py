@@ -10,6 +10,8 @@ from collections.abc import Callable
 from itertools import islice
 from types import FrameType
 
+from proto.errors import Malformed
+
 MOST_SECONDS = 60.0
 EVERY_SECONDS = 0.01
 DEEPEST = 60
@@ -19,6 +21,12 @@ MOST_STACKS = 5_000
 SHOWN = 30
 IDLE = ("WorkerThread._work ", "_worker ", "EpollIOManager.get_events ", "Condition.wait ")
 """How the innermost frame of a thread begins that waits for something to do."""
+
+
+def check_seconds(seconds: float) -> None:
+    """Raises Malformed."""
+    if not 0 < seconds <= MOST_SECONDS:  # also what is no number
+        raise Malformed(f"seconds: expected more than 0 and at most {MOST_SECONDS:g}, not {seconds:g}")
 
 
 def sample(

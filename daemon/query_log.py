@@ -9,6 +9,7 @@ import msgspec
 import structlog
 import trio
 
+from actors import Batches
 from daemon.tenancy import Tenancy
 from daemon.web.asking import list_names_in
 from daemon.web.services import QueryNote
@@ -35,7 +36,9 @@ from stores.tenants import stored_weights
 
 log = structlog.get_logger("query_log")
 
-BATCH = 200
+BATCH, GATHER_SECONDS = 200, 0.2
+"""Searches that are written down together, and how long the first of them waits for others: a write of its own for each
+took a tenth of a search's time."""
 FIRST = 10
 """Ranks that are compared."""
 HOUR_SECONDS = 3_600.0
@@ -153,13 +156,7 @@ def moved_between(first: Sequence[CreatorId], then: Sequence[CreatorId]) -> list
 
 async def write_queries(notes: trio.MemoryReceiveChannel[QueryNote], env: Environment) -> None:
     """In batches, so that no search waits for a commit; ends once the senders have closed."""
-    async for first in notes:
-        batch = [first]
-        while len(batch) < BATCH:
-            try:
-                batch.append(notes.receive_nowait())
-            except (trio.WouldBlock, trio.EndOfChannel):
-                break
+    async for batch in Batches(notes, BATCH, GATHER_SECONDS):
         try:
             await env.write(partial(append_queries, queries=[logged(one) for one in batch]))
         except DiskFull as error:  # at the end of the daemon

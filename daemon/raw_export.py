@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol, TypeVar
 
 import msgspec
 import zstandard
@@ -16,8 +17,10 @@ from proto.errors import Malformed, NotFound
 from proto.ids import AccountKey, RawId
 from proto.records import RawPage
 from stores.catalog import get_account
-from stores.env import Environment, Txn
-from stores.raw import RawStore, get_raw
+from stores.env import Txn
+from stores.raw import get_raw, raw_ids_of
+
+T = TypeVar("T")
 
 _NAMES = r"api_?key|key|(?:access|refresh|id)_token|token|client_secret|appsecret_proof|hub\.(?:secret|verify_token)|signature|sig|password"
 SECRET = re.compile(rf"(\b(?:{_NAMES})=|\"(?:{_NAMES})\"\s*:\s*\"|\bBearer\s+|\bAIza)[^&\s\"']+", re.IGNORECASE)
@@ -39,24 +42,35 @@ class ExportedPage(msgspec.Struct, kw_only=True):
     """Hex, of the body's bytes as received."""
 
 
-async def find_account(env: Environment, text: str) -> AccountKey:
+class Reads(Protocol):
+    """A store, or a look at one that a daemon has."""
+
+    async def read(self, look: Callable[[Txn], T]) -> T: ...
+
+
+async def find_account(env: Reads, text: str) -> AccountKey:
     """By key, id, URL or handle. Raises NotFound, or Malformed for what names no account of any platform."""
     return await env.read(lambda txn: _find(txn, text))
 
 
-async def export_raw(env: Environment, account: AccountKey, write: Callable[[bytes], object]) -> int:
+async def export_raw(env: Reads, account: AccountKey, write: Callable[[bytes], object]) -> int:
     """Hands on a line for each page of the account, oldest first, and returns how many there were.
 
-    One page is in memory at a time. Raises Malformed for a page that the store holds damaged.
+    One page is in memory at a time. One that a daemon drops meanwhile is left out. Raises Malformed for a page that the
+    store holds damaged.
     """
-    raw_ids = await RawStore(env).of_account(account)
-    for raw_id in raw_ids:
-        page = await read_page(env, raw_id)
+    written = 0
+    for raw_id in await env.read(lambda txn: raw_ids_of(txn, account)):
+        try:
+            page = await read_page(env, raw_id)
+        except NotFound:
+            continue
         write(msgspec.json.encode(exported(page)) + b"\n")
-    return len(raw_ids)
+        written += 1
+    return written
 
 
-async def read_page(env: Environment, raw_id: RawId) -> RawPage:
+async def read_page(env: Reads, raw_id: RawId) -> RawPage:
     """Raises NotFound, or Malformed for one that is stored damaged."""
     try:
         return await env.read(lambda txn: get_raw(txn, raw_id))

@@ -99,6 +99,7 @@ class Resources:
 
     async def look(self) -> None:
         self.disk_free_bytes = await self._threads.call(self._disk_free, self._data_dir)
+        await self._threads.call(self._env.drop_dead_readers)
         self.resident_bytes = self._resident()
         await self._look_at_disk()
         await self._look_at_memory()

@@ -16,6 +16,7 @@ from lmdb.verify import VerifyError, verify
 from daemon.backup import SETTINGS, STORE
 from daemon.clock import make_clock
 from daemon.config import DaemonConfig
+from daemon.derived_data import holds_derived
 from daemon.forgetting import COMPACT_WANTED, ClosedIndexes, Forgetting, compact_store
 from proto.errors import ConfigError, Malformed, Unavailable
 from stores.backup_file import Manifest, Tell, read_backup_file
@@ -24,7 +25,7 @@ from stores.checking import Fault, find_faults
 from stores.env import RESTORING, Environment, lock_data_dir
 from stores.files import sync_folder, write_atomic
 from stores.migrations import migrate_store
-from stores.suppression import Suppression
+from stores.suppression import Suppression, forget_journal, known_journal, take_journal
 
 JOURNAL = "suppression"
 RESTORED_SETTINGS = "pokedexd.toml.restored"
@@ -46,6 +47,8 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     manifest: Manifest
     erased_again: int
     """People whom the backup held although they asked to be forgotten."""
+    holds_derived: bool
+    """Whether data derived of YouTube's are in it."""
 
 
 def examine(file: Path, folder: Path, *, map_size_bytes: int, tell: Tell) -> Examined:
@@ -79,12 +82,13 @@ def restore(
     daemon: DaemonConfig,
     tell: Tell,
     check_again: bool = False,
+    adopt: bool = False,
 ) -> Restored:
     """Blocking: into a folder that is empty or absent; until all is done, nothing can be served from it.
 
     ``journal``: who must not be in it; None: nobody was forgotten. ``journal_place``: where the daemon of this data
-    directory will look for it; None: none will. Raises ConfigError for a folder that is not empty,
-    Malformed for a backup that is not whole, StoreBusy, Unavailable.
+    directory will look for it; None: none will. ``adopt``: whether it may be another than the one that the store knew.
+    Raises ConfigError for a folder that is not empty, and for such a journal; Malformed for a backup that is not whole, StoreBusy, Unavailable.
     """
     refuse_unless_empty(data_dir)
     if journal is not None and journal_place is not None:
@@ -96,9 +100,14 @@ def restore(
         work.mkdir(mode=0o700)
         examined = examine(file, work, map_size_bytes=map_size_bytes, tell=tell)
         refuse_faults(file, examined.faults)
-        erased = _erase_again(work, journal, map_size_bytes, daemon) if journal is not None else 0
+        if journal is not None:
+            erased = _erase_again(work, journal, map_size_bytes, daemon, adopt=adopt)
+        else:
+            erased = 0
+            _know_none(work, map_size_bytes)
         if erased or check_again:
             refuse_faults(file, _faults(work, map_size_bytes, tell))
+        derived = _holds_derived(work, map_size_bytes)
         write_atomic(work / COMPACT_WANTED, b"")
         compact_store(work, map_size_bytes=map_size_bytes)
         if journal is not None and journal_place is not None:
@@ -106,7 +115,7 @@ def restore(
         (work / SETTINGS).replace(data_dir / RESTORED_SETTINGS)
         (work / "store").rename(data_dir / "store")
         sync_folder(data_dir)
-        return Restored(manifest=examined.manifest, erased_again=erased)
+        return Restored(manifest=examined.manifest, erased_again=erased, holds_derived=derived)
     except OSError as error:
         raise Unavailable(f"{data_dir}: the backup cannot be restored: {error.strerror}") from error
     finally:
@@ -190,10 +199,24 @@ def _opened_copy(journal: Path, folder: Path) -> Iterator[Suppression]:
         yield opened
 
 
-def _erase_again(folder: Path, journal: Path, map_size_bytes: int, daemon: DaemonConfig) -> int:
+def _know_none(folder: Path, map_size_bytes: int) -> None:
+    """Nobody was forgotten, as somebody said: the first start begins a journal."""
+    env = Environment(folder, map_size_bytes=map_size_bytes)
+    with contextlib.closing(env):
+        env.write_now(forget_journal)
+
+
+def _erase_again(folder: Path, journal: Path, map_size_bytes: int, daemon: DaemonConfig, *, adopt: bool) -> int:
     """Also finishes erasures that were under way when the backup was made."""
     env = Environment(folder, map_size_bytes=map_size_bytes)
     with contextlib.closing(env), _opened_copy(journal, folder) as suppression:
+        if known_journal(env) not in ("", suppression.id) and not adopt:
+            raise ConfigError(
+                f"{journal}: is another suppression journal than that of the store in the backup, and does not say who "
+                "was forgotten there: name that one as --suppression-file; where it is lost for good, --adopt-journal"
+            )
+        at = int(make_clock(daemon, env)())
+        env.write_now(lambda txn: take_journal(txn, suppression.id, at))
         forgetting = Forgetting(
             env=env,
             data_dir=folder,
@@ -207,6 +230,12 @@ def _erase_again(folder: Path, journal: Path, map_size_bytes: int, daemon: Daemo
 
 async def _forget(forgetting: Forgetting) -> int:
     return await forgetting.resume() + await forgetting.forget_again()
+
+
+def _holds_derived(folder: Path, map_size_bytes: int) -> bool:
+    env = Environment(folder, map_size_bytes=map_size_bytes)
+    with contextlib.closing(env), env.snapshot() as txn:
+        return holds_derived(txn)
 
 
 def _faults(folder: Path, map_size_bytes: int, tell: Tell) -> list[Fault]:

@@ -14,7 +14,7 @@ from daemon.web.views import instant
 from proto.api import TaskView
 from proto.errors import Conflict, NotFound, PokedexError, Unavailable
 from proto.records import DEFAULT_TENANT, AuditEvent, TaskRecord
-from stores.audit import append_audit
+from stores.audit import OPERATOR, append_audit
 from stores.env import Environment, Txn
 from stores.operations import (
     CANCELLED,
@@ -103,7 +103,7 @@ class Tasks:
         entry = AuditEvent(
             at=int(self._now()),
             tenant_id=DEFAULT_TENANT,
-            actor="operator",
+            actor=OPERATOR.actor,
             action="task",
             detail=f"cancelled {task.record.kind} {uid} ({by})",
         )

@@ -109,6 +109,10 @@ class Tenancy:
         """In force."""
         return self._weights.get(tenant_id) or self._settings()
 
+    async def present(self, tenant_id: str) -> str:
+        """The same. Raises NotFound."""
+        return (await self._env.read(lambda txn: get_tenant(txn, tenant_id))).tenant_id
+
     def weights_shown(self, tenant_id: str) -> WeightsView:
         source = "tenant" if tenant_id in self._weights else "settings"
         return weights_view(self.weights(tenant_id), tenant_id, source)

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from daemon.admin_client import AdminClient
 from daemon.config import Config, Loaded, admin_socket_path, data_dir, load
+from proto.errors import ConfigError
 
 WIDE = 160
 """Columns of what goes to a file or a pipe, where nothing has to fit."""
@@ -32,6 +33,23 @@ def settings(config: Path | None, data: Path | None) -> Loaded:
 
 def client_for(config: Config) -> AdminClient:
     return AdminClient(admin_socket_path(config, os.environ, data_dir(config, os.environ)))
+
+
+def existing_data_dir(config: Config, *, or_empty: bool = False) -> Path:
+    """``or_empty``: an empty folder, such as `pokedexd init` makes, will do. Raises ConfigError, so that a misspelt name
+    makes no second one."""
+    folder = data_dir(config, os.environ)
+    try:
+        empty = or_empty and folder.is_dir() and not any(folder.iterdir())
+        there = empty or (folder / "store").is_dir()
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be looked into: {error.strerror}") from error
+    if not there:
+        raise ConfigError(
+            f"{folder}: no data directory of pokedexd; name another --data-dir, or begin one with "
+            "`pokedexd init` and `pokedexd serve`"
+        )
+    return folder
 
 
 def line(text: str) -> None:

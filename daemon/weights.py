@@ -25,15 +25,20 @@ def reweighted(base: Weights, changes: Mapping[str, float]) -> Weights:
             close = difflib.get_close_matches(name, known, 1, 0.6)
             hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
             raise Malformed(f"unknown weight {name[:40]!r}; {hint}")
-        if not (math.isfinite(value) and 0 <= value <= (1 if name in PARTS else MOST)):
-            most = "1" if name in PARTS else f"{MOST:,.0f}"
-            raise Malformed(f"the weight {name} must be a number from 0 to {most}, not {value:g}")
+        check_weight(name, value)
     parts = {part: float(changes.get(part, getattr(base, part))) for part in PARTS}
     total = sum(parts.values())
     if total > 1 + 1e-9:
         said = ", ".join(f"{part} {value:g}" for part, value in parts.items())
         raise Malformed(f"{said} add up to {total:g}; expected 1 at most, so that an exact name stays first")
     return Weights(**parts, fields={name: float(changes.get(name, base.fields.get(name, 0.0))) for name in fields})
+
+
+def check_weight(name: str, value: float) -> None:
+    """``name``: of a part, else a field. Raises Malformed."""
+    most = 1.0 if name in PARTS else MOST
+    if not (math.isfinite(value) and 0 <= value <= most):
+        raise Malformed(f"the weight {name} must be a number from 0 to {most:,.0f}, not {value:g}")
 
 
 def weights_view(weights: Weights, tenant_id: str, source: str) -> WeightsView:

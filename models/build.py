@@ -62,8 +62,11 @@ def build(recipe: Recipe, source: Path, target: Path, progress: Callable[[str], 
     """Writes ``target`` with model, tokenizer and manifest; nothing is done when it is there and made from ``source``.
 
     Built in a folder beside it, synced, then renamed: ``target`` never holds half a model.
-    Raises ModelMissing when a file or a build package is absent, Malformed when a file is damaged.
+    Raises ModelMissing when a file or a build package is absent, Malformed when a file is damaged, or something else than
+    a model is where it is to go.
     """
+    if target.exists() and not _is_replaceable(target):
+        raise Malformed(f"{target}: something else than a model is there; name another folder")
     for name in recipe.files:
         if not (source / name).is_file():
             raise ModelMissing(f"{source / name} is not there; {REMEDY}")
@@ -91,6 +94,10 @@ def build(recipe: Recipe, source: Path, target: Path, progress: Callable[[str], 
         _sync(folder)
         _put_in_place(folder, target, Path(beside) / "old")
     progress(f"{target} is ready ({(target / MODEL).stat().st_size / 1e6:.0f} MB)")
+
+
+def _is_replaceable(target: Path) -> bool:
+    return target.is_dir() and ((target / MODEL).is_file() or not any(target.iterdir()))
 
 
 def _make_readable(folder: Path) -> None:

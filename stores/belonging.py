@@ -57,7 +57,8 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rearranged(msgspec.Struct, kw_only=True):
-    """``changed``: creators with other accounts than before; ``retired``: those that are no more, and their rows."""
+    """``changed``: creators with other accounts than before, or another confidence; ``retired``: those that are no more,
+    and their rows."""
 
     changed: list[CreatorId] = []
     retired: dict[CreatorId, Row] = {}
@@ -119,7 +120,9 @@ def arrange(txn: Txn, memberships: Sequence[Membership], now: int) -> Rearranged
     for creator_id, had in before.items():
         _take_out(txn, creator_id, had)
     for membership in memberships:
-        _put_in(txn, membership, now, moved=membership.creator_id in done.changed)
+        moved = membership.creator_id in done.changed
+        if _put_in(txn, membership, now, moved=moved) and not moved:
+            done.changed.append(membership.creator_id)
     for creator_id in before.keys() - wanted.keys():
         row = _retire(txn, creator_id)
         if row is not None:
@@ -164,7 +167,8 @@ def _take_out(txn: Txn, creator_id: CreatorId, accounts: Iterable[AccountKey]) -
         txn.delete("account_by_creator", pack_id(creator_id) + account.encode())
 
 
-def _put_in(txn: Txn, membership: Membership, now: int, *, moved: bool) -> None:
+def _put_in(txn: Txn, membership: Membership, now: int, *, moved: bool) -> bool:
+    """Whether the creator is another than it was."""
     creator_id = membership.creator_id
     for link in membership.links:
         txn.put("account_by_creator", pack_id(creator_id) + link.account_key.encode(), b"")
@@ -175,13 +179,14 @@ def _put_in(txn: Txn, membership: Membership, now: int, *, moved: bool) -> None:
             txn.add(MOVES, 0 if account.creator_id is None else 1)
             write_account(txn, msgspec.structs.replace(account, creator_id=creator_id))
     if moved and _restore_former(txn, membership):
-        return
+        return True
     creator = get_creator(txn, creator_id) or _new_creator(txn, creator_id, now)
     fresh = msgspec.structs.replace(
         creator, account_keys=membership.accounts, identity_confidence=membership.confidence
     )
     if fresh != creator:
         put_creator(txn, fresh)
+    return fresh != creator
 
 
 def _write_link(txn: Txn, link: IdentityLink) -> None:

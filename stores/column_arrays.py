@@ -41,6 +41,17 @@ class Numbers:
     def grow(self, capacity: int) -> None:
         self.values = _grown(self.values, capacity, np.nan)
 
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        return (self.values,)
+
+    def names(self) -> tuple[str, ...]:
+        return ()
+
+    def restore(self, arrays: Sequence[NDArray[Any]], names: Sequence[str]) -> None:
+        """What `arrays` and `names` gave, at another time; likewise of every kind of column."""
+        del names
+        (self.values,) = arrays
+
     def exists(self, where: Where) -> Mask:
         mask: Mask = ~np.isnan(self.values[where])
         return mask
@@ -52,10 +63,11 @@ class Numbers:
 class Names:
     """Codes of names, given in the order in which they are first met. What comes in several spellings has one name."""
 
-    def __init__(self, reserved: int, spelt: Callable[[Any], str]) -> None:
-        self.names = [""] * reserved
-        self._spelt = spelt
-        self._code_of: dict[str, int] = {}
+    def __init__(self, reserved: int, spelt: Callable[[Any], str], given: Sequence[str] = ()) -> None:
+        """``given``: names that have the first codes."""
+        self.names = [""] * reserved + list(given)
+        self._reserved, self._spelt = reserved, spelt
+        self._code_of: dict[str, int] = {name: reserved + at for at, name in enumerate(given)}
         self._code_as_met: dict[Any, int] = {None: UNKNOWN, "": UNKNOWN}
 
     def codes(self, values: Collection[Any]) -> list[int]:
@@ -66,6 +78,14 @@ class Names:
     def wanted(self, names: Iterable[str]) -> list[int]:
         """Of those names that there are."""
         return [self._code_of[name] for name in names if name in self._code_of]
+
+    def told(self) -> tuple[str, ...]:
+        """In the order of their codes."""
+        return tuple(self.names[self._reserved :])
+
+    def of(self, given: Sequence[str]) -> Names:
+        """The same spelling with these names."""
+        return Names(self._reserved, self._spelt, given)
 
     def _coded(self, value: Any) -> int:
         if value in self._code_as_met:
@@ -97,9 +117,19 @@ class Category:
     def grow(self, capacity: int) -> None:
         self._codes = _grown(self._codes, capacity, UNKNOWN)
 
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        return (self._codes,)
+
+    def names(self) -> tuple[str, ...]:
+        return self._names.told()
+
+    def restore(self, arrays: Sequence[NDArray[Any]], names: Sequence[str]) -> None:
+        self._names = self._names.of(names)
+        (self._codes,) = arrays
+
     def values(self) -> tuple[str, ...]:
         """Every value that a row has or had."""
-        return tuple(self._names.names[1:])
+        return self._names.told()
 
     def any_of(self, values: Iterable[str], where: Where) -> Mask:
         return _any_of(self._codes[where], self._names.wanted(values))
@@ -147,9 +177,19 @@ class Slots:
     def grow(self, capacity: int) -> None:
         self._slots = tuple(_grown(slot, capacity, UNKNOWN) for slot in self._slots)
 
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        return self._slots
+
+    def names(self) -> tuple[str, ...]:
+        return self._names.told()
+
+    def restore(self, arrays: Sequence[NDArray[Any]], names: Sequence[str]) -> None:
+        self._names = self._names.of(names)
+        self._slots = tuple(arrays)
+
     def values(self) -> tuple[str, ...]:
         """Every value that a row has or had."""
-        return tuple(self._names.names[2:])
+        return self._names.told()
 
     def any_of(self, values: Iterable[str], where: Where) -> Mask:
         first, *others = self._slots
@@ -192,6 +232,16 @@ class Bits:
 
     def grow(self, capacity: int) -> None:
         self._bits = _grown(self._bits, capacity, 0)
+
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        return (self._bits,)
+
+    def names(self) -> tuple[str, ...]:
+        return ()
+
+    def restore(self, arrays: Sequence[NDArray[Any]], names: Sequence[str]) -> None:
+        del names
+        (self._bits,) = arrays
 
     def values(self) -> tuple[str, ...]:
         return tuple(self._bit_of)

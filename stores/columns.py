@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import hashlib
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from importlib.metadata import version
 from operator import attrgetter
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from proto.errors import FilterError
-from proto.ids import Platform, Row
+from proto.ids import CreatorId, Platform, Row
 from proto.records import Creator
 from proto.tiers import TIER_NAMES, TIERS
 from stores.column_arrays import Bits, Category, Numbers, Slots, Stored
@@ -20,6 +24,9 @@ from stores.filter_masks import MaskContext, Reading
 from stores.filters import columns_of
 from stores.ports import Rows
 from stores.ranking import audience_of, quality_of
+
+VERSION = 1
+"""Raised when a column comes to hold something else of the same creator: snapshots made before are then of no use."""
 
 FIRST_CAPACITY = 1_024
 GROWTH = 1.25
@@ -37,6 +44,8 @@ NUMBERS = {
 }
 """Columns and the fields of `Creator` that they hold; the last two are instants (epoch seconds), 0 for never."""
 INSTANTS = ("last_posted", "fresh")
+OWN = ("present", "creator_id", "quality")
+"""Arrays of `Columns` itself."""
 LABELS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "niche": ("primary_niche", str),
     "style": ("content_style", str),
@@ -83,6 +92,8 @@ class Columns:
         }
         self._end = 0
         """Behind the last row that was ever present."""
+        self.changed = False
+        """Since the latest snapshot was begun."""
 
     def quality_of(self, creator: Creator) -> float:
         """0..1, of what may be computed."""
@@ -105,15 +116,59 @@ class Columns:
         self._put_labels(at, creators)
         self.present[at] = True
         self._end = max(self._end, end)
+        self.changed = True
 
     def remove(self, row: Row) -> None:
-        """Leaves nothing of it behind. A row that is not there is no error."""
-        if row < len(self.present):
-            at = np.array([row], np.uint32)
-            self.present[at] = False
-            self.creator_id[at], self.quality[at] = 0, 0.0
-            for stored in self._stored.values():
-                stored.clear(at)
+        self.remove_all([row])
+
+    def remove_all(self, rows: Sequence[Row] | Rows) -> None:
+        """Leaves nothing of them behind. A row that is not there is no error."""
+        at = np.array(rows, np.uint32)
+        at = at[at < len(self.present)]
+        if not len(at):
+            return
+        self.present[at] = False
+        self.creator_id[at], self.quality[at] = 0, 0.0
+        for stored in self._stored.values():
+            stored.clear(at)
+        self.changed = True
+
+    def rows_of(self, creator_ids: Sequence[CreatorId]) -> Rows:
+        """Those under which these creators stand, ascending; whoever is not there has none."""
+        wanted = np.isin(self.creator_id, np.array(creator_ids, np.int64))
+        return np.flatnonzero(wanted & self.present).astype(np.uint32)
+
+    @property
+    def mark(self) -> str:
+        """Of all that decides what the arrays hold of a creator; a snapshot under another one is of no use."""
+        kinds = [(name, type(stored).__name__) for name, stored in self._stored.items()]
+        fields = [*NUMBERS.items(), *((name, field) for name, (field, _) in LABELS.items())]
+        made = (VERSION, version("pokedexd"), sys.byteorder, kinds, fields, _PLATFORMS, TIERS, sorted(self._derives))
+        return hashlib.blake2b(msgspec.json.encode(made), digest_size=16).hexdigest()
+
+    def parts(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Every array up to the last row there is, each under its column's name: first who is present, since whoever
+        counts as present has all other values by then. Names of codes are to be read after the codes."""
+        end = self._end
+        for name in OWN:
+            yield name, getattr(self, name)[:end]
+        for name, stored in self._stored.items():
+            for array in stored.arrays():
+                yield name, array[:end]
+
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """Of each column, what its codes stand for."""
+        return {name: stored.names() for name, stored in self._stored.items()}
+
+    def restore(self, parts: Mapping[str, Sequence[NDArray[Any]]], names: Mapping[str, Sequence[str]]) -> None:
+        """Takes over what `parts` and `names` gave under the same mark, in place of all there is. For the start, before
+        anybody reads."""
+        for name, stored in self._stored.items():
+            stored.restore(parts[name], names[name])
+        for name in OWN:
+            (array,) = parts[name]
+            setattr(self, name, array)
+        self._end = len(self.present)
 
     def rows(self) -> Rows:
         """Every present row, ascending."""

@@ -9,7 +9,7 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -212,7 +212,7 @@ class Environment:
         except Unavailable:
             os.close(self._lock_file)
             raise
-        self._env.reader_check()
+        self.drop_dead_readers()
         self._writer = Blocking("lmdb-writer", 1, run_sync)
         self._readers = Blocking("lmdb-reader", readers, run_sync)
         self._waiting: list[_Change[Any]] = []
@@ -355,6 +355,11 @@ class Environment:
         except Exception as error:
             change.error = DiskFull(_full_words(error)) if _says_full(error) else error
 
+    def drop_dead_readers(self) -> int:
+        """Blocking, microseconds: lets go of what processes read that were killed meanwhile, such as a doctor's: no page
+        that was freed since could be used again, and the file would grow with every commit. Returns how many."""
+        return int(self._env.reader_check())
+
     def disk_bytes(self) -> int:
         """Bytes of the map that hold data."""
         return int(self._env.info()["last_pgno"] + 1) * int(self._env.stat()["psize"])
@@ -415,9 +420,9 @@ def stored_schema(data_dir: Path) -> int | None:
     """Blocking, writes nothing: the schema version of a data directory's store; None where there is no store, or an empty
     one. Raises Unavailable for what is no store. For a directory that no other process has."""
     path = data_dir / "store"
-    if not (path / "data.mdb").exists():
-        return None
     try:
+        if not (path / "data.mdb").exists():
+            return None
         with lmdb.open(str(path), readonly=True, lock=False, max_dbs=1) as env:
             try:
                 meta = env.open_db(b"meta", create=False)
@@ -444,20 +449,57 @@ def look_into(data_dir: Path, *, shared: bool) -> Iterator[Glimpse]:
     """Blocking, writes nothing. ``shared``: while a daemon has the store. Raises Unavailable for what is no whole store."""
     path = data_dir / "store"
     try:
-        with lmdb.open(str(path), readonly=True, lock=shared, max_dbs=len(DATABASES), mode=0o600) as env:
+        with _opened_to_read(path, shared=shared) as (env, databases):
             used = int(env.info()["last_pgno"] + 1) * int(env.stat()["psize"])
-            trouble = cut_off(env, path)
-            if trouble:
-                raise Unavailable(trouble)
-            databases: dict[str, Any] = {}
-            for name in DATABASES:
-                with suppress(lmdb.NotFoundError):
-                    databases[name] = env.open_db(name.encode(), create=False)
             with env.begin() as txn:
                 version = _schema_in(txn, databases["meta"]) if "meta" in databases else None
                 yield Glimpse(txn=Txn(txn, databases), schema_version=version, used_bytes=used)
     except (lmdb.Error, OSError) as error:
         raise Unavailable(f"{path}: the store cannot be read: {error}") from error
+
+
+class Onlooker:
+    """Reads a store that another process may have, a short transaction at a time, and writes nothing."""
+
+    def __init__(self, env: Any, databases: dict[str, Any]) -> None:
+        self._env, self._databases = env, databases
+
+    async def read(self, look: Callable[[Txn], T]) -> T:
+        """As `Environment.read`, but blocking."""
+        with self._env.begin() as txn:
+            return look(Txn(txn, self._databases))
+
+
+@contextmanager
+def look_on(data_dir: Path) -> Iterator[Onlooker]:
+    """Raises Unavailable for what is no whole store, or one of another schema."""
+    path = data_dir / "store"
+    with ExitStack() as stack:
+        try:
+            env, databases = stack.enter_context(_opened_to_read(path, shared=True))
+            with env.begin() as txn:
+                stored = (_schema_in(txn, databases["meta"]) if "meta" in databases else None) or SCHEMA_VERSION
+        except (lmdb.Error, OSError) as error:
+            raise Unavailable(f"{path}: the store cannot be read: {error}") from error
+        if stored != SCHEMA_VERSION or len(databases) < len(DATABASES):
+            words = newer_schema if stored > SCHEMA_VERSION else older_schema
+            raise Unavailable(words(data_dir, stored, SCHEMA_VERSION))
+        yield Onlooker(env, databases)
+
+
+@contextmanager
+def _opened_to_read(path: Path, *, shared: bool) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The environment with those databases that it has. Raises lmdb.Error and OSError, and Unavailable for one that is
+    cut off."""
+    with lmdb.open(str(path), readonly=True, lock=shared, max_dbs=len(DATABASES), mode=0o600) as env:
+        trouble = cut_off(env, path)
+        if trouble:
+            raise Unavailable(trouble)
+        databases: dict[str, Any] = {}
+        for name in DATABASES:
+            with suppress(lmdb.NotFoundError):
+                databases[name] = env.open_db(name.encode(), create=False)
+        yield env, databases
 
 
 def cut_off(env: Any, path: Path) -> str:

@@ -311,23 +311,29 @@ def stray_raw(
     after: AccountKey | None,
     last: AccountKey | None,
     before: Mapping[Platform, int],
-) -> list[RawId]:
+    limit: int,
+) -> tuple[list[RawId], AccountKey | None]:
     """Pages read before their platform's instant whose account never came into the catalogue, such as unreadable ones.
 
-    Of accounts behind ``after`` up to ``last`` (None: from the first, to the end), of which ``known`` are in it.
+    Of accounts behind ``after`` up to ``last`` (None: from the first, to the end), of which ``known`` are in it, and of
+    ``limit`` such accounts at most: then the last that was looked at is returned as well.
     """
     found: list[RawId] = []
-    held = {key.encode() for key in known}
+    held, strays = {key.encode() for key in known}, 0
     start = b"" if after is None else after.encode() + b"\1"
     while (entry := next(txn.scan("raw_by_account", start=start), None)) is not None:
         owner = entry[0].partition(b"\0")[0]
         if last is not None and owner > last.encode():
             break
-        if owner not in held:
-            key = AccountKey(owner.decode())
-            found += [RawId(raw_id) for raw_id in _old_raw(txn, key, before[split_account_key(key)[0]])]
         start = owner + b"\1"
-    return found
+        if owner in held:
+            continue
+        key = AccountKey(owner.decode())
+        found += [RawId(raw_id) for raw_id in _old_raw(txn, key, before[split_account_key(key)[0]])]
+        strays += 1
+        if strays == limit:
+            return found, key
+    return found, None
 
 
 def drop_pages(txn: Txn, raw_ids: Iterable[RawId]) -> None:
@@ -381,14 +387,19 @@ def scrub(txn: Txn, database: str, subject: Subject, keys: Iterable[bytes]) -> i
     return count
 
 
-def expire_letters(txn: Txn, platform: Platform, before: int) -> int:
-    """Removes dead letters of a platform last seen before an instant: they quote what it said. Returns how many."""
-    name = platform.value.encode()
-    letters = ((key, decode(DeadLetter, value)) for key, value in txn.scan("dead_letters") if name in value)
-    old = [key for key, letter in letters if letter.last_seen_at < before]
+def expire_letters(txn: Txn, before: Mapping[Platform, int], after: bytes, limit: int) -> tuple[int, bytes | None]:
+    """Removes, of the first ``limit`` dead letters behind a key, those that name a platform and were last seen before its
+    instant (0 for none): they quote what it said. Returns how many, and where to go on; None at the end."""
+    pairs = list(islice(txn.scan("dead_letters", start=after), limit))
+    old = [key for key, value in pairs if _is_old_letter(value, before)]
     for key in old:
         txn.delete("dead_letters", key)
-    return len(old)
+    return len(old), pairs[-1][0] + b"\0" if len(pairs) == limit else None
+
+
+def _is_old_letter(value: bytes, before: Mapping[Platform, int]) -> bool:
+    until = max((instant for platform, instant in before.items() if platform.value.encode() in value), default=0)
+    return until > 0 and decode(DeadLetter, value).last_seen_at < until
 
 
 def write_anew(env: Environment, folder: Path, *, map_size_bytes: int) -> None:

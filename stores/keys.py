@@ -20,6 +20,8 @@ MAX_KEYS = 10_000
 MAX_SESSIONS = 10_000
 MAX_NAME_CHARS = 100
 MAX_PER_MINUTE = 1_000_000
+MAX_YEARS = 100
+"""Of a key that ends."""
 
 
 def keys_of(txn: Txn, tenant_id: str = "") -> list[ApiKey]:
@@ -130,5 +132,7 @@ def _check(scopes: list[str], name: str, expires_at: int | None, requests_per_mi
         raise Malformed(f"a key's name has {MAX_NAME_CHARS} printable characters at most")
     if expires_at is not None and expires_at <= now:
         raise Malformed("a key that has run out already is none; expected a time to come")
+    if expires_at is not None and expires_at > now + MAX_YEARS * 365 * 86_400:
+        raise Malformed(f"a key that ends does so within {MAX_YEARS} years; leave the end out for one that never does")
     if not 0 <= requests_per_minute <= MAX_PER_MINUTE:
         raise Malformed(f"requests a minute are 0 (no limit) to {MAX_PER_MINUTE:,}, not {requests_per_minute}")

@@ -41,12 +41,13 @@ class RawStore:
 
     async def of_account(self, account: AccountKey) -> list[RawId]:
         """Ids of an account's pages, oldest first."""
+        return await self._env.read(lambda txn: raw_ids_of(txn, account))
 
-        def look(txn: Txn) -> list[RawId]:
-            prefix = account.encode() + b"\0"
-            return [RawId(key[len(prefix) + 8 :].hex()) for key, _ in txn.scan("raw_by_account", prefix)]
 
-        return await self._env.read(look)
+def raw_ids_of(txn: Txn, account: AccountKey) -> list[RawId]:
+    """Of an account's pages, oldest first."""
+    prefix = account.encode() + b"\0"
+    return [RawId(key[len(prefix) + 8 :].hex()) for key, _ in txn.scan("raw_by_account", prefix)]
 
 
 def raw_id_of(page: RawPage) -> RawId:

@@ -2,10 +2,12 @@
 
 A line is ``<crc32, 8 hex digits> <word> <hex>``; the checksum covers what follows it. The first line (``key``) holds
 the secret under which the others (``add``) were hashed: without it no list of names can be tried against them.
+A store knows its journal by an id that is made of that secret, so that it is not served without it, or with another.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import hmac
@@ -18,11 +20,17 @@ from pathlib import Path
 
 from proto.errors import Malformed, StoreBusy, Unavailable
 from proto.ids import AccountKey, Platform
+from proto.records import AuditEvent
+from stores.audit import OPERATOR, append_audit
+from stores.env import Environment, Txn
 from stores.files import sync_folder
 
 KEY_BYTES = 32
 DIGEST_BYTES = 32
 MODE = 0o600
+
+KNOWN = b"suppression_journal"
+"""Meta entry: id of the journal that belongs to the store; stores of before there was one take the first they meet."""
 
 Subject = tuple[Platform, str]
 """A platform and a user id, or a handle written with a leading ``@``."""
@@ -35,12 +43,17 @@ class Suppression:
         self._path, self._file, self._key, self._hashes, self._size = path, handle, key, hashes, size
 
     @classmethod
-    def open(cls, path: Path) -> Suppression:
-        """Blocking; begins a journal with a fresh key where there is none.
+    def open(cls, path: Path, *, expected: str = "") -> Suppression:
+        """Blocking; begins a journal with a fresh key where there is none. ``expected``: the id that it must have; then
+        none is begun.
 
         A last line that a crash tore is dropped. Raises Malformed (naming the line) for any other damage, StoreBusy
-        while another process has it, Unavailable when it cannot be used.
+        while another process has it, Unavailable when it cannot be used, is lost or is another store's.
         """
+        if expected:
+            text, remedy = wrong_journal(path, expected)
+            if text:
+                raise Unavailable(f"{text}: {remedy}")
         handle = _open(path)
         try:
             data = path.read_bytes()
@@ -56,10 +69,7 @@ class Suppression:
             os.close(handle)
             if isinstance(error, Malformed):
                 raise
-            raise Unavailable(
-                f"{path}: the suppression journal cannot be used: {error.strerror}; "
-                "daemon.suppression_file names another place"
-            ) from error
+            raise _unusable(path, error) from error
 
     def add(self, subjects: Iterable[Subject]) -> int:
         """Durable on return; returns how many were new. Raises Unavailable, and then none of them counts."""
@@ -94,6 +104,11 @@ class Suppression:
         return self._digest(*subject).hex()[:16]
 
     @property
+    def id(self) -> str:
+        """Of the journal, whatever it holds and wherever it lies: 32 hex digits, from which its key cannot be told."""
+        return _id_of(self._key)
+
+    @property
     def hashes(self) -> frozenset[bytes]:
         """All of them, 32 bytes each."""
         return frozenset(self._hashes)
@@ -109,6 +124,98 @@ class Suppression:
         return hmac.digest(self._key, text.encode(errors="surrogatepass"), hashlib.sha256)
 
 
+def open_journal(env: Environment, path: Path) -> Suppression:
+    """Blocking, while no event loop writes: the journal of this store. A store that knows none takes the one that is
+    there, or is begun. Raises as `Suppression.open`."""
+    known = known_journal(env)
+    journal = Suppression.open(path, expected=known)
+    if not known:  # only now that it is on the disk: a crash before leaves a store that knows none
+        try:
+            env.write_now(lambda txn: txn.put("meta", KNOWN, journal.id.encode()))
+        except BaseException:
+            journal.close()
+            raise
+    return journal
+
+
+def adopt_journal(env: Environment, path: Path, at: int) -> tuple[str, str]:
+    """Blocking: makes the journal that is there, or is begun, the store's, whichever it knew; that is audited. Returns
+    the ids of the one before, empty for none, and of this one. Raises as `Suppression.open`."""
+    with contextlib.closing(Suppression.open(path)) as journal:
+        return env.write_now(lambda txn: take_journal(txn, journal.id, at)), journal.id
+
+
+def take_journal(txn: Txn, journal: str, at: int) -> str:
+    """The journal of this id is the store's from now on; in place of another, that is audited. Returns the other's id,
+    empty for none."""
+    before = journal_in(txn)
+    txn.put("meta", KNOWN, journal.encode())
+    if before not in ("", journal):
+        detail = f"suppression journal {journal} in place of {before}"
+        who = OPERATOR
+        append_audit(txn, AuditEvent(at=at, tenant_id=who.tenant_id, actor=who.actor, action="journal", detail=detail))
+    return before
+
+
+def forget_journal(txn: Txn) -> None:
+    """The store knows none any more, and takes the first that it meets."""
+    txn.delete("meta", KNOWN)
+
+
+def known_journal(env: Environment) -> str:
+    """The id of the store's journal; empty where it knows none."""
+    with env.snapshot() as txn:
+        return journal_in(txn)
+
+
+def journal_in(txn: Txn) -> str:
+    """As `known_journal`."""
+    return (txn.get("meta", KNOWN) or b"").decode()
+
+
+def journal_id(path: Path) -> str:
+    """Blocking, while any process has it: the id of a journal; empty where there is none, or nothing is in it.
+
+    Raises Malformed for what is no journal, Unavailable when it cannot be read.
+    """
+    try:
+        lines, _ = _sound_lines(path, path.read_bytes())
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise _unusable(path, error) from error
+    return _id_of(_meaning(path, lines)[0]) if lines else ""
+
+
+def wrong_journal(path: Path, known: str) -> tuple[str, str]:
+    """Blocking: why what lies there is not the journal that the store knows, and the remedy; two empty texts where it
+    is. Raises as `journal_id`."""
+    found = journal_id(path)
+    if found == known:
+        return "", ""
+    remedy = (
+        "put the store's own there (DIRECTORY.suppression beside the data directory that this one was moved or copied "
+        "from, or what daemon.suppression_file named), or name its place as daemon.suppression_file; "
+        "where it is lost for good, "
+    )
+    if found:
+        text = f"{path}: is another suppression journal than the store's, and does not say who was forgotten"
+        return text, remedy + "`pokedexd adopt-journal` makes this one the store's"
+    text = f"{path}: the store's suppression journal is not there; without it whoever was forgotten would come back"
+    return text, remedy + "`pokedexd adopt-journal` begins another"
+
+
+def _id_of(key: bytes) -> str:
+    """No name is hashed in this form: those begin with a platform and a colon."""
+    return hmac.digest(key, b"id", hashlib.sha256).hex()[:32]
+
+
+def _unusable(path: Path, error: OSError) -> Unavailable:
+    return Unavailable(
+        f"{path}: the suppression journal cannot be used: {error.strerror}; daemon.suppression_file names another place"
+    )
+
+
 def _canonical(name: str) -> str:
     """Handles are the same in any case and composition; ids are taken as they are."""
     return unicodedata.normalize("NFC", name).casefold() if name.startswith("@") else name
@@ -119,10 +226,7 @@ def _open(path: Path) -> int:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, MODE)
     except OSError as error:
-        raise Unavailable(
-            f"{path}: the suppression journal cannot be used: {error.strerror}; "
-            "daemon.suppression_file names another place"
-        ) from error
+        raise _unusable(path, error) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -76,11 +76,16 @@ def removed_tenants(txn: Txn) -> list[str]:
 
 def get_tenant(txn: Txn, tenant_id: str) -> Tenant:
     """Raises NotFound, for one that is gone too."""
-    stored = txn.get("tenants", tenant_id.encode(errors="replace")[:100])
-    tenant = decode(Tenant, stored) if stored is not None else None
+    tenant = _ever(txn, tenant_id)
     if tenant is None or tenant.removed_at:
-        raise NotFound(f"no tenant {tenant_id!r}")
+        raise NotFound(_unknown(tenant_id))
     return tenant
+
+
+def check_ever_tenant(txn: Txn, tenant_id: str) -> None:
+    """Raises NotFound for who never was a tenant; of one that is gone the keys and the audit trail stay."""
+    if tenant_id != DEFAULT_TENANT and _ever(txn, tenant_id) is None:
+        raise NotFound(_unknown(tenant_id))
 
 
 def set_weights(txn: Txn, tenant_id: str, weights: Weights | None) -> None:
@@ -98,6 +103,15 @@ def stored_weights(weights: Weights) -> SearchWeights:
 
 def weights_in(stored: SearchWeights) -> Weights:
     return Weights(keyword=stored.keyword, vector=stored.vector, quality=stored.quality, fields=dict(stored.fields))
+
+
+def _ever(txn: Txn, tenant_id: str) -> Tenant | None:
+    stored = txn.get("tenants", tenant_id.encode(errors="replace")[:100]) if tenant_id else None
+    return decode(Tenant, stored) if stored is not None else None
+
+
+def _unknown(tenant_id: str) -> str:
+    return f"no tenant {tenant_id[:60]!r}; `pokedexd tenants list` shows them"
 
 
 def _all(txn: Txn) -> list[Tenant]:

@@ -317,9 +317,9 @@ def verify_files(folder: Path) -> None:
     for path in sorted(folder.iterdir()):
         if path.name in ("meta.json", "checkpoint", "checkpoint.tmp") or path.name.startswith("."):
             continue
-        data = path.read_bytes()
+        data = memoryview(path.read_bytes())
         length = int.from_bytes(data[-8:-4], "little") if len(data) > 8 else 0
-        body, footer = data[: -8 - length], data[-8 - length : -8]
+        body, footer = data[: -8 - length], bytes(data[-8 - length : -8])
         try:
             stated = msgspec.json.decode(footer)["crc"]
         except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError) as error:

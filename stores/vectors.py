@@ -18,13 +18,14 @@ from stores.vector_graph import FIRST_CAPACITY, GROWTH, Graph
 from stores.vector_rows import AUTO, FLOAT32, INT8, VectorRows, kind_for, make_rows
 from stores.vector_snapshot import Contents, Saving, drop_unfinished, load
 
-SLICE = 50
+SLICE = 16
 """Vectors inserted at once while queries wait: about 10 ms."""
 BUILD_SLICE = 1_000
 RENEWAL_SLICE = 250
 """Vectors put into a new graph at once while other writes wait: about 50 ms."""
 DECAYED_SHARE = 0.2
-"""A graph of which more slots are deleted is built anew: they are walked through, and kept, for nothing."""
+"""A graph of which more slots are deleted is built anew. With so many a breadth of 60 finds 0.95 of the nearest twenty
+where a new graph finds all (12,000 vectors; at 600 both do). Overwriting slots costs 0.01, however often."""
 UNIT_TOLERANCE = 1e-2
 
 EXACT, GRAPH = "exact", "graph"

@@ -40,6 +40,10 @@ class Work:
         """Items, and accounts that were put off: kept counters, no scan."""
         return await self._env.read(lambda txn: txn.counter(ROWS) + txn.entries("identity_backlog"))
 
+    async def revision(self) -> int:
+        """The latest that was given out."""
+        return await self._env.read(lambda txn: txn.counter(REVISION))
+
     async def after(self, key: bytes, limit: int) -> list[tuple[bytes, WorkItem]]:
         """Items in key order (stage by stage) behind a key; ``b""`` begins at the first."""
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.config import load, memory_ceiling_bytes
+from daemon.config import Config, load, memory_ceiling_bytes
 from daemon.deploy.files import (
     ALERTS,
     CONFIG,
@@ -22,12 +22,18 @@ from daemon.deploy.files import (
     unit,
     write,
 )
+from daemon.deploy.needs import needs_of
+
+GIB = 1 << 30
+
+MOST_MEMORY_GIB = 1 << 20
 
 deploy_app = typer.Typer(help="Write files for systemd, Prometheus and Grafana.", no_args_is_help=True)
 
 OutputOption = Annotated[
     Path, typer.Option("--output", "-o", help="The folder that they are written to.", show_default=False)
 ]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that are there with another text.")]
 
 
 @deploy_app.command("systemd")
@@ -36,13 +42,20 @@ def systemd(
     config: Annotated[Path, typer.Option("--config", "-c", help="Where the settings will be.")] = CONFIG,
     memory_gib: Annotated[
         float | None,
-        typer.Option(min=0.125, help="Memory that the daemon may use.", show_default="memory.ceiling, else 4"),
+        typer.Option(
+            min=0.125,
+            max=MOST_MEMORY_GIB,
+            help="Memory that the daemon may use.",
+            show_default="memory.ceiling, else 4",
+        ),
     ] = None,
+    force: ForceOption = False,
 ) -> None:
     """A hardened unit that runs this installation."""
     command = own_command()
-    limit = memory_gib or _ceiling_gib(config) or DEFAULT_MEMORY_GIB
-    _tell(write(output, {UNIT: unit(command, config.absolute(), limit)}))
+    stated = load(config, {}, {}).config if config.is_file() else Config()
+    limit = memory_gib or memory_ceiling_bytes(stated) / GIB or DEFAULT_MEMORY_GIB
+    _tell(write(output, {UNIT: unit(command, config.absolute(), limit, needs_of(stated))}, force=force))
     folder = hidden_folder(command)
     if folder:
         sys.stderr.write(
@@ -52,22 +65,15 @@ def systemd(
 
 
 @deploy_app.command("prometheus")
-def prometheus(output: OutputOption) -> None:
+def prometheus(output: OutputOption, force: ForceOption = False) -> None:
     """Alert rules, and how the daemon is scraped."""
-    _tell(write(output, {name: shipped(name) for name in (ALERTS, SCRAPE)}))
+    _tell(write(output, {name: shipped(name) for name in (ALERTS, SCRAPE)}, force=force))
 
 
 @deploy_app.command("grafana")
-def grafana(output: OutputOption) -> None:
+def grafana(output: OutputOption, force: ForceOption = False) -> None:
     """A dashboard."""
-    _tell(write(output, {DASHBOARD: shipped(DASHBOARD)}))
-
-
-def _ceiling_gib(config: Path) -> float:
-    """0 where the settings are not there yet, or set none."""
-    if not config.is_file():
-        return 0.0
-    return memory_ceiling_bytes(load(config, {}, {}).config) / (1 << 30)
+    _tell(write(output, {DASHBOARD: shipped(DASHBOARD)}, force=force))
 
 
 def _tell(paths: list[Path]) -> None:

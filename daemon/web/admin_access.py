@@ -13,10 +13,9 @@ from daemon.web.replies import json_response
 from daemon.web.views import instant
 from proto.api import AuditPage, AuditView, KeyMade, Keys, KeyView, Tenants, TenantView
 from proto.records import DEFAULT_TENANT, ApiKey, AuditEvent, Tenant
-from stores.audit import hash_of
+from stores.audit import OPERATOR, hash_of
 from stores.keys import DEFAULT_SCOPES
 
-OPERATOR = "operator"
 PAGE, MOST = 20, 1_000
 """Records of the audit trail."""
 
@@ -57,7 +56,7 @@ def register(app: QuartTrio, access: Access, trail: AuditTrail) -> None:
             scopes=asked.scopes,
             lifetime_seconds=asked.lifetime_seconds,
             requests_per_minute=asked.requests_per_minute,
-            actor=OPERATOR,
+            actor=OPERATOR.actor,
         )
         answer = json_response(KeyMade(key=key, of=key_view(made)), 201)
         answer.headers["Cache-Control"] = "no-store"
@@ -67,7 +66,7 @@ def register(app: QuartTrio, access: Access, trail: AuditTrail) -> None:
     async def revoke_key(key_id: str) -> Response:
         """By its id, or a name that only one has. Raises NotFound and Conflict."""
         only_known(request.args, ())
-        return json_response(key_view(await access.revoke_key(key_id, OPERATOR)))
+        return json_response(key_view(await access.revoke_key(key_id, OPERATOR.actor)))
 
     @app.get("/v1/tenants")
     async def tenants() -> Response:
@@ -79,13 +78,13 @@ def register(app: QuartTrio, access: Access, trail: AuditTrail) -> None:
         """Raises Malformed and Conflict."""
         asked = decode_body(await request.get_data(), TenantCreate)
         only_known(request.args, ())
-        return json_response(tenant_view(await access.create_tenant(asked.tenant_id, asked.name, OPERATOR)), 201)
+        return json_response(tenant_view(await access.create_tenant(asked.tenant_id, asked.name, OPERATOR.actor)), 201)
 
     @app.delete("/v1/tenants/<tenant_id>")
     async def remove_tenant(tenant_id: str) -> Response:
         """With its keys, lists, notes and searches. Raises NotFound and Conflict."""
         only_known(request.args, ())
-        rows = await access.remove_tenant(tenant_id, OPERATOR)
+        rows = await access.remove_tenant(tenant_id, OPERATOR.actor)
         return json_response(TenantRemoved(tenant_id=tenant_id, rows=rows))
 
     register_trail(app, trail)

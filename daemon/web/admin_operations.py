@@ -8,6 +8,7 @@ import msgspec
 from quart import Response, request
 from quart_trio import QuartTrio
 
+from daemon.draining import MOST_SECONDS as MOST_DRAIN_SECONDS
 from daemon.operations import Operations
 from daemon.pausing import check_text
 from daemon.web.params import decode_body, number, only_known
@@ -33,7 +34,7 @@ class Drain(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """``seconds``: how long it may take; ``stop``: the daemon ends after it."""
 
     by: str = ""
-    seconds: Annotated[float, msgspec.Meta(gt=0)] = 600.0
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=MOST_DRAIN_SECONDS)] = 600.0
     stop: bool = False
 
 

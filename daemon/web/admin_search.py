@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 from quart import Response, request
 from quart_trio import QuartTrio
@@ -11,9 +13,9 @@ from daemon.tenancy import Tenancy
 from daemon.web.params import decode_body, only_known, whole_number
 from daemon.web.replies import json_response
 from proto.records import DEFAULT_TENANT
+from stores.audit import OPERATOR
 
 PAGE = 500
-OPERATOR = "operator"
 MOST_TRIED = 1_000
 
 
@@ -21,14 +23,18 @@ class Trial(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Weights to be tried on the latest queries."""
 
     weights: dict[str, float]
-    queries: int = 100
+    queries: Annotated[int, msgspec.Meta(ge=1, le=MOST_TRIED)] = 100
 
 
 def register(app: QuartTrio, log: QueryLog, tenancy: Tenancy) -> None:
+    async def tenant() -> str:
+        """That the request asks about. Raises NotFound."""
+        return await tenancy.present(request.args.get("tenant", DEFAULT_TENANT))
+
     @app.get("/v1/weights")
     async def weights() -> Response:
         only_known(request.args, ("tenant",))
-        return json_response(tenancy.weights_shown(_tenant()))
+        return json_response(tenancy.weights_shown(await tenant()))
 
     @app.put("/v1/weights")
     async def set_weights() -> Response:
@@ -36,7 +42,7 @@ def register(app: QuartTrio, log: QueryLog, tenancy: Tenancy) -> None:
         data = await request.get_data()
         only_known(request.args, ("tenant",))
         changes = decode_body(data, dict[str, float] | None)  # type: ignore[arg-type]
-        return json_response(await tenancy.set_weights(_tenant(), changes, OPERATOR))
+        return json_response(await tenancy.set_weights(await tenant(), changes, OPERATOR.actor))
 
     @app.post("/v1/weights/what-if")
     async def what_if() -> Response:
@@ -44,8 +50,7 @@ def register(app: QuartTrio, log: QueryLog, tenancy: Tenancy) -> None:
         data = await request.get_data()
         only_known(request.args, ("tenant",))
         trial = decode_body(data, Trial)
-        queries = max(0, min(trial.queries, MOST_TRIED))
-        return json_response(await log.what_if(_tenant(), trial.weights, queries))
+        return json_response(await log.what_if(await tenant(), trial.weights, trial.queries))
 
     @app.get("/v1/queries")
     async def queries() -> Response:
@@ -53,9 +58,5 @@ def register(app: QuartTrio, log: QueryLog, tenancy: Tenancy) -> None:
         only_known(request.args, ("tenant", "after", "limit"))
         after = whole_number(request.args, "after", 0, 0, 1 << 53)
         limit = whole_number(request.args, "limit", PAGE, 1, PAGE)
-        lines = [msgspec.json.encode(one) + b"\n" for one in await log.page(_tenant(), after, limit)]
+        lines = [msgspec.json.encode(one) + b"\n" for one in await log.page(await tenant(), after, limit)]
         return Response(b"".join(lines), content_type="application/x-ndjson")
-
-
-def _tenant() -> str:
-    return request.args.get("tenant", DEFAULT_TENANT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,26 @@ class Tls:
                 "expected a certificate with its chain and the key that belongs to it, in PEM, without a password"
             ) from error
         return context
+
+    def ends_at(self) -> float:
+        """When the certificate in the files ends, in epoch seconds. Raises ConfigError for one that no client takes, such as one that
+        has ended: a handshake in memory, with a client that trusts this very certificate, tells."""
+        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        client.check_hostname = False
+        client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        client.load_verify_locations(self._cert_file)
+        there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+        asking, answering = client.wrap_bio(back, there), self.read().wrap_bio(there, back, server_side=True)
+        try:
+            for one in (asking, answering, asking):
+                with suppress(ssl.SSLWantReadError):
+                    one.do_handshake()
+        except ssl.SSLError as error:
+            words = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else _words(error)
+            raise ConfigError(
+                f"http.tls_cert_file: {self._cert_file}: no client takes it: {words}; renew it"
+            ) from error
+        return float(ssl.cert_time_to_seconds(str((asking.getpeercert() or {})["notAfter"])))
 
 
 class TlsListener(trio.abc.Listener[trio.SSLStream[trio.SocketStream]]):

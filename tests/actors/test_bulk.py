@@ -17,6 +17,7 @@ from actors.bulk import HAND_OVER_SECONDS, PIECES_AHEAD, BulkLane, LineVerdict
 from daemon.config import Config
 from daemon.evaluation.virtual_time import VirtualThreads
 from daemon.pipeline import visit_policies
+from proto.errors import Unavailable
 from proto.ids import AccountKey, Row, creator_id_of
 from proto.messages import AccountUpserted, AnyWork, CreatorAggregated, CreatorEnriched, Stage
 from stores.catalog import get_creator
@@ -161,7 +162,7 @@ async def test_a_lane_that_has_ended_keeps_nobody_waiting(
     lane: Lane, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     async def send_all() -> None:
-        for at in range(PIECES_AHEAD + 3):
+        for at in range(PIECES_AHEAD + 2):
             await lane.send(line(at), at=at)
 
     async with trio.open_nursery() as inner:
@@ -175,7 +176,9 @@ async def test_a_lane_that_has_ended_keeps_nobody_waiting(
         inner.cancel_scope.deadline = trio.current_time() + 60
     assert not inner.cancel_scope.cancelled_caught
     left = await lane.world.env.read(lambda txn: txn.entries("work"))
-    assert left == PIECES_AHEAD + 3 - 1, "the piece that was in hand is indexed, the others are the Sweeper's"
+    assert left == PIECES_AHEAD + 2 - 1, "the piece that was in hand is indexed, the others are the Sweeper's"
+    with pytest.raises(Unavailable, match="about to end"):
+        await lane.send(line(9), at=9)
 
 
 async def test_a_lane_that_gets_nowhere_makes_a_piece_wait_and_then_lets_it_go(

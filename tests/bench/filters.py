@@ -35,7 +35,7 @@ Bare = Callable[[], Any]
 
 
 def bench_filters(seed: int) -> Table:
-    columns, some = Columns(), [_creator(random.Random(f"{seed}/{number}"), number) for number in range(DISTINCT)]
+    columns, some = Columns(), [make_creator(random.Random(f"{seed}/{number}"), number) for number in range(DISTINCT)]
     stored = [encode(creator) for creator in some]
     loading = _in_turn(lambda: _taken_in(columns, some, 0), lambda: [decode(Creator, one) for one in stored], 5)
     for begin in range(DISTINCT, CREATORS, DISTINCT):
@@ -96,7 +96,7 @@ class _BareArrays:
         return mask
 
 
-def _creator(dice: random.Random, number: int) -> Creator:
+def make_creator(dice: random.Random, number: int) -> Creator:
     platforms = dice.sample(("youtube", "instagram"), dice.randint(1, 2))
     counts = {platform: int(10 ** dice.uniform(2, 7)) for platform in platforms}
     return Creator(

@@ -41,7 +41,7 @@ SIZES = (10_000, 100_000, 300_000, 1_000_000)
 KINDS = (WHOLE, FIVE_PERCENT, ONE_PERCENT)
 CLIENTS = (1, 4)
 READY_SECONDS = 900
-BESIDE_CHUNKS = 1
+BACKLOG_SECONDS = 30.0
 BESIDE_PER_SECOND = 20.0
 FRESH_PIECES, FRESH_PER_PIECE = 20, 100
 ADMIN_SOCKET = "admin.sock"
@@ -85,6 +85,8 @@ class Size(msgspec.Struct, kw_only=True):
     """Creators a second, without and with searches beside."""
     fresh: Latency | None = None
     """From the import's answer until a search finds the creator."""
+    backlog_per_second: float = 0.0
+    """Accounts whose place among creators is looked at, after an import."""
     backup_seconds: float = 0.0
     beside_backup: Latency | None = None
     verify_seconds: float = 0.0
@@ -182,7 +184,8 @@ def _bare_inserts(run: Run, chunks: Sequence[Path]) -> None:
         return
     run.measured.bare_chunks = []
     command = [sys.executable, "-m", "tests.bench.million_bare", str(run.root / "bare"), *map(str, chunks)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+    env = os.environ | ONE_THREAD
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         for line in process.stdout:
             told = msgspec.json.decode(line, type=Inserted)
@@ -202,6 +205,7 @@ def _measure(run: Run, size: int, chunks: Sequence[Path]) -> None:
     judged: list[Judged] = []
     with run.daemon() as (daemon, client):
         _wait_loaded(daemon)
+        _pause_identity(run)
         _import(run, daemon, client, chunks[: size // CHUNK])
         found.resident_mib, found.peak_mib = resident_mib(daemon.process.pid)
         if "search" not in without:
@@ -220,8 +224,31 @@ def _measure(run: Run, size: int, chunks: Sequence[Path]) -> None:
             _backup(run, daemon, client, found)
         if largest and "beside" not in without:
             _beside(run, daemon, client, found)
+            found.backlog_per_second = _backlog_rate(run, daemon)
     run.measured.sizes[size] = found
     run.save()
+
+
+def _pause_identity(run: Run, word: str = "pause") -> None:
+    """Whom accounts belong with besides is looked at after an import, for as long again; searches are measured without."""
+    command = [sys.executable, "-m", "daemon", "ctl", word, "identity", "--data-dir", str(run.data)]
+    subprocess.run(command, cwd=ROOT, env=_clean(), stdout=subprocess.DEVNULL, check=True)
+
+
+def _backlog_rate(run: Run, daemon: Daemon) -> float:
+    """Accounts a second whose place among creators is looked at, with nothing beside."""
+    _pause_identity(run, "resume")
+    time.sleep(5.0)
+    before, began = _pending(daemon), time.perf_counter()
+    time.sleep(BACKLOG_SECONDS)
+    done = before - _pending(daemon)
+    rate = done / (time.perf_counter() - began)
+    _pause_identity(run)
+    return rate
+
+
+def _pending(daemon: Daemon) -> int:
+    return int(daemon.get("/readyz").json()["counts"]["work_pending"])
 
 
 def _import(run: Run, daemon: Daemon, client: AdminClient, chunks: Sequence[Path]) -> None:

@@ -49,7 +49,7 @@ NAMES = {"http": "over HTTP", "bare": "bare engines", "sqlite": "SQLite"}
 """The last: sqlite-vec and FTS5."""
 CLIENTS = (1, 4, 16)
 SELECTIVITIES = (1.0, 0.5, 0.1, 0.03, 0.01, 0.001)
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """Searches run side by side: a product that is split over threads as well waits for itself, spinning."""
 PLAIN = "&interpret=off&explain=none"
 """What the engines do not do either is left out: briefs are not read, hits not explained."""

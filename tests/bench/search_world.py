@@ -18,8 +18,9 @@ import numpy as np
 
 from actors.aggregation import aggregate
 from daemon.config import Config
+from daemon.derived_data import EMBEDDED_WITH
 from daemon.evaluation.search_store import open_search
-from daemon.housekeeping import EMBEDDED_WITH, RESOLVED_WITH
+from daemon.housekeeping import RESOLVED_WITH
 from daemon.labelling import LABELLED_WITH
 from daemon.pipeline import taxonomy_of
 from daemon.readiness import KEYWORD_SEARCH

@@ -208,7 +208,10 @@ async def test_what_became_of_a_backup_is_an_event(
     await backups.make(tmp_path / "one.backup")
     with pytest.raises(Unavailable, match="No such file"):
         await backups.make(tmp_path / "absent" / "two.backup")
-    assert await events(env) == [("backup_made", "info", "one.backup"), ("backup_failed", "error", "two.backup")]
+    assert await events(env) == [
+        ("backup_made", "info", str(tmp_path / "one.backup")),
+        ("backup_failed", "error", str(tmp_path / "absent" / "two.backup")),
+    ]
     assert backups.progress.step == ""
 
 
@@ -219,7 +222,7 @@ async def test_a_backup_is_made_and_told_while_nothing_else_is_written(
     env.hold("the disk is full")
     with trio.fail_after(600):
         await backups.make(tmp_path / "one.backup")
-    assert await events(env) == [("backup_made", "info", "one.backup")]
+    assert await events(env) == [("backup_made", "info", str(tmp_path / "one.backup"))]
 
 
 async def test_one_backup_at_a_time(backups: Backups, tmp_path: Path) -> None:

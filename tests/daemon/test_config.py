@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from daemon.config import (
     known_keys,
     load,
     reloadable,
+    value_at,
     variable_of,
     youtube_keys,
 )
@@ -231,13 +233,15 @@ def test_an_unknown_flag_is_refused() -> None:
         ("admin.port", 70_000, "not a port"),
         ("daemon.clock_at", "yesterday", "RFC 3339"),
         ("daemon.clock_at", "2026-01-01T00:00:00", "RFC 3339"),
-        ("daemon.drain_seconds", float("inf"), "finite"),
+        ("daemon.drain_seconds", float("inf"), "expected `float` <= 1000000000"),
         ("daemon.drain_seconds", 0, "expected `float` > 0"),
         ("search.field_weights", {"tt_bio": 1.0}, "expected some of yt_bio"),
         ("search.field_weights", {"yt_bio": -1.0}, "0 or more"),
         ("search.field_weights", {"yt_bio": float("nan")}, "0 or more"),
         ("search.boosts", {"nam": 1.0}, "expected some of name, handle"),
         ("search.boosts", {"name": -1.0}, "expected 0 to 1000"),
+        ("search.vector_rows", "int4", "expected one of auto, float32, int8, found 'int4'"),
+        ("search.capacity_creators", -1, "expected `int` >= 0"),
         ("platforms.youtube.derived_data", "perhaps", "neither 'granted' nor 'denied'"),
     ],
 )
@@ -245,6 +249,17 @@ def test_values_that_make_no_sense_are_refused(key: str, value: object, words: s
     text = refused(None, {}, {key: value})
     assert text.startswith(f"flag: {key}: ")
     assert words in text
+
+
+@pytest.mark.parametrize("value", [10**30, 1e300, -(10**30), float("nan"), float("inf")])
+def test_no_number_is_beyond_bounds(value: float) -> None:
+    """Whatever setting it is of."""
+    zero = load(None, {}, {}).config
+    numbers = [key for key in known_keys() if type(value_at(zero, key)) in (int, float)]
+    assert len(numbers) > 80
+    for key in numbers:
+        with pytest.raises(ConfigError, match=re.escape(key)):
+            load(None, {}, {key: value})
 
 
 def test_what_makes_no_sense_is_said_with_its_place(tmp_path: Path) -> None:

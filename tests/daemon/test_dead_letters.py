@@ -318,6 +318,8 @@ async def test_the_commands_list_and_put_back(env: Environment, socket_path: Pat
     assert f"{one}  fetcher  profile:UC1  forbidden  1×" in listed
     assert f"pokedexd ctl replay {one}" in listed and "cannot be replayed" in listed
     assert "\x1b" not in listed and "3 dead letters" in listed
+    unknown = await run(ask, socket_path, ["dead-letters", "--reason", "othr"])
+    assert unknown.stderr == "no dead letter has the reason 'othr'; reasons there are: forbidden, other\n"
     as_json = await run(ask, socket_path, ["dead-letters", "--reason", "other", "--json"])
     assert [told.letter_id for told in msgspec.json.decode(as_json.stdout, type=list[DeadLetterView])] == [other]
     assert "put back: fetcher profile:UC1" in (await run(ask, socket_path, ["replay", one])).stdout

@@ -68,7 +68,7 @@ async def test_many_accounts_are_weighed_some_at_a_time_and_told_in_order(
     assert [one.account.removeprefix("youtube:") for one in weighed] == [*IDS, "@nobody", "two words"]
     assert [one.importance for one in weighed] == [3.0] * 5 + [None] * 2
     assert weighed[5].detail == "not known: import it first"
-    assert "neither a channel id" in weighed[6].detail
+    assert "neither an id, a URL nor a handle" in weighed[6].detail
     for user_id in IDS:
         stored = await env.read(partial(get_account, key=account_key(Platform.YOUTUBE, user_id)))
         job: Job | None = await env.read(

@@ -3,9 +3,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -13,12 +14,16 @@ from typer.testing import CliRunner
 
 from daemon.cli import app
 from daemon.raw_export import MASK, ExportedPage, export_raw, find_account, mask_secrets
-from proto.errors import Malformed, NotFound, StoreBusy, Unavailable
+from proto.errors import Malformed, NotFound, Unavailable
 from proto.ids import AccountKey, Platform, account_key
 from proto.records import CreatorAccount, JobKind, RawPage
 from stores.catalog import put_account
-from stores.env import Environment, Txn
+from stores.codec import SCHEMA_VERSION, pack_id
+from stores.env import SCHEMA, Environment, Txn, look_on
 from stores.raw import put_raw, raw_id_of, seal
+from tests.flow.processes import run_cli
+
+T = TypeVar("T")
 
 NOW = 1_790_000_000
 ANA, BEN = "UC" + "a" * 21 + "A", "UC" + "b" * 21 + "A"
@@ -174,6 +179,33 @@ def test_the_command_says_where_it_cannot_write(folder: Path, tmp_path: Path) ->
     assert isinstance(result.exception, Unavailable) and "--output" in str(result.exception)
 
 
-def test_the_command_is_refused_while_a_daemon_has_the_store(folder: Path) -> None:
-    with contextlib.closing(Environment(folder, map_size_bytes=1 << 30)):
-        assert isinstance(run(folder, ANA_KEY).exception, StoreBusy)
+def test_the_command_reads_a_store_that_a_daemon_has(folder: Path) -> None:
+    with contextlib.closing(Environment(folder, map_size_bytes=1 << 30)) as env:
+        env.write_now(partial(keep, one=page(b"3", at=NOW + 2)))
+        done = run_cli("raw", "export", ANA_KEY, "--data-dir", str(folder))
+        assert [json.loads(line)["body"] for line in done.stdout.splitlines()] == ["1", "2", "3"], done.stderr
+
+
+def test_a_store_of_another_schema_is_refused_with_the_remedy(folder: Path) -> None:
+    with contextlib.closing(Environment(folder, map_size_bytes=1 << 30)) as env:
+        env.write_now(lambda txn: txn.put("meta", SCHEMA, pack_id(SCHEMA_VERSION + 1)))
+    with pytest.raises(Unavailable, match="install the newer one again"), look_on(folder):
+        pass
+
+
+async def test_a_page_that_is_dropped_meanwhile_is_left_out(env: Environment) -> None:
+    first, second = page(b"1"), page(b"2", at=NOW + 1)
+    for one in (first, second):
+        await env.write(partial(keep, one=one))
+
+    class Dropping:
+        """After the first look, nothing of the second page is there any more."""
+
+        async def read(self, look: Callable[[Txn], T]) -> T:
+            found = await env.read(look)
+            await env.write(lambda txn: txn.delete("raw", bytes.fromhex(raw_id_of(second))))
+            return found
+
+    lines: list[bytes] = []
+    assert await export_raw(Dropping(), ANA_KEY, lines.append) == 1
+    assert [msgspec.json.decode(line, type=ExportedPage).body for line in lines] == ["1"]

@@ -111,6 +111,7 @@ class Daemon:
         if not line:
             self.close()
             raise AssertionError(f"the daemon did not start: {self.log()[-2000:]}")
+        self.said = line
         self.url = line.split()[-1]
 
     def log(self) -> str:

@@ -64,6 +64,7 @@ def test_a_daemon_beyond_loopback_with_keys_tenants_and_a_renewed_certificate(tm
     operator = run("keys", "create", "--name", "operator")
     with Daemon(data, env) as daemon:
         assert daemon.url.startswith("https://0.0.0.0:")
+        assert daemon.said == f"pokedexd serves {data} on {daemon.url}\n"
         port = int(daemon.url.rpartition(":")[2])
         with httpx2.Client(
             base_url=f"https://127.0.0.1:{port}", verify=files.trust, trust_env=False, timeout=30

@@ -14,7 +14,7 @@ from proto.ids import RawId
 from stores.env import DATABASES, Environment
 from stores.ranking import UNKNOWN
 from stores.raw import get_raw
-from tests.flow.processes import Daemon, Simulator, environment, import_world, simulator
+from tests.flow.processes import Daemon, Simulator, environment, import_world, run_cli, simulator
 
 GRANT = "PLATFORMS__YOUTUBE__DERIVED_DATA"
 OURS = ("audit", "query_log")
@@ -77,6 +77,34 @@ def test_without_the_grant_nothing_is_derived_and_with_it_everything_again(world
     assert labels == len(ids)
     run_once(data, denied)
     assert derived_of(data) == (0, 0)
+
+
+def test_what_was_derived_is_not_erased_because_a_setting_was_left_out(world: Simulator, tmp_path: Path) -> None:
+    """As after a restore into a new place, with settings that are not those of the old one."""
+    data, granted, file = tmp_path / "data", environment(world), tmp_path / "one.backup"
+    unstated = environment(world, **{GRANT: "", "PLATFORMS__YOUTUBE__KEY": ""})
+    import_world(world, data, granted)
+    run_once(data, granted)
+    before = derived_of(data)
+    assert min(before) > 0
+    refused = run_cli("serve", "--data-dir", str(data), "--port", "0", env=unstated)
+    assert refused.returncode == 1
+    assert "do not state platforms.youtube.derived_data: set it to 'granted' to keep them" in refused.stderr
+    assert derived_of(data) == before
+    doctor = run_cli("doctor", "--offline", "--data-dir", str(data), env=unstated)
+    assert "warning: derived_data: " in doctor.stdout
+    assert run_cli("backup", str(file), "--data-dir", str(data), env=unstated).returncode == 0
+    restore = ("restore", str(file), "--suppression-file", f"{data}.suppression", "--data-dir")
+    said = [run_cli(*restore, str(tmp_path / name), env=env).stdout for name, env in (("a", unstated), ("b", granted))]
+    assert "before the next start: " in said[0].splitlines()[-1]
+    assert "platforms.youtube.derived_data" in said[0].splitlines()[-1]
+    assert "before the next start: " not in said[1]
+    assert derived_of(tmp_path / "a") == before
+    run_once(data, granted)
+    assert derived_of(data) == before
+    run_once(data, environment(world, **{GRANT: "denied"}))
+    assert derived_of(data) == (0, 0)
+    run_once(data, unstated)  # nothing is left to lose
 
 
 def test_what_is_too_old_goes_although_nothing_is_ingested(world: Simulator, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from stores.codec import SCHEMA_VERSION, pack_id
 from stores.env import SCHEMA, Environment
 from stores.ledger import Budget, Ledger
 from stores.ports import TextDocument
+from stores.suppression import KNOWN
 from stores.text_index import TantivyTextIndex
 from stores.vectors import HnswVectorIndex
 from tests.flow.processes import Daemon, Simulator, environment, run_cli, simulator
@@ -180,6 +181,10 @@ def _cut_off(home: Home) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
+def _say_nothing_of_derived_data(home: Home) -> None:
+    home.settings.update({"platforms.youtube.key_file": "", "platforms.youtube.derived_data": ""})
+
+
 def _age_backup(home: Home) -> None:
     for path in home.backups.iterdir():
         path.unlink()
@@ -263,6 +268,14 @@ PLANTS: dict[str, tuple[Plant, str, Severity, str, str]] = {
     "the journal is in the data directory": (
         lambda home: home.settings.update({"daemon.suppression_file": str(home.data / "forgotten")}), "suppression",
         Severity.FAULT, "is in the data directory", "move it out",
+    ),
+    "the journal is gone": (
+        lambda home: home.write("meta", KNOWN, b"0" * 32), "suppression", Severity.FAULT, "journal is not there",
+        "pokedexd adopt-journal",
+    ),
+    "what may be derived is not said": (
+        _say_nothing_of_derived_data, "derived_data", Severity.WARNING, "holds data derived of YouTube's",
+        "set it to 'granted' to keep them",
     ),
     "a setting is unknown": (
         lambda home: home.environ.update({"POKEDEXD_HTPP__PORT": "1"}), "settings", Severity.FAULT,

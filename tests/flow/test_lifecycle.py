@@ -62,7 +62,9 @@ def finished(sim: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def data(finished: Path, tmp_path: Path) -> Path:
+    """A copy, with its suppression journal."""
     shutil.copytree(finished, tmp_path / "data")
+    shutil.copy(finished.with_name(finished.name + ".suppression"), tmp_path / "data.suppression")
     return tmp_path / "data"
 
 

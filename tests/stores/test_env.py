@@ -160,3 +160,42 @@ def test_a_store_that_was_cut_off_is_refused_and_does_not_end_the_process(tmp_pa
     for _ in range(2):
         with pytest.raises(Unavailable, match=r"cut off.*restore a backup"):
             Environment(tmp_path, map_size_bytes=1 << 30)
+
+
+READER = """
+import sys, time
+from pathlib import Path
+from stores.env import look_into
+with look_into(Path(sys.argv[1]), shared=True) as seen:
+    seen.txn.get("meta", b"x")
+    print("reading", flush=True)
+    time.sleep(600)
+"""
+
+
+def rewrite(env: Environment, rounds: int) -> int:
+    """Replaces the same values again and again; how many bytes the store takes more afterwards."""
+
+    def change(txn: Txn) -> None:
+        txn.put("meta", b"big", os.urandom(200_000))
+
+    before = env.disk_bytes()
+    for _ in range(rounds):
+        env.write_now(change, synced=False)
+    return env.disk_bytes() - before
+
+
+def test_a_reader_that_was_killed_keeps_no_pages(tmp_path: Path) -> None:
+    env = Environment(tmp_path / "data", map_size_bytes=1 << 28, durable=False)
+    rewrite(env, 3)
+    reader = subprocess.Popen([sys.executable, "-c", READER, str(tmp_path / "data")], stdout=subprocess.PIPE)
+    assert reader.stdout is not None
+    with reader.stdout:
+        assert reader.stdout.readline() == b"reading\n"
+        reader.kill()
+        reader.wait()
+    assert rewrite(env, 20) > 3_000_000, "whatever it was reading stays"
+    assert env.drop_dead_readers() == 1
+    rewrite(env, 3)
+    assert rewrite(env, 20) == 0
+    env.close()

@@ -62,6 +62,7 @@ from stores.catalog import (
     write_account,
 )
 from stores.codec import decode, encode, pack_id
+from stores.column_files import ColumnFiles
 from stores.columns import Columns
 from stores.content import ITEMS, Block, put_items, remove_items
 from stores.env import DATABASES, Environment, Txn
@@ -408,7 +409,14 @@ async def test_letters_of_a_platform_go_by_age(env: Environment) -> None:
             old.last_seen_at = at
             put_dead_letter(txn, old)
         put_dead_letter(txn, letter("other", b""))
-        assert expire_letters(txn, Platform.YOUTUBE, NOW - 50) == 1
+        before, removed = {Platform.YOUTUBE: NOW - 50, Platform.INSTAGRAM: 0}, 0
+        after: bytes | None = b""
+        for _ in range(3):
+            assert after is not None
+            letters, after = expire_letters(txn, before, after, 1)
+            removed += letters
+        assert removed == 1
+        assert expire_letters(txn, before, after or b"", 1) == (0, None)
         return sorted(decode(DeadLetter, value).entity for _, value in txn.scan("dead_letters"))
 
     assert await env.write(story) == ["new", "other"]
@@ -466,7 +474,8 @@ class World:
             await self.text.upsert([document])
             for name, index in self.fields.items():
                 await index.upsert([document.row], self.vector_of(document.row, name))
-            self.columns.present[document.row] = True
+            self.columns.upsert(document.row, Creator(creator_id=creator_id_of(ANNA_KEY), row=document.row))
+        self.save_columns()
         await self.text.commit(1)
         for index in self.fields.values():
             await index.save(1)
@@ -480,10 +489,22 @@ class World:
         bundles = await catalog.creator_bundles(await catalog.creator_ids(None, 100), 20)
         yield [text_document(bundle, "") for bundle in bundles if bundle is not None]
 
+    def save_columns(self) -> None:
+        files = ColumnFiles(self.indexes)
+        files.put_in_place(files.write(self.columns, 1))
+
+    def saved_rows(self) -> list[int]:
+        columns = Columns()
+        ColumnFiles(self.indexes).load(columns, 1)
+        return [int(row) for row in columns.rows()]
+
     @property
     def forgetting(self) -> Forgetting:
         async def rewrite() -> None:
             await self.text.replace(self.documents(), 2)
+
+        async def save_columns() -> None:
+            self.save_columns()
 
         return Forgetting(
             env=self.env,
@@ -496,6 +517,7 @@ class World:
                 columns=self.columns,
                 folder=self.indexes,
                 rewrite_text=rewrite,
+                save_columns=save_columns,
                 turn=self.turn,
                 threads=self.blocking("forgetting", 1),
             ),
@@ -572,6 +594,7 @@ async def test_after_forgetting_and_compaction_no_byte_of_the_name_is_left(world
     segments = {path.name for path in world.indexes.rglob("*.term")}
     assert segments
     assert world.files_holding(vectors[0]) == ["yt_bio.hnsw", "yt_bio.hnsw.rows"]
+    saved = world.saved_rows()
     (report,) = await world.forgetting.forget([f"https://www.youtube.com/@{ANNA_HANDLE}"])
     assert report.known
     assert report.suppressed
@@ -580,6 +603,7 @@ async def test_after_forgetting_and_compaction_no_byte_of_the_name_is_left(world
     assert world.suppression.contains_handle(Platform.YOUTUBE, ANNA_HANDLE)
     assert world.files_holding(*NAMES) == ["data.mdb"], "freed pages alone"
     assert world.files_holding(*vectors) == []
+    assert len(world.saved_rows()) == len(saved) - 1
     assert not segments & {path.name for path in world.indexes.rglob("*.term")}, "written anew"
     await world.close()
     assert compact_store(world.data_dir, map_size_bytes=1 << 28)

@@ -130,3 +130,8 @@ def test_a_crash_at_any_write_leaves_the_old_store_or_the_new_one(data: Path, tm
     assert len(deaths) == DEATHS
     assert all(one["died"] and one["left"] in ("old", "new") and one["ended"] for one in deaths), deaths
     assert {one["left"] for one in deaths} == {"old", "new"}
+
+
+def test_a_place_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="the store cannot be opened"):
+        pending(tmp_path / ("x" * 300))

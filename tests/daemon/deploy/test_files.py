@@ -26,7 +26,7 @@ from daemon.deploy.files import (
     unit,
 )
 from daemon.metrics import Metrics
-from proto.errors import Unavailable
+from proto.errors import ConfigError, Unavailable
 from tests.daemon.deploy.tools import debian_tool, run
 
 EXPOSURE_LIMIT = 1.5
@@ -62,6 +62,20 @@ def test_the_unit_runs_this_installation_with_the_settings_and_the_memory_that_w
     assert (tmp_path / UNIT).stat().st_mode & 0o777 == 0o644
 
 
+def test_the_unit_lets_the_daemon_write_where_the_settings_say(tmp_path: Path) -> None:
+    settings = tmp_path / "pokedexd.toml"
+    settings.write_text(f'[daemon]\ndata_dir = "{tmp_path}/data"\n[llm]\nkey_file = "{tmp_path}/50%"\n')
+    (tmp_path / "50%").write_text("a-secret-key")
+    written(tmp_path, "systemd", "--config", str(settings))
+    lines = (tmp_path / UNIT).read_text().splitlines()
+    assert f"ReadWritePaths={tmp_path}/data" in lines  # the journal goes where systemd says
+    assert "User=pokedexd" in lines
+    assert f"LoadCredential=llm-key:{tmp_path}/50%%" in lines
+    settings.write_text('[daemon]\ndata_dir = "data"\n')
+    done = CliRunner().invoke(deploy_app, ["systemd", "--config", str(settings), "--output", str(tmp_path)])
+    assert isinstance(done.exception, ConfigError)
+
+
 def test_the_unit_offers_every_secret_as_a_credential() -> None:
     offered = re.findall(r"^#LoadCredential=([a-z-]+):/etc/pokedexd/\1$", shipped(UNIT), re.MULTILINE)
     assert sorted(offered) == sorted({**SECRETS, **SECRET_FILES}.values())
@@ -87,6 +101,27 @@ def test_each_kind_writes_its_files(tmp_path: Path) -> None:
         said = written(tmp_path / kind, kind)
         assert said.split() == [str(tmp_path / kind / name) for name in names]
         assert all((tmp_path / kind / name).read_text() == shipped(name) for name in names)
+
+
+def test_a_file_with_another_text_is_replaced_by_force_alone(tmp_path: Path) -> None:
+    written(tmp_path, "prometheus")
+    assert written(tmp_path, "prometheus") == written(tmp_path, "prometheus")
+    (tmp_path / ALERTS).write_text("mine")
+    (tmp_path / SCRAPE).unlink()
+    refused = CliRunner().invoke(deploy_app, ["prometheus", "--output", str(tmp_path)])
+    assert isinstance(refused.exception, ConfigError)
+    assert str(tmp_path / ALERTS) in str(refused.exception)
+    assert "--force" in str(refused.exception)
+    assert ((tmp_path / ALERTS).read_text(), (tmp_path / SCRAPE).exists()) == ("mine", False)
+    written(tmp_path, "prometheus", "--force")
+    assert (tmp_path / ALERTS).read_text() == shipped(ALERTS)
+
+
+@pytest.mark.parametrize("memory", ["nan", "inf", "-inf", "1e300", "0"])
+def test_memory_that_no_machine_has_is_refused(tmp_path: Path, memory: str) -> None:
+    done = CliRunner().invoke(deploy_app, ["systemd", "--output", str(tmp_path), "--memory-gib", memory])
+    assert (done.exit_code, "--memory-gib" in done.output) == (2, True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_words_are_quoted_as_systemd_reads_them() -> None:

@@ -376,6 +376,38 @@ async def test_no_more_requests_are_at_work_than_may_be(env: Environment, connec
     assert (await http.get("/healthz")).status_code == 200
 
 
+async def test_a_revoked_key_is_told_so_and_an_unknown_one_not(guarded: Guarded, http: httpx2.AsyncClient) -> None:
+    key = await guarded.key("search")
+    (made,) = await guarded.access.keys()
+    await guarded.access.revoke_key(made.key_id, "test")
+    for one, said in ((key, "the key was revoked"), (key[:-1] + "~", "the key is not known")):
+        refused = await http.get("/v1/search", headers={"Authorization": f"Bearer {one}"})
+        assert (refused.status_code, problem(refused)["detail"].partition(";")[0]) == (401, said)
+
+
+@pytest.mark.parametrize("seconds", [101 * 365 * 86_400, 10**15, 10**30])
+async def test_a_key_cannot_end_beyond_what_a_calendar_shows(guarded: Guarded, connect: Connect, seconds: int) -> None:
+    trail = AuditTrail(guarded.env)
+    admin = await connect(create_admin(Steering().services(), trusted=True, access=guarded.access, trail=trail))
+    refused = await admin.post("/v1/keys", json={"lifetime_seconds": seconds})
+    assert (refused.status_code, "within 100 years" in problem(refused)["detail"]) == (400, True)
+    assert (await admin.get("/v1/keys")).json() == {"keys": []}
+
+
+async def test_who_never_was_a_tenant_has_no_keys_and_no_trail_and_who_is_gone_has(
+    guarded: Guarded, connect: Connect
+) -> None:
+    trail = AuditTrail(guarded.env)
+    admin = await connect(create_admin(Steering().services(), trusted=True, access=guarded.access, trail=trail))
+    await guarded.access.create_tenant("acme", "", "test")
+    await guarded.access.create_key("acme", actor="test")
+    await guarded.access.remove_tenant("acme", "test")
+    for path, part in (("/v1/keys", "keys"), ("/v1/audit", "records")):
+        assert len((await admin.get(path, params={"tenant": "acme"})).json()[part]) >= 1
+        unknown = await admin.get(path, params={"tenant": "nope"})
+        assert (unknown.status_code, problem(unknown)["detail"].partition(";")[0]) == (404, "no tenant 'nope'")
+
+
 async def test_keys_tenants_and_the_trail_over_the_admin_socket(guarded: Guarded, connect: Connect) -> None:
     trail = AuditTrail(guarded.env)
     admin = await connect(create_admin(Steering().services(), trusted=True, access=guarded.access, trail=trail))

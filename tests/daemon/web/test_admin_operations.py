@@ -73,7 +73,12 @@ async def test_what_goes_into_the_audit_trail_is_short_and_printable(connect: Co
         assert (await http.post("/v1/drain", json={"by": by})).status_code == 400
         assert (await http.put("/v1/log-level", json={"level": "error", "by": by})).status_code == 400
         assert (await http.delete("/v1/tasks/1", params={"by": by})).status_code == 400
-    assert (await http.post("/v1/drain", json={"seconds": -1})).status_code == 400
+    for seconds in (b"-1", b"0", b"86401", b"1e308", b"1e400", b"NaN"):
+        refused = await http.post("/v1/drain", content=b'{"seconds": ' + seconds + b"}")
+        assert refused.status_code == 400, seconds
+    for asked in ("0", "60.5", "1e9", "1e+9", "1e400", "nan", "inf"):
+        refused = await http.post("/v1/profile", params={"seconds": asked})
+        assert (refused.status_code, "seconds" in problem(refused)["detail"]) == (400, True), asked
     assert [one.state for one in operations.tasks()] == ["running"]
 
 

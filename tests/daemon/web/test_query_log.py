@@ -160,6 +160,25 @@ async def test_the_operator_s_routes(env: Environment, story: Story, http: httpx
     assert problem(await http.get("/v1/queries", params={"after": "x"}))["pointer"] == "after"
 
 
+@pytest.mark.parametrize("queries", [-5, 0, 1_001, 10**30])
+async def test_a_number_of_queries_that_cannot_be_tried_is_refused(http: httpx2.AsyncClient, queries: int) -> None:
+    tried = await http.post("/v1/weights/what-if", json={"weights": {"keyword": 0.2}, "queries": queries})
+    assert (problem(tried)["status"], problem(tried)["pointer"]) == (400, "/queries")
+
+
+@pytest.mark.parametrize("tenant", ["nope", ""])
+async def test_of_a_tenant_that_is_none_nothing_is_told(http: httpx2.AsyncClient, tenant: str) -> None:
+    of = {"tenant": tenant}
+    replies = [
+        await http.get("/v1/weights", params=of),
+        await http.put("/v1/weights", params=of, json={"keyword": 0.2}),
+        await http.post("/v1/weights/what-if", params=of, json={"weights": {"keyword": 0.2}}),
+        await http.get("/v1/queries", params=of),
+    ]
+    assert [one.status_code for one in replies] == [404] * 4
+    assert {problem(one)["detail"].partition(";")[0] for one in replies} == {f"no tenant {tenant!r}"}
+
+
 def test_overlap_is_of_the_longer_list() -> None:
     ids = [CreatorId(one) for one in range(4)]
     assert overlap_of([], []) == 1.0

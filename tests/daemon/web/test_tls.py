@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ssl
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import httpx2
 import pytest
+import structlog.testing
 import trio
 import trustme
 from cryptography.hazmat.primitives import serialization
 
+from daemon.app import warn_of_certificate
 from daemon.web.app import create_app
 from daemon.web.server import hypercorn_config, serve_app, tcp_listener
 from daemon.web.tls import Tls, tls_of
@@ -29,9 +32,9 @@ class Files:
         self.authority.configure_trust(self.trust)
         self.renew()
 
-    def renew(self) -> int:
+    def renew(self, not_after: datetime | None = None) -> int:
         """Writes another certificate and returns its serial number."""
-        issued = self.authority.issue_cert("127.0.0.1")
+        issued = self.authority.issue_cert("127.0.0.1", not_after=not_after)
         issued.private_key_pem.write_to_path(str(self.key))
         self.cert.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
         from cryptography import x509
@@ -69,6 +72,18 @@ async def test_a_renewed_certificate_is_served_and_open_connections_stay(tmp_pat
     with pytest.raises(trio.BrokenResourceError):
         await serial_of(port, ssl.create_default_context())
     nursery.cancel_scope.cancel("end of the test")
+
+
+def test_the_start_warns_of_a_certificate_that_has_ended(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    with structlog.testing.capture_logs() as told:
+        warn_of_certificate(Tls(files.cert, files.key))
+    assert told == []
+    files.renew(datetime.now(UTC) - timedelta(days=1))
+    with structlog.testing.capture_logs() as told:
+        warn_of_certificate(Tls(files.cert, files.key))
+    ((event, reason),) = [(one["event"], one["reason"]) for one in told]
+    assert (event, "certificate has expired" in reason) == ("no client takes the certificate", True)
 
 
 def test_files_that_do_not_fit_are_refused_and_what_is_in_force_stays(tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""What the settings of a service ask of its unit: who it runs as, where it may write, which secrets it is handed."""
+
+from __future__ import annotations
+
+import pwd
+from pathlib import Path
+
+from daemon.backup import folder_of
+from daemon.config import SECRET_FILES, SECRETS, Config, admin_socket_path, data_dir, suppression_path, value_at
+from daemon.deploy.files import JOURNAL, STATE, UNIT_FOLDERS, Needs
+from proto.errors import ConfigError
+
+USER = "pokedexd"
+"""Who has what lies outside of systemd's folders and is nobody's but root's."""
+
+
+def needs_of(config: Config) -> Needs:
+    """Raises ConfigError for a place that is named from somewhere: a service is nowhere."""
+    data = data_dir(config, UNIT_FOLDERS)
+    journal = suppression_path(config, UNIT_FOLDERS, data)
+    places = [
+        data,
+        journal if journal.exists() else journal.parent,
+        admin_socket_path(config, UNIT_FOLDERS, data).parent,
+        *([folder_of(config.backup)] if config.backup.folder else []),
+    ]
+    for one in places:
+        if not one.is_absolute():
+            raise ConfigError(f"{one}: a service needs a place that begins with /")
+    given = (STATE, JOURNAL.parent, Path(UNIT_FOLDERS["RUNTIME_DIRECTORY"]))
+    writes = tuple(dict.fromkeys(one for one in places if not any(one.is_relative_to(folder) for folder in given)))
+    return Needs(writes=writes, user=owner_of(writes[0]) if writes else "", credentials=_credentials(config))
+
+
+def owner_of(path: Path) -> str:
+    """Who is to have it: its owner, unless that is root or nobody yet."""
+    uid = path.stat().st_uid if path.exists() else 0
+    if uid == 0:
+        return USER
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _credentials(config: Config) -> dict[str, str]:
+    named = {f"{key}_file": name for key, name in SECRETS.items()} | SECRET_FILES
+    files = {name: str(value_at(config, key)) for key, name in named.items()}
+    return {name: str(Path(file).expanduser().absolute()) for name, file in files.items() if file}

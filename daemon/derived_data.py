@@ -1,0 +1,38 @@
+"""Whether a store holds what was derived of YouTube's data, which nobody may lose by leaving a setting out."""
+
+from __future__ import annotations
+
+from daemon.config import Config
+from proto.errors import ConfigError
+from proto.ids import Platform
+from stores.env import Txn
+
+EMBEDDED_WITH = "embedded_with"
+"""Meta entry: under which model and policy every account was embedded or is on its way to be."""
+WITHOUT = " without "
+UNSTATED = (
+    "the store holds data derived of YouTube's (embeddings, labels, figures), and the settings do not state "
+    "platforms.youtube.derived_data"
+)
+UNSTATED_REMEDY = "set it to 'granted' to keep them, or to 'denied', and the next start erases them"
+
+
+def mark_of(model_id: str, denied: list[str]) -> str:
+    """``model_id``: empty without a model; ``denied``: platforms of which nothing may be derived."""
+    return WITHOUT.join([model_id, *denied])
+
+
+def holds_derived(txn: Txn) -> bool:
+    """Of YouTube's data; also while it is being erased."""
+    begin = f"{Platform.YOUTUBE.value}:".encode()
+    if next(txn.scan("account_vectors", begin), None) is not None:
+        return True
+    mark = txn.get("meta", EMBEDDED_WITH.encode())  # labels and figures come without a model too
+    permitted = mark is not None and Platform.YOUTUBE.value not in mark.decode().split(WITHOUT)[1:]
+    return permitted and next(txn.scan("accounts", begin), None) is not None
+
+
+def refuse_unstated(txn: Txn, config: Config) -> None:
+    """Raises ConfigError where a start would erase what nobody said is to be erased."""
+    if not config.platforms.youtube.derived_data and holds_derived(txn):
+        raise ConfigError(f"{UNSTATED}: {UNSTATED_REMEDY}")

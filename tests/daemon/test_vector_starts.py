@@ -1,0 +1,185 @@
+"""Vector fields over a real store, over starts: what a snapshot holds, and what the store says since."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from daemon import indexing
+from daemon.config import SearchConfig
+from daemon.evaluation.virtual_time import VirtualThreads
+from daemon.indexing import FIELD_NAMES, IndexKeeper
+from daemon.readiness import Readiness
+from proto.ids import CreatorId, Platform, Row
+from proto.records import Creator, EmbeddingRecord
+from stores.blocking import Blocking
+from stores.catalog import Catalog, delete_creator, log_indexed, put_creator, put_creator_embeddings
+from stores.codec import pack_id
+from stores.env import Environment, Txn
+from stores.ports import Rows, Vector
+from tests.stores.conformance.vector_index_suite import random_units
+
+DIMS = 8
+VECTORS = random_units(60, DIMS, seed=21)
+FIELD = FIELD_NAMES[0]
+
+
+def put(txn: Txn, number: int, vector: Vector | None, *, model_id: str = "m", log: bool = True) -> None:
+    """A creator, of row and id ``number``, as the stages leave it."""
+    if txn.get("creators", pack_id(number)) is None:
+        txn.add("creators")
+    put_creator(txn, Creator(creator_id=CreatorId(number), row=Row(number), created_at=1, name=f"creator {number}"))
+    txn.put("rows", number.to_bytes(4, "big"), pack_id(number))
+    record = [] if vector is None else [embedding(vector, model_id)]
+    put_creator_embeddings(txn, CreatorId(number), record)
+    if log:
+        log_indexed(txn, CreatorId(number))
+
+
+def embedding(vector: Vector, model_id: str) -> EmbeddingRecord:
+    stored = vector.astype("<f2").tobytes()
+    return EmbeddingRecord(field=FIELD, model_id=model_id, dims=DIMS, input_hash="", vector=stored, updated_at=1)
+
+
+def erase(txn: Txn, number: int) -> None:
+    """As an erasure does: nothing is left in the index log."""
+    put_creator_embeddings(txn, CreatorId(number), [])
+    txn.delete("rows", number.to_bytes(4, "big"))
+    delete_creator(txn, CreatorId(number))
+    txn.delete("index_log", txn.get("index_sequence", pack_id(number)) or b"")
+    txn.delete("index_sequence", pack_id(number))
+
+
+class Starts:
+    """One data directory, opened again and again."""
+
+    def __init__(self, folder: Path, env: Environment, threads: VirtualThreads) -> None:
+        self._folder, self.env, self._threads = folder, env, threads
+        self.readiness = Readiness()
+
+    async def open(self, model_id: str = "m", *, replacing: bool = False, rows: str = "auto") -> IndexKeeper:
+        self.readiness = Readiness()
+        keeper = IndexKeeper(
+            self._folder,
+            env=self.env,
+            catalog=Catalog(self.env),
+            niche_words=lambda _: "",
+            synonyms={},
+            derives=tuple(Platform),
+            recent_items=5,
+            config=SearchConfig(vector_rows=rows),
+            readiness=self.readiness,
+            blocking=lambda name, limit: Blocking(name, limit, self._threads),
+        )
+        await keeper.open_text()
+        await keeper.close()
+        await keeper.open_fields(model_id, DIMS, lambda *_: None, replacing=replacing)
+        return keeper
+
+
+@pytest.fixture
+async def starts(tmp_path: Path, env: Environment, threads: VirtualThreads) -> Starts:
+    def fill(txn: Txn) -> None:
+        for number in range(1, 51):
+            put(txn, number, VECTORS[number])
+
+    await env.write(fill)
+    return Starts(tmp_path / "data", env, threads)
+
+
+def nearest(keeper: IndexKeeper, vector: Vector, limit: int = 1) -> list[int]:
+    rows, _ = keeper.fields[FIELD].nearest_now(vector, limit)
+    return [int(row) for row in rows]
+
+
+def refuse(what: str) -> partial[None]:
+    def read(*_: object) -> None:
+        raise AssertionError(f"{what} is read")
+
+    return partial(read)
+
+
+@pytest.mark.parametrize("rows", ["float32", "int8"])
+async def test_a_start_reads_only_what_changed_since_the_snapshot(
+    starts: Starts, rows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await starts.open(rows=rows)
+    await first.save()
+
+    def change(txn: Txn) -> None:
+        put(txn, 3, VECTORS[53])
+        put(txn, 4, None)
+        put(txn, 51, VECTORS[51])
+        put(txn, 5, VECTORS[5])  # of which something else changed
+        put(txn, 6, VECTORS[6], model_id="another")
+
+    await starts.env.write(change)
+    asked: list[int] = []
+
+    def noted(txn: Txn, field: str, model_id: str, wanted: Rows, dims: int) -> tuple[Rows, Vector]:
+        asked.extend(wanted.tolist() if field == FIELD else [])
+        return read(txn, field, model_id, wanted, dims)
+
+    read = indexing.stored_vectors_of
+    monkeypatch.setattr(indexing, "stored_vectors", refuse("every vector"))
+    monkeypatch.setattr(indexing, "replaceable_rows", refuse("every vector"))
+    monkeypatch.setattr(indexing, "stored_vectors_of", noted)
+    again = await starts.open(rows=rows)
+    index = again.fields[FIELD]
+    assert (index.rebuilt_because, index.rows_kind, asked) == ("", rows, [3, 4, 5, 6, 51])
+    assert await index.count() == 50, "6 answers by its vector of this model until all have new ones; 4 has none"
+    assert [nearest(again, VECTORS[at]) for at in (53, 51, 5, 6, 50)] == [[3], [51], [5], [6], [50]]
+    assert not {4} & set(nearest(again, VECTORS[4], 50))
+    assert {name: part.state for name, part in starts.readiness.dependencies.items() if "/" in name} == dict.fromkeys(
+        (f"vectors/{name}" for name in FIELD_NAMES), "ok"
+    )
+
+
+async def test_the_erased_are_not_in_a_snapshot_that_is_older(starts: Starts) -> None:
+    first = await starts.open()
+    await first.save()
+    await starts.env.write(lambda txn: erase(txn, 7))
+    again = await starts.open()
+    assert (again.fields[FIELD].rebuilt_because, again.fields[FIELD].changed) == ("", True)
+    assert 7 not in nearest(again, VECTORS[7], 50)
+    stored = again.fields[FIELD].path
+    await again.save()
+    vector = VECTORS[7].astype("<f2").astype(np.float32).tobytes()
+    files = [stored, stored.with_name(stored.name + ".rows")]
+    assert [vector in file.read_bytes() for file in files] == [False, False]
+
+
+async def test_what_another_model_made_is_counted_only_while_it_is_replaced(starts: Starts) -> None:
+    await (await starts.open("another")).save()
+    calm = await starts.open("another")
+    assert await calm.embedded() == (0, 0)
+    changing = await starts.open("another", replacing=True)
+    assert await changing.embedded() == (0, 50)
+
+
+async def test_a_model_that_is_given_up_leaves_no_snapshot(starts: Starts) -> None:
+    """Were it to come back, its vectors of before would answer, of whom the index log says nothing."""
+    keeper = await starts.open("another")
+    await keeper.open_earlier("m", DIMS, lambda *_: None)
+    await keeper.save()
+    (earlier,) = {index.path for name, index in keeper.earlier.items() if name == FIELD}
+    assert earlier.exists()
+    keeper.drop_earlier()
+    assert sorted(path.name for path in earlier.parent.glob(earlier.name + "*")) == []
+
+
+async def test_a_decayed_graph_is_built_anew(starts: Starts) -> None:
+    keeper = await starts.open(rows="int8")
+    index = keeper.fields[FIELD]
+    await index.delete([Row(row) for row in range(1, 11)])
+    await keeper.renew_graphs(lambda: False)
+    assert index.decay == 0.2, "no more than that"
+    await index.delete([Row(11)])
+    await keeper.renew_graphs(lambda: True)
+    assert index.decay > 0.2
+    await keeper.renew_graphs(lambda: False)
+    assert (index.decay, await index.count()) == (0, 39)
+    assert [nearest(keeper, VECTORS[at]) for at in (12, 50)] == [[12], [50]]
