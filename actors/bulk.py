@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
@@ -23,6 +24,8 @@ from stores.imports import Remembered, recall, remember
 from stores.suppression import Suppression
 from stores.work import Work
 
+QUIET_SECONDS = 5.0
+"""After so long without a piece nobody imports."""
 PIECES_AHEAD = 3
 """Pieces that are stored and wait to be indexed; more make the import wait."""
 HAND_OVER_SECONDS = 600.0
@@ -73,15 +76,23 @@ class BulkLane:
         self._rules, self._visits_of, self._writer, self._turn = rules, visits_of, writer, turn
         self._threads, self._now, self._stop, self._meter = threads, now, stop, meter
         self._sender, self._inbox = trio.open_memory_channel[_Stored](PIECES_AHEAD)
+        self._asked_at = -math.inf
 
     def depth(self) -> int:
         return self._inbox.statistics().current_buffer_used
+
+    @property
+    def is_busy(self) -> bool:
+        """Also for a moment after a piece, since the next is on its way then."""
+        waiting = self.depth() > 0 or self._meter.is_working
+        return waiting or trio.current_time() - self._asked_at < QUIET_SECONDS
 
     async def take_in(self, lines: Sequence[bytes], key: bytes, digest: bytes) -> list[LineVerdict]:
         """Stores a piece of an import; durable on return. Sent again under its key, also while the first is still under
         way, it gets the same verdicts. Raises Unavailable once the daemon is to end."""
         if self._stop.is_set():
             raise Unavailable("the daemon is about to end; run the same command once it is started again")
+        self._asked_at = trio.current_time()
         now = int(self._now())
         said = await self._env.read(lambda txn: recall(txn, key, digest))
         if said is not None:

@@ -392,10 +392,11 @@ class Pipeline:
 
     def _start_backlog(self, nursery: trio.Nursery, stop: trio.Event) -> None:
         """It waits while others have work for the identity stage, while creators are imported, and for a drain."""
-        bulk, identity = self.board["bulk"], self._work[Stage.IDENTITY]
+        identity = self._work[Stage.IDENTITY]
 
         def busy() -> bool:
-            return self.put_off or bulk.status().queue_depth > 0 or bulk.meter.is_working or identity.depth() > 0
+            importing = self.bulk is not None and self.bulk.is_busy
+            return self.put_off or importing or identity.depth() > 0
 
         def make(meter: Meter, outbox: Outbox[AnyWork]) -> Actor:
             return Backlog(outbox, env=self._stores.env, busy=busy, now=self._now, stop=stop, meter=meter)

@@ -205,8 +205,9 @@ def _measure(run: Run, size: int, chunks: Sequence[Path]) -> None:
     judged: list[Judged] = []
     with run.daemon() as (daemon, client):
         _wait_loaded(daemon)
-        _pause_identity(run)
+        _pause_identity(run, "resume")  # a run before may have been interrupted
         _import(run, daemon, client, chunks[: size // CHUNK])
+        _pause_identity(run)
         found.resident_mib, found.peak_mib = resident_mib(daemon.process.pid)
         if "search" not in without:
             _searches(run, daemon, found)
@@ -223,8 +224,11 @@ def _measure(run: Run, size: int, chunks: Sequence[Path]) -> None:
         if largest and "backup" not in without:
             _backup(run, daemon, client, found)
         if largest and "beside" not in without:
+            _, found.idle = beside(daemon.url, _stream(run), BESIDE_PER_SECOND, lambda: time.sleep(20), PLAIN)
+        _pause_identity(run, "resume")
+        if largest and "beside" not in without:
             _beside(run, daemon, client, found)
-            found.backlog_per_second = _backlog_rate(run, daemon)
+            found.backlog_per_second = _backlog_rate(daemon)
     run.measured.sizes[size] = found
     run.save()
 
@@ -232,19 +236,15 @@ def _measure(run: Run, size: int, chunks: Sequence[Path]) -> None:
 def _pause_identity(run: Run, word: str = "pause") -> None:
     """Whom accounts belong with besides is looked at after an import, for as long again; searches are measured without."""
     command = [sys.executable, "-m", "daemon", "ctl", word, "identity", "--data-dir", str(run.data)]
-    subprocess.run(command, cwd=ROOT, env=_clean(), stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(command, cwd=ROOT, env=_clean(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
-def _backlog_rate(run: Run, daemon: Daemon) -> float:
+def _backlog_rate(daemon: Daemon) -> float:
     """Accounts a second whose place among creators is looked at, with nothing beside."""
-    _pause_identity(run, "resume")
-    time.sleep(5.0)
+    time.sleep(10.0)
     before, began = _pending(daemon), time.perf_counter()
     time.sleep(BACKLOG_SECONDS)
-    done = before - _pending(daemon)
-    rate = done / (time.perf_counter() - began)
-    _pause_identity(run)
-    return rate
+    return (before - _pending(daemon)) / (time.perf_counter() - began)
 
 
 def _pending(daemon: Daemon) -> int:
@@ -334,8 +334,7 @@ def _bare_searches(run: Run, found: Size) -> None:
 
 
 def _beside(run: Run, daemon: Daemon, client: AdminClient, found: Size) -> None:
-    """Import and searches, each alone and both together."""
-    _, found.idle = beside(daemon.url, _stream(run), BESIDE_PER_SECOND, lambda: time.sleep(20), PLAIN)
+    """An import alone, and with searches."""
     alone, with_searches, fresh = run.extra[:3]
     seconds, _ = _send(run, daemon, client, alone)
     found.import_alone = CHUNK / seconds
