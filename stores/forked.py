@@ -15,7 +15,11 @@ from pathlib import Path
 from typing import NoReturn
 
 NICE = 10
+PR_SET_PDEATHSIG = 1
+"""Of prctl(2): the signal that a process gets when the thread that forked it is no more."""
 BEAT_SECONDS = 0.02
+
+_libc = ctypes.CDLL(None)
 
 
 class Forked:
@@ -24,15 +28,19 @@ class Forked:
     Safe beside other threads, of which none is in the child, as long as the job only reads memory that no thread was
     writing to and writes files: glibc holds its allocator's locks over a fork, Python renews its own, and the child
     closes what it inherited (a listening socket or the lock on the data directory would outlive this process in it),
-    ignores signals, collects no garbage and ends without a word to anybody. OpenBLAS is the exception: it ends its
-    threads before a fork, and waits for ever when one of them is at work (`may_fork`).
+    ignores signals, collects no garbage and ends without a word to anybody. It ends with this process too, even where
+    that is killed: what it wrote late would lie beside what the next one writes, and tell of who is erased by then.
+    OpenBLAS is the exception: it ends its threads before a fork, and waits for ever when one of them is at work
+    (`may_fork`).
     """
 
     def __init__(self, job: Callable[[], None]) -> None:
-        """Raises OSError when the system has no room for another process."""
+        """By the thread that waits for it: the job ends with that. Raises OSError when the system has no room for another
+        process."""
+        parent = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
-            _run(job)
+            _run(job, parent)
 
     def wait(self, seconds: float) -> None:
         """Blocking. Raises OSError for what went wrong in the child; one that takes longer is killed."""
@@ -53,10 +61,13 @@ class Forked:
             raise OSError(code, os.strerror(code))
 
 
-def _run(job: Callable[[], None]) -> NoReturn:
+def _run(job: Callable[[], None], parent: int) -> NoReturn:
     code = errno.EIO
     try:
         gc.disable()
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # gone before that was asked for
+            os._exit(code)
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         with suppress(OSError):  # a sandbox may refuse it

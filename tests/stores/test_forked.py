@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -87,3 +90,19 @@ def test_forking_beside_threads_at_work_never_hangs() -> None:
         worker.join()
     assert min(products) > 0
     assert time.monotonic() - began < 60
+
+
+def test_the_child_ends_with_a_process_that_is_killed() -> None:
+    """It has the pipe too, which ends with the last who has it."""
+    script = (
+        "import threading, stores.forked as f; f.Forked(threading.Event().wait); print('forked', flush=True); input()"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert parent.stdin is not None
+    assert parent.stdout is not None
+    with parent.stdin, parent.stdout as told:
+        assert told.readline() == b"forked\n"
+        parent.kill()
+        parent.wait()
+        assert select.select([told], [], [], 30)[0], "the child goes on"
+        assert told.read() == b""
