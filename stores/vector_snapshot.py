@@ -192,11 +192,13 @@ def _states(contents: Contents) -> NDArray[np.uint8]:
 
 def _write(path: Path, parts: Sequence[NDArray[Any]]) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    for part in parts:
-        rest = part.reshape(-1).view(np.uint8).data
-        while rest:  # a disk that fills up takes a part, and refuses the next one
-            rest = rest[os.write(handle, rest) :]
-    os.close(handle)
+    try:
+        for part in parts:
+            rest = part.reshape(-1).view(np.uint8).data
+            while rest:  # a disk that fills up takes a part, and refuses the next one
+                rest = rest[os.write(handle, rest) :]
+    finally:
+        os.close(handle)
 
 
 def _read(path: Path, parts: Sequence[NDArray[Any]]) -> None:

@@ -337,6 +337,23 @@ async def test_without_forks_it_is_saved_here(open_index: Open, monkeypatch: pyt
         assert await nearest_rows(again, NORTH_EAST, 1) == [8]
 
 
+async def test_a_disk_that_is_full_where_it_is_saved_here_leaves_no_file_open(
+    open_index: Open, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no room")
+
+    index = open_index(STORED)
+    await put(index, {8: NORTH_EAST})
+    with monkeypatch.context() as patched:
+        patched.setattr("stores.vector_snapshot.may_fork", lambda: False)
+        patched.setattr("stores.vector_snapshot.os.write", full)
+        before = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(Unavailable, match="no room"):
+            await index.save(60)
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
 async def test_a_graph_with_many_deleted_slots_is_built_anew(open_index: Open) -> None:
     vectors = random_units(1_000, 16, seed=15)
     for rows in ("float32", "int8"):
