@@ -198,11 +198,13 @@ class HnswVectorIndex:
         self._end = max(self._end, int(rows.max(initial=0)) + 1)
         self._rows.put(rows, vectors)
         self._present[rows] = True
+        following = self._next_graph  # a renewal may be given up meanwhile
         self._graph.add(rows, vectors)
-        if self._next_graph is not None:
-            self._next_graph.add(rows, vectors)
+        if following is not None:
+            following.add(rows, vectors)
 
     def _delete(self, rows: Iterable[int]) -> None:
+        following = self._next_graph
         with self._gate.writing():
             for row in rows:
                 if row < len(self._present) and self._present[row]:
@@ -210,8 +212,8 @@ class HnswVectorIndex:
                     self._count -= 1
                     self._rows.wipe(row)
                     self._graph.hide(row)
-                    if self._next_graph is not None:
-                        self._next_graph.hide(row)
+                    if following is not None:
+                        following.hide(row)
                     self.changed = True
 
     def nearest_now(
@@ -369,9 +371,9 @@ class HnswVectorIndex:
         graph.add(*((rows, self._rows.vectors_of(rows)) if self._rows.kind == FLOAT32 else self._vectors_of(rows)))
 
     def _end_renewal(self) -> None:
-        if self._next_graph is not None:
+        if (graph := self._next_graph) is not None:
             with self._gate.writing():
-                self._graph, self._next_graph, self.changed = self._next_graph, None, True
+                self._graph, self._next_graph, self.changed = graph, None, True
 
     def _grow(self, rows: int) -> None:
         """Copied before readers have to wait: nobody else writes."""
