@@ -17,6 +17,8 @@ FULL_WORDS = tuple(os.strerror(number) for number in FULL)
 def is_disk_full(error: BaseException | None) -> bool:
     """Whether it, or what caused it, says that there is no room. Libraries tell by words alone."""
     while error is not None:
+        if isinstance(error, BaseExceptionGroup):  # of a nursery: its own words say nothing
+            return any(map(is_disk_full, error.exceptions))
         if isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in FULL):
             return True
         if any(words in str(error) for words in FULL_WORDS):

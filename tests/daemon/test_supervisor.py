@@ -6,7 +6,8 @@ import trio
 import trio.testing
 
 from actors import Outbox
-from daemon.supervisor import StageEntry
+from daemon.supervisor import RestartPolicy, StageEntry, supervise
+from proto.errors import DiskFull
 
 LIMIT = 60.0
 
@@ -62,3 +63,21 @@ async def test_a_stage_that_has_ended_is_trouble_and_one_that_is_restarted_is_no
     assert entry.trouble(LIMIT) == ""
     entry.state = "stopped"
     assert entry.trouble(LIMIT) == "reaper has ended"
+
+
+async def test_a_stage_that_finds_no_room_within_a_nursery_waits_for_it(autojump_clock: trio.testing.MockClock) -> None:
+    class Writer:
+        tries = 0
+
+        async def run(self) -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+
+        async def _write(self) -> None:
+            Writer.tries += 1
+            if Writer.tries < 9:
+                raise DiskFull("no room")
+
+    entry = StageEntry("bulk", lambda: 0)
+    await supervise(entry, Writer, RestartPolicy(max_restarts=3), [])
+    assert (Writer.tries, entry.restarts) == (9, 0)
