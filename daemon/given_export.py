@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -64,8 +64,7 @@ def export_creators(config: Config, file: Path, tell: Tell) -> Exported:
     The file appears whole. Raises Unavailable where the store cannot be read, or the file not be written.
     """
     folder = data_dir(config, os.environ)
-    with ExitStack() as stack:
-        found = stack.enter_context(look_into(folder, shared=True))
+    with look_into(folder, shared=True) as found:
         stored = found.schema_version
         if stored is not None and stored != SCHEMA_VERSION:
             raise Unavailable(
@@ -73,7 +72,7 @@ def export_creators(config: Config, file: Path, tell: Tell) -> Exported:
             )
         rules = Rules(
             policies=policies(config.platforms.youtube.derived_data),
-            forbids=_forbids(config, folder, stack),
+            forbids=_forbids(config, folder),
             now=datetime.fromisoformat(config.daemon.clock_at).timestamp() if config.daemon.clock_at else time.time(),
         )
         return _write(found.txn, rules, file, tell)
@@ -166,11 +165,15 @@ def _label(given: GivenCreator, bundle: CreatorBundle) -> None:
         given.enrichment = msgspec.convert(creator.enrichment, GivenEnrichment, from_attributes=True)
 
 
-def _forbids(config: Config, folder: Path, stack: ExitStack) -> Callable[[AccountKey, str], bool]:
-    """A daemon that has the journal has erased whom it names, and goes on doing so."""
+def _forbids(config: Config, folder: Path) -> Callable[[AccountKey, str], bool]:
+    """A daemon that has the journal has erased whom it names, and goes on doing so. What was read of it is enough: one
+    that starts meanwhile needs it for itself."""
     path = suppression_path(config, os.environ, folder)
     try:
-        journal = stack.enter_context(closing(Suppression.open(path))) if path.exists() else None
+        journal = Suppression.open(path) if path.exists() else None
     except StoreBusy:
         journal = None
-    return journal.forbids if journal else lambda *_: False
+    if journal is None:
+        return lambda *_: False
+    journal.close()
+    return journal.forbids

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -11,11 +12,16 @@ import zstandard
 
 from actors.given import MAX_LINE_BYTES, prepare
 from actors.policy import policies
-from daemon.given_export import Rules, line_of
+from actors.taking_in import TakingIn
+from daemon.config import Config, DaemonConfig
+from daemon.given_export import Rules, export_creators, line_of
 from daemon.given_file import PIECE_BYTES, PIECE_LINES, Lines, import_id_of, read_pieces
+from daemon.pipeline import visit_policies
 from proto.errors import Malformed
 from proto.ids import AccountKey
 from stores.catalog import CreatorBundle
+from stores.env import Environment
+from stores.suppression import Suppression
 from tests.actors.test_given import NICHE, NOW, account, creator, prepared, rules
 
 DAY = 86_400
@@ -146,3 +152,22 @@ def test_a_creator_with_too_much_for_a_line_loses_its_oldest_content() -> None:
     assert prepare(line, rules(), NOW).founder == CHANNEL
     part.account.bio = "b" * MAX_LINE_BYTES
     assert line_of(whole, CHANNEL, handing()) is None
+
+
+def test_a_daemon_that_starts_while_an_export_is_written_has_its_journal(tmp_path: Path) -> None:
+    env, place = Environment(tmp_path / "data", map_size_bytes=1 << 24), tmp_path / "data.suppression"
+    journal = Suppression.open(place)
+    taking = TakingIn(suppression=journal, visits_of=visit_policies(Config()), now=NOW)
+    env.write_now(lambda txn: taking.put(txn, prepared(creator())))
+    journal.close()
+    env.close()
+    told: list[tuple[int, int]] = []
+
+    def tell(done: int, total: int) -> None:
+        Suppression.open(place).close()
+        told.append((done, total))
+
+    clock_at = datetime.fromtimestamp(NOW, UTC).isoformat()
+    config = Config(daemon=DaemonConfig(data_dir=str(tmp_path / "data"), clock_at=clock_at))
+    assert export_creators(config, tmp_path / "out", tell).creators == 1
+    assert told == [(1, 1)]
