@@ -15,19 +15,26 @@ USER = "pokedexd"
 
 
 def needs_of(config: Config) -> Needs:
-    """Raises ConfigError for a place that is named from somewhere: a service is nowhere."""
+    """Raises ConfigError for a place that is named from somewhere: a service is nowhere; and for a file in a folder that
+    the service must not have to itself."""
     data = data_dir(config, UNIT_FOLDERS)
     journal = suppression_path(config, UNIT_FOLDERS, data)
+    socket = admin_socket_path(config, UNIT_FOLDERS, data)
     places = [
         data,
         journal if journal.exists() else journal.parent,
-        admin_socket_path(config, UNIT_FOLDERS, data).parent,
+        socket.parent,
         *([folder_of(config.backup)] if config.backup.folder else []),
     ]
     for one in places:
         if not one.is_absolute():
             raise ConfigError(f"{one}: a service needs a place that begins with /")
     given = (STATE, JOURNAL.parent, Path(UNIT_FOLDERS["RUNTIME_DIRECTORY"]))
+    for file in (journal, socket):
+        if file.parent in places and file.parent not in (data, *given) and _is_shared(file):
+            raise ConfigError(
+                f"{file}: a service is given the whole folder, and {file.parent} is not its own; name another"
+            )
     writes = tuple(dict.fromkeys(one for one in places if not any(one.is_relative_to(folder) for folder in given)))
     return Needs(writes=writes, user=owner_of(writes[0]) if writes else "", credentials=_credentials(config))
 
@@ -41,6 +48,17 @@ def owner_of(path: Path) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
+
+
+def _is_shared(file: Path) -> bool:
+    """Whether root has anything else there, such as in /run or /etc, or only root may look."""
+    try:
+        others = [one for one in file.parent.iterdir() if one.name != file.name]
+        return bool(others) and file.parent.stat().st_uid == 0
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def _credentials(config: Config) -> dict[str, str]:

@@ -76,6 +76,17 @@ def test_the_unit_lets_the_daemon_write_where_the_settings_say(tmp_path: Path) -
     assert isinstance(done.exception, ConfigError)
 
 
+def test_no_unit_is_given_a_folder_of_the_system(tmp_path: Path) -> None:
+    """Which its steps would have root hand over to the service, with all that is in it."""
+    settings = tmp_path / "pokedexd.toml"
+    for named in ('[admin]\nsocket = "/run/pokedexd.sock"\n', '[daemon]\nsuppression_file = "/etc/forgotten"\n'):
+        settings.write_text(named)
+        done = CliRunner().invoke(deploy_app, ["systemd", "--config", str(settings), "--output", str(tmp_path)])
+        assert isinstance(done.exception, ConfigError)
+        assert "is not its own; name another" in str(done.exception)
+        assert not (tmp_path / UNIT).exists()
+
+
 def test_the_unit_offers_every_secret_as_a_credential() -> None:
     offered = re.findall(r"^#LoadCredential=([a-z-]+):/etc/pokedexd/\1$", shipped(UNIT), re.MULTILINE)
     assert sorted(offered) == sorted({**SECRETS, **SECRET_FILES}.values())
