@@ -201,12 +201,14 @@ def import_(
 ) -> None:
     """Add accounts from a list, with a verdict for every row. The same list again changes nothing."""
     loaded = _settings(config, data)
+    target = verdicts or file.with_name(file.name + ".verdicts.csv")
+    if target.exists() and file.exists() and target.samefile(file):
+        raise ConfigError(f"{target}: is the list itself; name another place as --verdicts")
     if creators:
-        import_creators(loaded.config, file, verdicts or file.with_name(file.name + ".verdicts.csv"))
+        import_creators(loaded.config, file, target)
         return
     rows = list(read_rows(file))
     import_id = hashlib.sha256(repr(rows).encode()).hexdigest()
-    target = verdicts or file.with_name(file.name + ".verdicts.csv")
     found: list[Verdict] = []
     with Progress(console=err, disable=not err.is_terminal) as progress, _importer(loaded.config) as importer:
         task = progress.add_task("importing", total=len(rows))

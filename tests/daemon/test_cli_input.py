@@ -329,3 +329,16 @@ def test_accounts_are_spoken_of_where_any_platform_is_meant(data: Path) -> None:
         done = run("raw", "export", reference, "--data-dir", str(data))
         assert isinstance(done.exception, Malformed)
         assert "account" in str(done.exception) and "channel" not in str(done.exception)
+
+
+@pytest.mark.parametrize("more", [[], ["--creators"]])
+def test_verdicts_never_take_the_place_of_the_list(tmp_path: Path, more: list[str]) -> None:
+    file, link = tmp_path / "list", tmp_path / "link"
+    file.write_text("@somebody\n")
+    link.symlink_to(file)
+    for place in (file, link):
+        done = run("import", str(file), "--verdicts", str(place), "--data-dir", str(tmp_path / "data"), *more)
+        assert isinstance(done.exception, ConfigError)
+        assert "is the list itself" in str(done.exception)
+    assert file.read_text() == "@somebody\n"
+    assert not (tmp_path / "data").exists()
