@@ -25,6 +25,8 @@ MAX_ID_CHARS = 100
 """Keys of the store have 511 bytes at most."""
 MAX_LANGUAGE_CHARS = 35
 """Of a language tag (RFC 5646)."""
+MAX_NAME_CHARS, MAX_TEXT_CHARS = 1_000, 100_000
+"""Several times what platforms take: names are compared with names letter by letter."""
 MAX_COUNT = 1 << 53
 AHEAD_SECONDS = 86_400
 """So much later than here a clock elsewhere may be; what is later still is no number of seconds."""
@@ -129,6 +131,8 @@ def _problem(account: GivenAccount, latest: int) -> str:
         return f"{account.platform.value} is not ingested by this version"
     if not _is_id(account.platform_user_id) or not (account.handle == "" or _is_word(account.handle)):
         return f"platform_user_id and handle have 1 to {MAX_ID_CHARS} printable characters, the id in ASCII"
+    if len(account.display_name) > MAX_NAME_CHARS or len(account.bio) > MAX_TEXT_CHARS:
+        return f"display_name has {MAX_NAME_CHARS:,} characters at most, bio {MAX_TEXT_CHARS:,}"
     if len(account.items) > MAX_ITEMS:
         return f"{len(account.items):,} items; an account brings {MAX_ITEMS:,} at most"
     if account.country and not (len(account.country) == 2 and account.country.isascii() and account.country.isalpha()):
@@ -150,6 +154,8 @@ def _problem(account: GivenAccount, latest: int) -> str:
 def _item_problem(item: GivenItem, latest: int) -> str:
     if not _is_id(item.content_id):
         return f"content_id has 1 to {MAX_ID_CHARS} printable characters in ASCII"
+    if max(len(item.title_or_caption), len(item.description)) > MAX_TEXT_CHARS:
+        return f"title_or_caption and description have {MAX_TEXT_CHARS:,} characters at most"
     if not all(map(_is_count, (item.views, item.likes, item.comments, item.duration_seconds))):
         return f"counts are whole numbers from 0 to {MAX_COUNT:,}"
     if not (0 <= item.published_at <= latest and 0 <= item.fetched_at <= latest and 0 <= item.counted_at <= latest):

@@ -13,7 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.aggregation import aggregate, language_in
-from actors.given import MAX_ACCOUNTS, MAX_COUNT, MAX_ID_CHARS, MAX_ITEMS, MAX_LINE_BYTES, GivenRules, Prepared, prepare
+from actors.given import (
+    MAX_ACCOUNTS,
+    MAX_COUNT,
+    MAX_ID_CHARS,
+    MAX_ITEMS,
+    MAX_LINE_BYTES,
+    MAX_NAME_CHARS,
+    MAX_TEXT_CHARS,
+    GivenRules,
+    Prepared,
+    prepare,
+)
 from actors.policy import derivable, policies
 from daemon.config import Config
 from daemon.pipeline import taxonomy_of
@@ -127,6 +138,10 @@ def test_the_first_account_founds_and_all_stand_in_the_order_of_their_keys() -> 
         (creator(account(platform_user_id="ü" * 50)), "in ASCII"),
         (creator(account(platform_user_id="x" * (MAX_ID_CHARS + 1))), "`$.accounts[0]`"),
         (creator(account(handle="a\nb")), "`$.accounts[0]`"),
+        (creator(account(display_name="x" * (MAX_NAME_CHARS + 1))), "display_name"),
+        (creator(account(bio="x" * (MAX_TEXT_CHARS + 1))), "bio"),
+        (creator(account(items=[item(title_or_caption="x" * (MAX_TEXT_CHARS + 1))])), "item 'v0': title_or_caption"),
+        (creator(account(items=[item(description="x" * (MAX_TEXT_CHARS + 1))])), "item 'v0': title_or_caption"),
         (creator(account(followers=-1)), "counts"),
         (creator(account(followers=MAX_COUNT + 1)), "counts"),
         (creator(account(total_views=10**40)), "counts"),
