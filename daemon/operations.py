@@ -59,8 +59,7 @@ class Imports:
 
     async def _end_idle(self) -> None:
         for import_id, (task, at) in list(self._running.items()):
-            if trio.current_time() - at > IDLE_IMPORT_SECONDS:
-                del self._running[import_id]
+            if trio.current_time() - at > IDLE_IMPORT_SECONDS and self._running.pop(import_id, None) is not None:
                 await self._tasks.end(task, INTERRUPTED, "the list was not sent to its end")
 
 

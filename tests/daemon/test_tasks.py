@@ -253,6 +253,20 @@ async def test_an_import_is_a_task_over_its_pieces(env: Environment, autojump_cl
     assert tasks.get("3").error == "the list was not sent to its end"
 
 
+async def test_two_pieces_that_end_idle_imports_at_once_end_each_once(
+    env: Environment, autojump_clock: trio.testing.MockClock
+) -> None:
+    tasks = made(env)
+    imports = Imports(tasks)
+    for name in "abc":
+        await imports.begin(Piece(import_id=name * 12, at=0))
+    await trio.sleep(IDLE_IMPORT_SECONDS + 1)
+    async with trio.open_nursery() as both:
+        for at in (0, 5):
+            both.start_soon(imports.begin, Piece(import_id="d" * 12, at=at))
+    assert [one.state for one in tasks.all()] == ["running", "interrupted", "interrupted", "interrupted"]
+
+
 def folders_of(path: Path) -> list[str]:
     return sorted(one.name for one in path.iterdir())
 
