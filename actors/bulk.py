@@ -12,7 +12,7 @@ import trio
 from actors import Batches, Meter, Outbox
 from actors.cadence import VisitPolicy
 from actors.given import GivenRules, Prepared, prepare
-from actors.index_writing import IndexWriter
+from actors.index_writing import MOST_AT_ONCE, IndexWriter
 from actors.taking_in import TakenIn, TakingIn
 from proto.errors import Malformed, Unavailable
 from proto.ids import Platform
@@ -130,19 +130,21 @@ class BulkLane:
             piece = _joined(pieces)
             await self._env.room()
             with self._meter.working():
-                await self._index(piece)
+                for begin in range(0, len(piece.messages), MOST_AT_ONCE):
+                    part = slice(begin, begin + MOST_AT_ONCE)
+                    await self._index(piece.messages[part], piece.bundles[part])
             for message in piece.others:
                 await self._outboxes[message.stage].send(message)
             self._meter.handled += len(piece.messages) + len(piece.others)
 
-    async def _index(self, piece: _Stored) -> None:
+    async def _index(self, messages: Sequence[CreatorEnriched], bundles: Sequence[CreatorBundle]) -> None:
         """What was changed or erased since it was stored goes another way."""
         with trio.CancelScope(shield=True):
             async with self._turn:
-                current = {message.entity for message in await self._work.current(piece.messages)}
+                current = {message.entity for message in await self._work.current(messages)}
                 pairs = [
                     (message, bundle)
-                    for message, bundle in zip(piece.messages, piece.bundles, strict=True)
+                    for message, bundle in zip(messages, bundles, strict=True)
                     if message.entity in current
                 ]
                 if pairs:

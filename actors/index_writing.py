@@ -19,6 +19,10 @@ from stores.env import Environment, Txn
 from stores.ports import TextIndex, VectorIndex
 from stores.work import complete
 
+MOST_AT_ONCE = 1_500
+"""Creators that one commit takes in, three pieces of an import: so far is the text index ahead of the store where a crash
+comes between the two."""
+
 
 class IndexWriter:
     """For whoever holds the indexes' turn.
@@ -48,7 +52,8 @@ class IndexWriter:
         messages: Sequence[CreatorEnriched],
         retired: Sequence[CreatorRetired] = (),
     ) -> None:
-        """Takes creators in and retired ones out, and then clears the work that these messages stand for."""
+        """Takes creators in and retired ones out, `MOST_AT_ONCE` in all, and then clears the work that these messages stand
+        for."""
         checkpoint = await self._catalog.index_sequence() + len(bundles) + len(retired)
         await self.take_in(bundles)
         await self.leave_out([message.row for message in retired])

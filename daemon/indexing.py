@@ -16,6 +16,7 @@ import trio
 
 from actors.aggregation import FIELDS
 from actors.documents import text_document
+from actors.index_writing import MOST_AT_ONCE
 from daemon.config import SearchConfig
 from daemon.readiness import KEYWORD_SEARCH, Readiness
 from daemon.stock import Coverage
@@ -47,6 +48,8 @@ CHECKED_SHARE = 0.5
 """Of the time that a field takes to load, until its files are checked."""
 
 FIELD_NAMES = tuple(FIELDS.values())
+MOST_AHEAD = 2 * MOST_AT_ONCE
+"""How far a sound text index is ahead: by what a crash kept from the store, and what a power cut took out of it."""
 COMPACT_SHARE = 0.01
 """A text index of which a greater share was replaced is rewritten when the daemon is idle. Until then BM25's statistics
 count deleted documents, and merges estimate what is left of them, so that scores depend on history."""
@@ -193,6 +196,7 @@ class IndexKeeper:
         if self.columns.changed:
             await self.save_columns()
         checkpoint = await self._catalog.index_sequence()
+        await self._sync_store()
         for index in (*self.fields.values(), *self.earlier.values()):
             if index.changed and index in self._in_use():
                 await index.save(checkpoint)
@@ -219,11 +223,15 @@ class IndexKeeper:
             self.columns.changed = False
             try:
                 sidecar = await self._threads.call(self._column_files.write, self.columns, checkpoint)
-                await self._env.write(lambda _: None, synced=True)  # a power cut must not leave the store behind it
+                await self._sync_store()
                 await self._threads.call(self._column_files.put_in_place, sidecar)
             except BaseException:  # also a cancelled one
                 self.columns.changed = True
                 raise
+
+    async def _sync_store(self) -> None:
+        """A power cut must not leave the store behind a snapshot, which would pass for sound once it has caught up."""
+        await self._env.write(lambda _: None, synced=True)
 
     async def compact_text(self) -> bool:
         """Rewrites the text index without its deleted documents, in the order of creator ids; False if that is idle."""
@@ -261,7 +269,7 @@ class IndexKeeper:
             self._folder, blocking=self._blocking, boosts=self._config.boosts, synonyms=self._synonyms
         )
         sequence = await self._catalog.index_sequence()
-        if text.checkpoint > sequence + PAGE * 2:
+        if text.checkpoint > sequence + MOST_AHEAD:
             await text.close()
             raise IndexBroken(f"it is ahead of the store ({text.checkpoint} against {sequence})")
         return text

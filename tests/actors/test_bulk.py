@@ -14,13 +14,15 @@ import trio.testing
 
 from actors import Meter, Outbox
 from actors.bulk import HAND_OVER_SECONDS, PIECES_AHEAD, BulkLane, LineVerdict
+from actors.index_writing import MOST_AT_ONCE
 from daemon.config import Config
 from daemon.evaluation.virtual_time import VirtualThreads
-from daemon.pipeline import visit_policies
+from daemon.given_file import PIECE_LINES
+from daemon.pipeline import INDEXER_CAPACITY, visit_policies
 from proto.errors import Unavailable
 from proto.ids import AccountKey, Row, creator_id_of
 from proto.messages import AccountUpserted, AnyWork, CreatorAggregated, CreatorEnriched, Stage
-from stores.catalog import get_creator
+from stores.catalog import INDEX_SEQUENCE, get_creator
 from stores.imports import digest_of_lines, piece_key
 from stores.work import Work, enqueue
 from tests.actors.test_given import NICHE, NOW, Line, account, creator, rules, vector
@@ -223,4 +225,25 @@ async def test_what_changed_before_being_indexed_goes_another_way(
     assert not await lane.found(1)
     assert await lane.found(2)
     assert await Work(lane.world.env).current([waiting]) == [waiting]
+    lane.stop.set()
+
+
+async def test_no_more_is_committed_at_once_than_a_start_forgives(
+    lane: Lane, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash behind the text index's commit leaves it so far ahead of the store."""
+    assert max(INDEXER_CAPACITY, PIECES_AHEAD * PIECE_LINES) <= MOST_AT_ONCE
+    monkeypatch.setattr("actors.bulk.MOST_AT_ONCE", 2)
+    commit, ahead = lane.world.text.commit, list[int]()
+
+    async def noted(checkpoint: int) -> None:
+        ahead.append(checkpoint - await lane.world.env.read(lambda txn: txn.counter(INDEX_SEQUENCE)))
+        await commit(checkpoint)
+
+    monkeypatch.setattr(lane.world.text, "commit", noted)
+    await lane.send(*map(line, range(5)))
+    nursery.start_soon(lane.bulk.run)
+    await lane.until_idle()
+    assert ahead == [2, 2, 1]
+    assert [await lane.found(number) for number in range(5)] == [True] * 5
     lane.stop.set()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from daemon.config import Config
 from daemon.evaluation.virtual_time import VirtualThreads
-from daemon.indexing import IndexKeeper, bring_up_columns, fill_columns
+from daemon.indexing import MOST_AHEAD, IndexKeeper, bring_up_columns, fill_columns
 from daemon.readiness import Readiness
 from proto.errors import Unavailable
 from proto.ids import AccountKey, CreatorId, Platform, creator_id_of
@@ -307,3 +307,17 @@ async def test_a_snapshot_that_fails_is_due_again(
     monkeypatch.undo()
     await keeper.save()
     assert not keeper.columns.changed
+
+
+async def test_a_text_index_may_be_ahead_by_what_a_crash_takes_and_no_further(
+    env: Environment, make_keeper: MakeKeeper
+) -> None:
+    await env.write(partial(put_creators, rows=range(3), seed=1))
+    for ahead, stands in ((MOST_AHEAD, True), (MOST_AHEAD + 1, False)):
+        keeper = make_keeper()
+        text = await keeper.open_text()
+        await text.commit(3 + ahead)
+        await keeper.close()
+        again = make_keeper()
+        assert (await again.open_text()).checkpoint == (3 + ahead if stands else 3)
+        await again.close()

@@ -19,7 +19,9 @@ from stores.blocking import Blocking
 from stores.catalog import Catalog, delete_creator, log_indexed, put_creator, put_creator_embeddings
 from stores.codec import pack_id
 from stores.env import Environment, Txn
+from stores.erasure import Mark, Subject, mark_erasure
 from stores.ports import Rows, Vector
+from stores.vectors import HnswVectorIndex
 from tests.stores.conformance.vector_index_suite import random_units
 
 DIMS = 8
@@ -45,7 +47,9 @@ def embedding(vector: Vector, model_id: str) -> EmbeddingRecord:
 
 
 def erase(txn: Txn, number: int) -> None:
-    """As an erasure does: nothing is left in the index log."""
+    """As an erasure does: nothing is left in the index log, and a mark stands until it is done."""
+    subject = Subject(platform=Platform.YOUTUBE, user_id=f"UC{number}", handle="", alias=f"{number:016x}")
+    mark_erasure(txn, Mark(subject=subject, row=Row(number)))
     put_creator_embeddings(txn, CreatorId(number), [])
     txn.delete("rows", number.to_bytes(4, "big"))
     delete_creator(txn, CreatorId(number))
@@ -183,3 +187,24 @@ async def test_a_decayed_graph_is_built_anew(starts: Starts) -> None:
     await keeper.renew_graphs(lambda: False)
     assert (index.decay, await index.count()) == (0, 39)
     assert [nearest(keeper, VECTORS[at]) for at in (12, 50)] == [[12], [50]]
+
+
+async def test_the_store_is_on_the_disk_before_a_snapshot_says_how_far_it_is(
+    starts: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper, happened = await starts.open(), list[str]()
+    sync, save = starts.env._sync, HnswVectorIndex.save
+
+    def synced() -> object:
+        happened.append("synced")
+        return sync()
+
+    async def saved(index: HnswVectorIndex, checkpoint: int) -> None:
+        happened.append(f"saved at {checkpoint}")
+        await save(index, checkpoint)
+
+    monkeypatch.setattr(starts.env, "_sync", synced)
+    monkeypatch.setattr(HnswVectorIndex, "save", saved)
+    keeper.columns.changed = False
+    await keeper.save()
+    assert happened == ["synced", *["saved at 50"] * len(FIELD_NAMES)]
