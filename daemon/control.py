@@ -43,7 +43,7 @@ from proto.ids import AccountKey, CreatorId
 from proto.records import AuditEvent
 from stores.audit import OPERATOR, Actor
 from stores.blocking import Blocking
-from stores.imports import digest_of_lines, piece_key
+from stores.imports import lines_of, piece_key
 from stores.ledger import Standing
 from stores.ports import Suggestion, Weights
 from stores.searcher import Searcher
@@ -75,6 +75,7 @@ class Control:
         self._began_with = loaded.config
         self._stores, self._searcher, self._pipeline = stores, searcher, pipeline
         self._readiness, self._metrics, self._now = readiness, metrics, now
+        self._reading = Blocking("import-reading", 1)
         self.resources = resources
         self._started = time.monotonic()
         self.letters = DeadLetters(stores.env, now=now)
@@ -210,7 +211,7 @@ class Control:
         await self._audit("import", f"{added} of {len(verdicts)} rows added", by)
         return verdicts
 
-    async def take_in(self, lines: Sequence[bytes], piece: Piece, by: Actor = OPERATOR) -> list[LineVerdict]:
+    async def take_in(self, body: bytes, piece: Piece, by: Actor = OPERATOR) -> list[LineVerdict]:
         """Whole creators, a line each. Raises Unavailable while there is no room, or the indexes are not open yet, and
         Conflict once the import was cancelled, and while a stage is paused or the daemon is drained."""
         if self.resources.refuses:
@@ -219,8 +220,8 @@ class Control:
         if self._pipeline.bulk is None:
             raise Unavailable("the indexes are still being opened; try again once /readyz answers 200")
         await self.operations.imports.begin(piece)
-        key, digest = piece_key(piece.import_id, piece.at), digest_of_lines(lines)
-        verdicts = await self._pipeline.bulk.take_in(lines, key, digest)
+        lines, digest = await self._reading.call(lines_of, body)  # megabytes, which would hold up searches here
+        verdicts = await self._pipeline.bulk.take_in(lines, piece_key(piece.import_id, piece.at), digest)
         self.operations.imports.tell(piece, len(lines))
         if not piece.at:  # of a million creators come two thousand pieces
             await self._audit("import", f"whole creators, list {piece.import_id[:12]}", by)

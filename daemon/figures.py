@@ -77,8 +77,10 @@ def last_backup_at(txn: Txn) -> float | None:
 
 
 def resident_bytes(pid: int = 0) -> int:
-    """Of a process, this one for 0; 0 where the system does not say."""
+    """Memory of a process's own, this one's for 0; 0 where the system does not say. Pages of mapped files, such as the
+    store's, are left out: the system takes them back when it needs them, and of a large store they are most of all."""
     try:
-        return int(Path(f"/proc/{pid or 'self'}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        _, resident, shared, *_ = Path(f"/proc/{pid or 'self'}/statm").read_text().split()
+        return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):
         return 0

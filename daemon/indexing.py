@@ -160,8 +160,9 @@ class IndexKeeper:
             for name in FIELD_NAMES:
                 await checked[name].wait()
                 opened[name] = index = await self._opened(name, model_id, dims, troubles[name])
+                await self._threads.call(index.calibrate)
                 on_loaded(name, index)
-                self._readiness.set(f"vectors/{name}", "ok")
+                self._readiness.set(f"vectors/{name}", "ok", detail=index.plan(self._config.candidates))
 
     def drop_earlier(self) -> None:
         """They answer no more. Their snapshots go at once: were that model to come back, the index log would not name all

@@ -102,7 +102,7 @@ class Metrics:
     def _declare_process(self) -> None:
         self._gauge("build_info", "1, with the version.", "version").labels(version("pokedexd")).set(1)
         self._gauge("start_time_seconds", "When the process began, Unix time.").set(time.time())
-        self._resident = self._gauge("resident_bytes", "Memory in use.")
+        self._resident = self._gauge("resident_bytes", "Memory in use, without pages of mapped files.")
         self._ceiling = self._gauge("memory_ceiling_bytes", "memory.ceiling; 0 where there is none.")
         self._held = self._gauge(
             "intake_held", "1 while nothing is taken in for want of room, or an operator wants so."

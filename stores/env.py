@@ -199,6 +199,7 @@ class Environment:
                 max_dbs=len(DATABASES),
                 max_readers=64,
                 max_spare_txns=readers,
+                readahead=False,  # a page that is asked for would bring 31 others, and a store beyond memory nothing else
                 metasync=False,
                 sync=durable,
                 mode=0o600,

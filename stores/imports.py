@@ -32,11 +32,9 @@ def digest_of(rows: Sequence[tuple[int, str]]) -> bytes:
     return hashlib.blake2b(repr(list(rows)).encode(), digest_size=8).digest()
 
 
-def digest_of_lines(lines: Sequence[bytes]) -> bytes:
-    digest = hashlib.blake2b(digest_size=8)
-    for line in lines:
-        digest.update(len(line).to_bytes(4, "big") + line)
-    return digest.digest()
+def lines_of(body: bytes) -> tuple[list[bytes], bytes]:
+    """Blocking, as a body may be large: its lines, and the digest of all of them."""
+    return body.split(b"\n"), hashlib.blake2b(body, digest_size=8).digest()
 
 
 def piece_key(import_id: str, at: int) -> bytes:

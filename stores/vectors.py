@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -35,7 +36,10 @@ OVERSAMPLE = 1.5
 """How many more the graph is asked for than a filter leaves of them on average."""
 GATHER_ROWS_PER_BREADTH = 6.5
 """So many rows are compared in the time in which the graph finds one more (1.6 against 0.25 microseconds, measured on
-100,000 to 300,000 vectors of 384 dimensions)."""
+100,000 to 300,000 vectors of 384 dimensions); what `calibrate` finds on this machine takes its place."""
+CALIBRATED_ROWS, CALIBRATED_ROUNDS = 5_000, 5
+PLAUSIBLE_RATIO = (1.0, 40.0)
+"""Beyond, the machine was doing something else."""
 
 
 class HnswVectorIndex:
@@ -76,6 +80,7 @@ class HnswVectorIndex:
         self.checkpoint = 0
         self.changed = False
         self.rebuilt_because = ""
+        self._rows_per_breadth = GATHER_ROWS_PER_BREADTH
 
     @classmethod
     def open(
@@ -234,7 +239,7 @@ class HnswVectorIndex:
             if count < self._exact_scan_below:
                 return self._scanned(vector, limit, within)
             wanted = self._breadth(limit, count if passing is None else min(passing, count), count)
-            if within is not None and passing is not None and scan_is_cheaper(passing, wanted):
+            if within is not None and passing is not None and self._scan_is_cheaper(passing, wanted):
                 return self._gathered(vector, limit, within)
             found = self._from_graph(vector, limit, wanted, within)
             if found is not None:
@@ -247,7 +252,42 @@ class HnswVectorIndex:
         passing = count if within is None else int(within.sum())
         if count < self._exact_scan_below or passing <= GATHER_ALWAYS_BELOW:
             return EXACT
-        return EXACT if within is not None and scan_is_cheaper(passing, self._breadth(limit, passing, count)) else GRAPH
+        breadth = self._breadth(limit, passing, count)
+        return EXACT if within is not None and self._scan_is_cheaper(passing, breadth) else GRAPH
+
+    def calibrate(self) -> None:
+        """Blocking, some tens of milliseconds: how many rows are compared here in the time in which the graph finds one
+        more. Nothing to do where all are compared."""
+        if self._count < self._exact_scan_below:
+            return
+        with self._gate.reading():
+            some = np.flatnonzero(self._present[: self._end])[:: max(self._count // CALIBRATED_ROWS, 1)].astype(
+                np.uint32
+            )
+            (vector,) = self._rows.vectors_of([Row(int(some[0]))])
+            row = _least_seconds(lambda: self._rows.compared(some, vector)) / len(some)
+            narrow, wide = self._ef, min(2 * self._ef, self._graph.live)
+            if wide <= narrow:
+                return
+            wider = _least_seconds(lambda: self._graph.nearest(vector, wide))
+            step = (wider - _least_seconds(lambda: self._graph.nearest(vector, narrow))) / (wide - narrow)
+        self._rows_per_breadth = min(max(step / row, PLAUSIBLE_RATIO[0]), PLAUSIBLE_RATIO[1])
+
+    def plan(self, limit: int) -> str:
+        """In words: how vectors are kept, and when each is compared to find the ``limit`` nearest."""
+        held = f"{self._rows.kind} rows"
+        if self._count < self._exact_scan_below:
+            return f"{held}, all compared"
+        return f"{held}; where a filter lets up to {self.compared_up_to(limit):,} pass all are compared, else the graph"
+
+    def compared_up_to(self, limit: int) -> int:
+        """The graph's breadth falls with how many pass, so that both take as long where passing² is the limit times all
+        there are times the ratio; but for its least breadth."""
+        crossing = math.sqrt(limit * OVERSAMPLE * self._count * self._rows_per_breadth)
+        return int(max(GATHER_ALWAYS_BELOW, self._ef * self._rows_per_breadth, crossing))
+
+    def _scan_is_cheaper(self, passing: int, breadth: int) -> bool:
+        return passing < breadth * self._rows_per_breadth
 
     def _breadth(self, limit: int, passing: int, count: int) -> int:
         return max(graph_breadth(limit, passing, count), self._ef)
@@ -401,9 +441,13 @@ def graph_breadth(limit: int, passing: int, count: int) -> int:
     return math.ceil(limit * OVERSAMPLE * count / max(passing, 1))
 
 
-def scan_is_cheaper(passing: int, breadth: int) -> bool:
-    """Whether comparing all that pass takes less time than the graph at that breadth."""
-    return passing < breadth * GATHER_ROWS_PER_BREADTH
+def _least_seconds(step: Callable[[], object]) -> float:
+    spent = []
+    for _ in range(CALIBRATED_ROUNDS):
+        began = time.perf_counter()
+        step()
+        spent.append(time.perf_counter() - began)
+    return min(spent)
 
 
 def _best(rows: Rows, scores: Scores, limit: int) -> tuple[Rows, Scores]:

@@ -157,8 +157,7 @@ def create_admin(
         piece = _piece(request.args.get("id", ""), request.args.get("at", "0"))
         if piece is None:
             raise Malformed("which import? expected ?id= and &at=")
-        lines = data.split(b"\n")
-        return json_response_of(await services.import_creators(lines, piece))
+        return json_response_of(await services.import_creators(data, piece))
 
     @app.delete("/v1/import")
     async def end_import() -> Response:

@@ -168,7 +168,7 @@ class AdminServices(msgspec.Struct, kw_only=True, frozen=True):
     registry: CollectorRegistry
     reload: Callable[[], Awaitable[tuple[list[str], list[str]]]]
     import_rows: Callable[[Sequence[tuple[int, str]], Piece | None], Awaitable[Sequence[msgspec.Struct]]]
-    import_creators: Callable[[Sequence[bytes], Piece], Awaitable[Sequence[msgspec.Struct]]]
+    import_creators: Callable[[bytes, Piece], Awaitable[Sequence[msgspec.Struct]]]
     end_import: Callable[[str], Awaitable[None]]
     forget: Callable[[Sequence[str]], Awaitable[Sequence[msgspec.Struct]]]
     set_importance: Callable[[Sequence[str], float], Awaitable[Sequence[msgspec.Struct]]]

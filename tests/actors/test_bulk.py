@@ -23,7 +23,7 @@ from proto.errors import Unavailable
 from proto.ids import AccountKey, Row, creator_id_of
 from proto.messages import AccountUpserted, AnyWork, CreatorAggregated, CreatorEnriched, Stage
 from stores.catalog import INDEX_SEQUENCE, get_creator
-from stores.imports import digest_of_lines, piece_key
+from stores.imports import lines_of, piece_key
 from stores.work import Work, enqueue
 from tests.actors.test_given import NICHE, NOW, Line, account, creator, rules, vector
 from tests.stores.test_erasure import DIMS, World
@@ -76,7 +76,8 @@ class Lane:
         )
 
     async def send(self, *lines: bytes, at: int = 0) -> list[LineVerdict]:
-        return await self.bulk.take_in(lines, piece_key("abcdef01", at), digest_of_lines(lines))
+        _, digest = lines_of(b"\n".join(lines))
+        return await self.bulk.take_in(lines, piece_key("abcdef01", at), digest)
 
     async def row(self, number: int) -> Row:
         found = await self.world.env.read(lambda txn: get_creator(txn, creator_id_of(key_of(number))))

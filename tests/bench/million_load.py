@@ -97,10 +97,10 @@ def beside(
 
 
 def resident_mib(pid: int) -> tuple[float, float]:
-    """Now, and at most so far."""
+    """The process's own memory, and with the pages of files that it has mapped, which the system may take back."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    held = {line.partition(":")[0]: line.split()[1] for line in lines if line.startswith(("VmRSS", "VmHWM"))}
-    return int(held["VmRSS"]) / 1_024, int(held["VmHWM"]) / 1_024
+    held = {line.partition(":")[0]: line.split()[1] for line in lines if line.startswith(("VmRSS", "RssFile"))}
+    return (int(held["VmRSS"]) - int(held["RssFile"])) / 1_024, int(held["VmRSS"]) / 1_024
 
 
 def disk_mib(folder: Path) -> float:

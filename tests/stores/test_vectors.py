@@ -482,3 +482,24 @@ async def test_a_vector_that_went_is_in_no_file(open_index: Open, tmp_path: Path
     left = open_index(stored | {4: stored[4]}, dims=16, changed=lambda _: {Row(5)})  # it went after the snapshot
     await left.save(12)
     assert random_units(20, 16, seed=3)[5].tobytes() not in file.read_bytes()
+
+
+async def test_from_which_filter_on_the_graph_is_asked_is_measured_here(open_index: Open) -> None:
+    vectors = random_units(30_000, 16, seed=16)
+    index = open_index(dict(enumerate(vectors)), dims=16)
+    for ratio in (3.0, 30.0):
+        index._rows_per_breadth = ratio
+        most = index.compared_up_to(200)
+        for passing, plan in ((int(most * 0.98), "exact"), (int(most * 1.02), "graph")):
+            assert index.plan_of(np.arange(30_000) < passing, 200) == plan, ratio
+    index.calibrate()
+    assert index._rows_per_breadth not in (3.0, 30.0)
+    assert f"{index.compared_up_to(200):,}" in index.plan(200)
+
+
+async def test_where_all_are_compared_nothing_is_measured(open_index: Open) -> None:
+    index = open_index(STORED, exact_scan_below=SCAN_ALWAYS)
+    before = index._rows_per_breadth
+    index.calibrate()
+    assert index._rows_per_breadth == before
+    assert index.plan(200) == "float32 rows, all compared"

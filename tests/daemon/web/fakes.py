@@ -357,9 +357,9 @@ class Steering:
         self.imported += rows
         return [Verdict(line=line, value=text, verdict="added") for line, text in rows]
 
-    async def import_creators(self, lines: Sequence[bytes], piece: Piece) -> list[LineVerdict]:
+    async def import_creators(self, body: bytes, piece: Piece) -> list[LineVerdict]:
         self.pieces.append(piece)
-        return [LineVerdict(verdict="added") for _ in lines]
+        return [LineVerdict(verdict="added") for _ in body.split(b"\n")]
 
     async def set_importance(self, references: Sequence[str], importance: float) -> list[Weighed]:
         return [Weighed(account=one, before=1.0, importance=importance) for one in references]
