@@ -82,7 +82,12 @@ def prepare(line: bytes, rules: GivenRules, now: int) -> Prepared:
     whole = sorted((_part(one, rules, now, notes) for one in given.accounts), key=lambda part: part.account.key)
     recent = [msgspec.structs.replace(part, items=part.items[: rules.recent_items]) for part in whole]
     permitted = derivable(recent, rules.policies)
-    labels_stand = len(permitted) == len(recent) and _labels_stand(given, rules.taxonomy, notes)
+    labels_stand = _labels_stand(given, rules.taxonomy, notes)
+    if labels_stand and len(permitted) < len(recent):
+        notes["labels are left out: nothing may be derived of one of the accounts"] = None
+        labels_stand = False
+    if any(_is_over_age(part.account, rules, now) for part in whole):
+        notes["an account was read so long ago that it is erased unless it is read again"] = None
     founder = given.accounts[0].key
     founded = Creator(creator_id=creator_id_of(founder), row=Row(0), created_at=now)
     bare = CreatorBundle(
@@ -104,6 +109,11 @@ def prepare(line: bytes, rules: GivenRules, now: int) -> Prepared:
         labelled=labels_stand,
         notes=list(notes),
     )
+
+
+def _is_over_age(account: CreatorAccount, rules: GivenRules, now: int) -> bool:
+    expires_at = rules.policies[account.platform].expires_at(account)
+    return expires_at is not None and expires_at <= now
 
 
 def _read(line: bytes, now: int) -> GivenCreator:

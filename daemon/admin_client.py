@@ -45,16 +45,23 @@ ROWS_PER_REQUEST = 5_000
 class AdminClient:
     """Raises Unavailable when no daemon answers, and what it refuses as Malformed with its own words."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, of: Path | None = None) -> None:
+        """``of``: the data directory that the daemon is to have, where the socket's place does not say it."""
+        self._path, self._of = path, of
 
     def answers(self) -> bool:
+        """Raises Malformed where the daemon that does has another data directory."""
         if not os.path.exists(self._path):  # noqa: PTH110 (also where a folder above may not be looked into)
             return False
         try:
             self._call("GET", "/healthz")
         except Unavailable:
             return False
+        if self._of is not None and Path(self.status().data_dir).resolve() != self._of.resolve():
+            raise Malformed(
+                f"{self._path}: the daemon there has {self.status().data_dir}, not {self._of}; leave out --data-dir, "
+                "or the settings that name this socket"
+            )
         return True
 
     def status(self) -> AdminStatus:

@@ -32,7 +32,8 @@ def settings(config: Path | None, data: Path | None) -> Loaded:
 
 
 def client_for(config: Config) -> AdminClient:
-    return AdminClient(admin_socket_path(config, os.environ, data_dir(config, os.environ)))
+    folder = data_dir(config, os.environ)
+    return AdminClient(admin_socket_path(config, os.environ, folder), of=folder if config.admin.socket else None)
 
 
 def existing_data_dir(config: Config, *, or_empty: bool = False) -> Path:

@@ -347,3 +347,18 @@ def test_nothing_but_malformed_comes_of_nonsense(data: st.DataObject) -> None:
     else:
         for record in (said.bundle.creator, *said.accounts, *(one for part in said.items for one in part)):
             msgspec.msgpack.encode(record)
+
+
+def told(derived_data: str, **more: Any) -> str:
+    line = {"accounts": [account(**more)], "primary_niche": NICHE}
+    return "; ".join(prepare(msgspec.json.encode(line), rules(derived_data), NOW).notes)
+
+
+def test_labels_that_may_not_be_kept_are_told() -> None:
+    assert "nothing may be derived" in told("denied")
+    assert "labels" not in told("granted")
+
+
+def test_what_is_too_old_to_be_kept_is_told() -> None:
+    assert "erased unless it is read again" in told("granted", fetched_at=NOW - 60 * DAY)
+    assert "erased" not in told("granted", fetched_at=NOW - DAY)

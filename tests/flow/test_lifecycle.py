@@ -365,6 +365,21 @@ def test_import_gives_a_verdict_for_every_row(sim: Simulator, data: Path, tmp_pa
         assert daemon.terminate() == 0
 
 
+def test_another_data_dir_than_the_daemon_behind_the_socket_is_refused(
+    sim: Simulator, data: Path, tmp_path: Path
+) -> None:
+    """Settings may name the socket, and the command line another directory than they do."""
+    env = environment(sim, ADMIN__SOCKET=str(tmp_path / "named.sock"))
+    rows = tmp_path / "one.csv"
+    rows.write_text("instagram:somebody\n")
+    with Daemon(data, env) as daemon:
+        refused = run_cli("import", str(rows), "--data-dir", str(tmp_path / "other"), env=env)
+        assert refused.returncode == 1
+        assert f"has {data}, not {tmp_path / 'other'}" in refused.stderr.replace("\n", "")
+        assert run_cli("import", str(rows), "--data-dir", str(data), env=env).returncode == 0
+        assert daemon.terminate() == 0
+
+
 def test_an_operator_says_what_matters(sim: Simulator, data: Path) -> None:
     env = environment(sim)
     with Daemon(data, env) as daemon:
