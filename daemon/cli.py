@@ -623,6 +623,8 @@ def ctl_status(
         _line(f"{platform}: nothing is fetched: {reason}")
     for pause in status.pauses:
         _line(f"{pause.name}: paused by {pause.by} since {pause.at}{f': {pause.reason}' if pause.reason else ''}")
+    if status.drained:
+        _line(status.drained)
     if status.resources.held_because:
         _line(status.resources.held_because)
     for event in status.events[:5]:

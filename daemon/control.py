@@ -152,6 +152,7 @@ class Control:
             resources=self._resources(),
             intake_paused={one.value: reason for one, reason in self._pipeline.intake_paused().items()},
             pauses=self.operations.pausing.shown(),
+            drained=self.operations.drained,
         )
 
     def _resources(self) -> ResourceStatus:

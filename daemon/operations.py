@@ -130,6 +130,11 @@ class Operations:
             self._draining.let_go()
         return shown
 
+    @property
+    def drained(self) -> str:
+        """Why nothing new is taken in, where it is so by a drain; else empty."""
+        return WORDS if self._draining.holds else ""
+
     async def drain(self, by: str, seconds: float, *, stop: bool) -> TaskView:
         """Begins to finish what is under way and to take nothing more; ``stop``: the daemon ends once that is done.
         Raises Conflict while a stage is paused."""

@@ -786,6 +786,8 @@ class AdminStatus(Body):
     intake_paused: dict[str, str] = {}
     """Platforms from which nothing is fetched for now, and why."""
     pauses: list[PauseView] = []
+    drained: str = ""
+    """Why nothing new is taken in, where an operator drains or drained the daemon."""
     """What an operator holds back."""
 
 

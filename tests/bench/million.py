@@ -31,7 +31,7 @@ from tests.bench.million_picture import draw
 from tests.bench.million_recall import Judged
 from tests.bench.million_world import CHUNK, World, chunk_files, make_files, vocabulary
 from tests.bench.pipeline import cpu_seconds
-from tests.bench.search_at_size import ONE_THREAD, PLAIN, Peer, cell_of
+from tests.bench.search_at_size import ONE_THREAD, PLAIN, Peer, cell_of, line_of, table_of
 from tests.bench.search_data import FIVE_PERCENT, ONE_PERCENT, WHOLE, Queries, Query
 from tests.bench.search_fusion import TOP
 from tests.bench.search_load import Order
@@ -444,11 +444,11 @@ def tables(measured: Measured) -> Iterator[Table]:
     for size in measured.sizes.values():
         if size.recall:
             told = ", ".join(f"{kind} {share:.3f}" for kind, share in size.recall.items())
-            yield _table(f"{size.creators:,} creators: recall of the first twenty: {told}")
+            yield line_of(f"{size.creators:,} creators: recall of the first twenty: {told}")
 
 
 def _import_table(measured: Measured) -> Table:
-    table = _table("import", "creators", "creators/s", "daemon's CPU ms", "bare graphs/s", "share of bare")
+    table = table_of("import", "creators", "creators/s", "daemon's CPU ms", "bare graphs/s", "share of bare")
     done = 0
     for number, chunk in enumerate(measured.chunks):
         done += chunk.creators
@@ -466,7 +466,7 @@ def _import_table(measured: Measured) -> Table:
 
 
 def _size_table(measured: Measured) -> Table:
-    table = _table(
+    table = table_of(
         "by size",
         "creators",
         "resident MiB",
@@ -487,7 +487,9 @@ def _size_table(measured: Measured) -> Table:
 
 
 def _search_table(measured: Measured) -> Table:
-    table = _table("search", "creators", "kind", "clients", "p50 ms", "p95", "p99", "a second", "bare p50", "of bare")
+    table = table_of(
+        "search", "creators", "kind", "clients", "p50 ms", "p95", "p99", "a second", "bare p50", "of bare", left="kind"
+    )
     for size in measured.sizes.values():
         for kind, by_clients in size.searches.items():
             for clients, one in by_clients.items():
@@ -511,13 +513,6 @@ def _latency(one: Latency) -> list[str]:
 
 def _against(one: Latency, bare: Latency | None) -> list[str]:
     return [f"{bare.p50:.1f}", f"{one.per_second / bare.per_second:.0%}"] if bare else []
-
-
-def _table(title: str, *headings: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "kind" else "right")
-    return table
 
 
 if __name__ == "__main__":

@@ -290,7 +290,7 @@ def _with_defaults(daemon: Daemon, queries: Queries, requests: int) -> Cell:
 
 def _tables(measured: Measured) -> Iterator[Table]:
     for kind, by_clients in measured.cells.items():
-        table = _table(
+        table = table_of(
             f"{kind}: {measured.creators:,} creators, {measured.model}",
             *("clients", "system", "requests", "p50 ms", "p95 ms", "p99 ms", "requests/s", "CPU ms", "recall of 20"),
             *("p50 ratio", "CPU ratio", "rate ratio"),
@@ -301,15 +301,15 @@ def _tables(measured: Measured) -> Iterator[Table]:
         yield table
     if measured.with_defaults is not None:
         one = measured.with_defaults
-        yield _line(
+        yield line_of(
             f"with the API's defaults (briefs read, hits explained), one client: p50 {one.p50:.2f} ms, CPU {one.cpu:.2f} ms"
         )
-    planner = _table("the planner's nearest against comparing all", "creators that pass", "recall", "ms a field")
+    planner = table_of("the planner's nearest against comparing all", "creators that pass", "recall", "ms a field")
     for name, found in measured.planner.items():
         planner.add_row(name, f"{found['recall']:.4f}", f"{found['milliseconds']:.2f}")
     yield planner
     peaks = ", ".join(f"{NAMES[system]} {peak:,.0f} MiB" for system, peak in measured.peak_mib.items())
-    yield _line(f"peak memory: {peaks}")
+    yield line_of(f"peak memory: {peaks}")
 
 
 def _cells(clients: int, system: str, cell: Cell, cells: Mapping[str, Cell], recall: Mapping[str, float]) -> list[str]:
@@ -328,16 +328,16 @@ def _cells(clients: int, system: str, cell: Cell, cells: Mapping[str, Cell], rec
     ]
 
 
-def _line(text: str) -> Table:
+def line_of(text: str) -> Table:
     table = Table(show_header=False, box=None)
     table.add_row(text)
     return table
 
 
-def _table(title: str, *headings: str) -> Table:
+def table_of(title: str, *headings: str, left: str = "system") -> Table:
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for heading in headings:
-        table.add_column(heading, justify="left" if heading == "system" else "right")
+        table.add_column(heading, justify="left" if heading == left else "right")
     return table
 
 

@@ -71,7 +71,9 @@ async def test_a_resume_ends_a_drain_and_the_daemon_goes_on(
     operations.stop = stopped.set
     await operations.drain("anna", 600, stop=True)
     await trio.sleep(5)
+    assert operations.drained.startswith("drained by an operator")
     await operations.resume("", "ben")
+    assert operations.drained == ""
     await trio.sleep(1)
     assert (operations.work.get("1").state, operations.work.get("1").error) == ("failed", "resumed by an operator")
     await env.write(lambda txn: txn.add(ROWS, -3))

@@ -215,6 +215,8 @@ def a_held_stage_refuses_more(daemon: Daemon, lived: Lived, file: Path) -> None:
         ctl(daemon.data_dir, lived.env, *hold)
         done = run_cli("import", "--creators", str(file), "--data-dir", str(daemon.data_dir), env=lived.env)
         assert (done.returncode, expected in done.stderr) == (1, True), done.stderr
+        status = run_cli("ctl", "status", "--data-dir", str(daemon.data_dir), env=lived.env).stdout
+        assert hold[0] == "pause" or expected in status
         ctl(daemon.data_dir, lived.env, *resume)
     assert f"{lived.counts['creators']} known, 2 invalid" in imported(file, daemon, lived.env)
 
