@@ -8,6 +8,7 @@ import msgspec
 
 from actors.cadence import KEPT_ITEMS, VisitPolicy, visits
 from actors.given import Prepared
+from actors.identity_resolution import FOUNDER
 from actors.labelling import LLM, labelling_as_given
 from proto.identity import IdentityDecision
 from proto.ids import AccountKey, Platform
@@ -34,7 +35,6 @@ from stores.work import enqueue
 ADDED, KNOWN, FORGOTTEN = "added", "known", "forgotten"
 BY = "import"
 """Who says that accounts of one line are one person's."""
-FOUNDER = [("founder", 1.0)]
 
 
 class TakenIn(msgspec.Struct, kw_only=True):

@@ -60,7 +60,7 @@ class Saving:
     """Writes a snapshot in a forked child, since hnswlib holds the interpreter while it saves.
 
     Made while nothing writes to ``contents``; that may go on as soon as it is made. Queries wait for the fork alone: of
-    four fields of a million 8 ms with huge pages (`daemon/deploy/pokedexd.service` asks for them) and 170 ms without,
+    four fields of a million 8 ms with huge pages (`daemon/deploy/pokedexd.service` asks for them) and 170 to 340 ms without,
     against 0.7 to 1 s for each field that is saved here. That is done where forking is not safe, or the system
     refuses it. Raises OSError or RuntimeError.
     """

@@ -24,7 +24,6 @@ from daemon.admin_client import AdminClient
 from daemon.cli_creators import send
 from daemon.config import SearchConfig
 from daemon.given_file import import_id_of
-from daemon.simulator.generator import NOW
 from tests.bench.million_bare import Inserted
 from tests.bench.million_load import Latency, beside, disk_mib, resident_mib
 from tests.bench.million_picture import draw
@@ -35,6 +34,7 @@ from tests.bench.search_at_size import ONE_THREAD, PLAIN, Peer, cell_of, line_of
 from tests.bench.search_data import FIVE_PERCENT, ONE_PERCENT, WHOLE, Queries, Query
 from tests.bench.search_fusion import TOP
 from tests.bench.search_load import Order
+from tests.bench.search_world import STILL
 from tests.flow.processes import ROOT, Daemon, wait_for
 
 SIZES = (10_000, 100_000, 300_000, 1_000_000)
@@ -133,13 +133,7 @@ class Run:
     @contextmanager
     def daemon(self) -> Iterator[tuple[Daemon, AdminClient]]:
         """It fetches nothing, its clock stands still, and it has the model whose vectors the world has."""
-        settings = {
-            "PLATFORMS__YOUTUBE__ENABLED": "false",
-            "PLATFORMS__YOUTUBE__DERIVED_DATA": "granted",
-            "PLATFORMS__INSTAGRAM__ENABLED": "false",
-            "DAEMON__CLOCK_AT": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(NOW)),
-            "DAEMON__CLOCK_FROZEN": "true",
-            "LOG__LEVEL": "warning",
+        settings = STILL | {
             "MODEL__KIND": "onnx",
             "SEARCH__CAPACITY_CREATORS": str(self.world.creators + 4 * CHUNK),
             "SEARCH__VECTOR_ROWS": "int8",

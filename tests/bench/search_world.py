@@ -114,6 +114,17 @@ SYLLABLES = [
 ]
 
 
+STILL = {
+    "PLATFORMS__YOUTUBE__ENABLED": "false",
+    "PLATFORMS__YOUTUBE__DERIVED_DATA": "granted",
+    "PLATFORMS__INSTAGRAM__ENABLED": "false",
+    "DAEMON__CLOCK_AT": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(NOW)),
+    "DAEMON__CLOCK_FROZEN": "true",
+    "LOG__LEVEL": "warning",
+}
+"""Settings of a daemon that fetches nothing and whose clock stands still."""
+
+
 class Folder(msgspec.Struct, kw_only=True, frozen=True):
     """Where one world is kept; ``data`` is a data directory of the daemon."""
 
@@ -265,15 +276,7 @@ def _record(field: str, sentences: Sequence[Sentence], model: EmbeddingPort) -> 
 @contextmanager
 def open_daemon(folder: Folder, model: str = "") -> Iterator[Daemon]:
     """`pokedexd serve` on the world, all of it loaded; it fetches nothing, and its clock stands still."""
-    settings = {
-        "PLATFORMS__YOUTUBE__ENABLED": "false",
-        "PLATFORMS__YOUTUBE__DERIVED_DATA": "granted",
-        "PLATFORMS__INSTAGRAM__ENABLED": "false",
-        "DAEMON__CLOCK_AT": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(NOW)),
-        "DAEMON__CLOCK_FROZEN": "true",
-        "LOG__LEVEL": "warning",
-        "MODEL__DIR": model,
-    }
+    settings = STILL | {"MODEL__DIR": model}
     clean = {name: value for name, value in os.environ.items() if not name.startswith("POKEDEXD_")}
     with Daemon(folder.data, clean | {f"POKEDEXD_{name}": value for name, value in settings.items()}) as daemon:
         wait_for(partial(_is_loaded, daemon), "the daemon")
