@@ -90,7 +90,11 @@ class TantivyTextIndex:
             verify_files(folder)
             _read_meta(folder)  # without it the engine would quietly begin an empty index
             index = cls(folder, boosts=boosts, synonyms=synonyms, write=write, read=read)
-            index._query("x", 1)  # some files are opened only by the first query
+            try:
+                index._query("x", 1)  # some files are opened only by the first query
+            except BaseException:
+                index._engine.abandon()
+                raise
             return index
 
         return await write.call(guarded, opened)
@@ -217,7 +221,11 @@ class _Engine:
         self._index = tantivy.Index(self._schema, path=str(folder))
         self._index.config_reader("manual", 1)
         self._writer: Any = self._index.writer(heap_bytes, num_threads=1)
-        self._index.reload()
+        try:
+            self._index.reload()
+        except BaseException:
+            self.abandon()
+            raise
         self.searcher = self._index.searcher()
         self._added = 0
 
@@ -240,7 +248,7 @@ class _Engine:
     def commit(self) -> int:
         """Makes what was written searchable and durable; returns how many older documents that took out."""
         before = self.searcher.num_docs + self._added
-        guarded(self._writer.commit)
+        guarded(lambda: self._writer.commit())
         self._index.reload()
         self.searcher = self._index.searcher()
         self._added = 0
@@ -252,7 +260,10 @@ class _Engine:
             self._writer = None
 
     def abandon(self) -> None:
-        """Lets go of the folder's lock; what was not committed is gone."""
+        """Lets go of the folder's lock; what was not committed is gone.
+
+        Nobody else may hold the writer: an error's traceback that did would keep the lock until the collector's next round.
+        """
         self._writer = None
 
     def lookup(self, text: str, boosts: Mapping[str, float], synonyms: Synonyms) -> TextLookup:

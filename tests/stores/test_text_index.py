@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import gc
 import json
 import resource
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,14 @@ from stores.text_index import TantivyTextIndex
 from tests.stores.conformance.text_index_suite import TextIndexConformance, document, rows_of, taken_in
 
 MakeBlocking = Callable[[str, int], Blocking]
+
+
+@pytest.fixture(autouse=True)
+def no_collector() -> Iterator[None]:
+    """Locks of an index are given back at once, not when the collector comes by."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture
