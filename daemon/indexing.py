@@ -160,7 +160,7 @@ class IndexKeeper:
             for name in FIELD_NAMES:
                 await checked[name].wait()
                 opened[name] = index = await self._opened(name, model_id, dims, troubles[name])
-                await self._threads.call(index.calibrate)
+                await self._threads.call(index.calibrate, self._config.candidates)
                 on_loaded(name, index)
                 self._readiness.set(f"vectors/{name}", "ok", detail=index.plan(self._config.candidates))
 

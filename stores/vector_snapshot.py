@@ -135,6 +135,7 @@ def load(
     rows = make_rows(sidecar.rows_kind, max(capacity, sidecar.end, FIRST_CAPACITY), dims)
     states = np.zeros(sidecar.end, np.uint8)
     _read(rows_path(path), [states, *rows.parts(sidecar.end)])
+    rows.refilled(sidecar.end)
     held, hidden = (states & HELD) > 0, (states & HIDDEN) > 0
     if int(held.sum()) != sidecar.count:
         raise IndexBroken(f"{path.name}: rows and graph differ")

@@ -31,14 +31,15 @@ UNIT_TOLERANCE = 1e-2
 
 EXACT, GRAPH = "exact", "graph"
 GATHER_ALWAYS_BELOW = 10_000
-"""Up to so many that pass a filter each is compared: 0.2 to 0.3 ms a thousand, whatever the set's size."""
+"""Up to so many that pass a filter each is compared: 0.1 to 0.2 ms a thousand, whatever the set's size."""
 OVERSAMPLE = 1.5
 """How many more the graph is asked for than a filter leaves of them on average."""
 GATHER_ROWS_PER_BREADTH = 6.5
 """So many rows are compared in the time in which the graph finds one more (1.6 against 0.25 microseconds, measured on
-100,000 to 300,000 vectors of 384 dimensions); what `calibrate` finds on this machine takes its place."""
-CALIBRATED_ROWS, CALIBRATED_ROUNDS = 5_000, 5
-PLAUSIBLE_RATIO = (1.0, 40.0)
+100,000 to 300,000 vectors of 384 dimensions as float32); what `calibrate` finds on this machine takes its place."""
+CALIBRATED_ROWS, CALIBRATED_ROUNDS = 50_000, 5
+"""About as many rows as where either way takes as long: of codes only many are cheap, since few of them are compared."""
+PLAUSIBLE_RATIO = (1.0, 200.0)
 """Beyond, the machine was doing something else."""
 
 
@@ -228,7 +229,8 @@ class HnswVectorIndex:
         do not pass). ``passing``: how many it lets pass, where that is known.
 
         Few vectors are compared one and all, and so are few that pass; else a graph is searched, for as many more as do
-        not pass. What that finds too few of is compared one and all as well.
+        not pass. What that finds too few of is compared one and all as well. Of many codes that pass, only those are that
+        their signs leave (recall of 20: 0.997, of 200: 0.995; measured, tests/bench/NOTES.md).
         """
         with self._gate.reading():
             count = self._count
@@ -255,9 +257,9 @@ class HnswVectorIndex:
         breadth = self._breadth(limit, passing, count)
         return EXACT if within is not None and self._scan_is_cheaper(passing, breadth) else GRAPH
 
-    def calibrate(self) -> None:
-        """Blocking, some tens of milliseconds: how many rows are compared here in the time in which the graph finds one
-        more. Nothing to do where all are compared."""
+    def calibrate(self, limit: int) -> None:
+        """Blocking, some tens of milliseconds: through how many rows one gets here, for the ``limit`` nearest, in the time
+        in which the graph finds one more. Nothing to do where all are compared."""
         if self._count < self._exact_scan_below:
             return
         with self._gate.reading():
@@ -265,7 +267,7 @@ class HnswVectorIndex:
                 np.uint32
             )
             (vector,) = self._rows.vectors_of([Row(int(some[0]))])
-            row = _least_seconds(lambda: self._rows.compared(some, vector)) / len(some)
+            row = _least_seconds(lambda: self._compared(some, vector, limit)) / len(some)
             narrow, wide = self._ef, min(2 * self._ef, self._graph.live)
             if wide <= narrow:
                 return
@@ -278,7 +280,9 @@ class HnswVectorIndex:
         held = f"{self._rows.kind} rows"
         if self._count < self._exact_scan_below:
             return f"{held}, all compared"
-        return f"{held}; where a filter lets up to {self.compared_up_to(limit):,} pass all are compared, else the graph"
+        first = "" if self._rows.kind == FLOAT32 else ", of many by their signs first"
+        most = self.compared_up_to(limit)
+        return f"{held}; where a filter lets up to {most:,} pass all are compared{first}, else the graph"
 
     def compared_up_to(self, limit: int) -> int:
         """The graph's breadth falls with how many pass, so that both take as long where passing² is the limit times all
@@ -296,7 +300,12 @@ class HnswVectorIndex:
         """Those that pass, and no others, are read."""
         size = min(len(within), len(self._present))
         rows = np.flatnonzero(within[:size] & self._present[:size]).astype(np.uint32)
-        return _best(rows, self._rows.compared(rows, vector), min(limit, len(rows)))
+        return self._compared(rows, vector, limit)
+
+    def _compared(self, rows: Rows, vector: Vector, limit: int) -> tuple[Rows, Scores]:
+        """The best of ``rows``; of many codes those that their signs leave are compared."""
+        listed = self._rows.shortlist(rows, vector, limit)
+        return _best(listed, self._rows.compared(listed, vector), min(limit, len(listed)))
 
     def _scanned(self, vector: Vector, limit: int, within: NDArray[np.bool_] | None) -> tuple[Rows, Scores]:
         """All rows are read, in their order."""

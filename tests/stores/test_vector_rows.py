@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 from stores.ports import Vector
-from stores.vector_rows import INT8_FROM, KINDS, CodeRows, FloatRows, VectorRows, kind_for, make_rows
+from stores.vector_rows import (
+    INT8_FROM,
+    KEPT_PER_WANTED,
+    KINDS,
+    SHORTLIST_FROM,
+    CodeRows,
+    FloatRows,
+    VectorRows,
+    kind_for,
+    make_rows,
+)
+from stores.vector_signs import LEVELS, shortlist, signs_of
 from tests.stores.conformance.vector_index_suite import random_units
 
 DIMS = 384
@@ -44,6 +55,77 @@ def test_codes_find_nearly_all_that_exact_comparison_finds() -> None:
     print(f"\nint8 against exact, 20,000 x {DIMS}: recall of 20 {found / wanted:.4f}, error at most {worst:.5f}")
     assert found / wanted >= 0.98
     assert worst < 0.002
+
+
+def test_signs_leave_nearly_all_that_comparing_every_code_finds() -> None:
+    vectors, queries = mixture(40_000, 25, seed=8)
+    rows, everyone = filled("int8", vectors), np.arange(40_000, dtype=np.uint32)
+    found = {20: 0, 200: 0}
+    for query in queries:
+        near = rows.compared(everyone, query)
+        listed = rows.shortlist(everyone, query, 200)
+        assert len(listed) < 10_000
+        for most in found:
+            found[most] += len(np.intersect1d(np.argpartition(-near, most)[:most], listed))
+    shares = {most: hits / (most * len(queries)) for most, hits in found.items()}
+    print(f"\nsigns, then codes, against all codes, 40,000 x {DIMS}: of 20 {shares[20]:.4f}, of 200 {shares[200]:.4f}")
+    assert shares[20] >= 0.995
+    assert shares[200] >= 0.97
+
+
+@pytest.mark.parametrize("dims", [1, 24, 64, 100, 384])
+def test_a_shortlist_is_of_those_whose_signs_fit_best(dims: int) -> None:
+    vectors, (query,) = random_units(3_000, dims, seed=20), random_units(1, dims, seed=21)
+    rows = np.arange(0, 3_000, 2, dtype=np.uint32)
+    codes = np.rint(vectors * 127).astype(np.int8)
+    levels = np.rint(query / np.abs(query).max() * LEVELS)
+    fitting = (codes[rows] > 0) @ levels
+    for kept in (1, 100, 1_500):
+        wanted = rows[fitting >= np.sort(fitting)[-kept]]
+        assert shortlist(signs_of(codes), rows, query, kept).tolist() == wanted.tolist()
+
+
+def test_of_few_rows_none_is_left_out() -> None:
+    rows, few = filled("int8", random_units(1_000, 100, seed=22)), SHORTLIST_FROM * KEPT_PER_WANTED - 1
+    floats, (query,) = filled("float32", random_units(1_000, 100, seed=22)), random_units(1, 100, seed=23)
+    for count in (0, 1, few):
+        some = np.arange(count, dtype=np.uint32)
+        assert rows.shortlist(some, query, 1).tolist() == some.tolist()
+        assert rows.shortlist(some, query, 0).tolist() == some.tolist()
+    everyone = np.arange(1_000, dtype=np.uint32)
+    assert len(rows.shortlist(everyone, query, 1)) < 300
+    assert len(floats.shortlist(everyone, query, 1)) == len(rows.shortlist(everyone, query, 500)) == 1_000
+
+
+def test_signs_that_tell_nothing_leave_all() -> None:
+    """Equal ones tie, wherever they stand; and a vector of no direction has no best."""
+    same, (other,) = np.repeat(random_units(1, 100, seed=24), 5_000, axis=0), random_units(1, 100, seed=25)
+    rows, everyone = filled("int8", same), np.arange(5_000, dtype=np.uint32)
+    for query in (same[0], other, *(np.full(100, value, np.float32) for value in (0.0, 1e-42, np.nan, np.inf))):
+        assert len(rows.shortlist(everyone, query, 1)) == 5_000
+
+
+def test_signs_follow_what_is_put_wiped_grown_and_read_back() -> None:
+    vectors = random_units(2_000, 100, seed=26)
+    queries = vectors[[1_007, *range(0, 2_000, 250)]]
+    everyone = np.arange(2_000, dtype=np.uint32)
+
+    def listed(rows: VectorRows) -> list[list[int]]:
+        return [rows.shortlist(everyone, query, 1).tolist() for query in queries]
+
+    rows = filled("int8", vectors)
+    rows.put(everyone[:1_000], vectors[1_000:])
+    rows.wipe(7)
+    changed = listed(rows)
+    fresh = filled("int8", np.concatenate([vectors[1_000:], vectors[1_000:]]))
+    assert changed != listed(fresh), "a wiped row has no signs"
+    fresh.wipe(7)
+    assert changed == listed(fresh) == listed(rows.grown(9_000)) != listed(filled("int8", vectors))
+    back = make_rows("int8", 2_500, 100)
+    for part, saved in zip(back.parts(2_000), rows.parts(2_000), strict=True):
+        part[:] = saved
+    back.refilled(2_000)
+    assert listed(back) == changed
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])

@@ -269,6 +269,33 @@ async def test_codes_are_saved_and_loaded(open_index: Open, tmp_path: Path) -> N
     assert await nearest_rows(again, vectors[9]) == await nearest_rows(first, vectors[9])
 
 
+@pytest.mark.parametrize("kept_as", ["int8", "float32"])
+async def test_of_many_codes_the_nearest_are_found_by_their_signs(
+    open_index: Open, tmp_path: Path, kept_as: str
+) -> None:
+    """Also of those that moved, that came when there was no room, and after a start; float32 rows become codes there."""
+    vectors, moved = random_units(4_000, 100, seed=17), random_units(100, 100, seed=18)
+    first = open_index(dict(enumerate(vectors[:1_500])), dims=100, rows=kept_as)
+    await put(first, dict(enumerate(vectors[1_500:], 1_500)))
+    await put(first, dict(enumerate(moved)))
+    await first.delete([Row(row) for row in range(100, 150)])
+    await first.save(7)
+    size = 4 * 100 if kept_as == "float32" else 4 + 100
+    assert (tmp_path / "field.hnsw.rows").stat().st_size == 4_000 * (1 + size), "signs are in no file"
+    again = open_index({}, dims=100, rows="int8")
+    assert (again.rebuilt_because, again.rows_kind) == ("", "int8")
+    everyone = np.ones(4_000, bool)
+    for index in (first, again):
+        for row, vector in (*enumerate(moved[::10]), (150, vectors[150]), (2_999, vectors[2_999])):
+            rows, scores = index.nearest_now(vector, 5, everyone)
+            wanted, _ = index.similarities_now(vector, rows)
+            assert rows[0] == (row * 10 if row < 10 else row)
+            assert scores[0] == pytest.approx(1, abs=0.01)
+            assert scores == pytest.approx(wanted, abs=1e-6), "what is left is compared as ever"
+        gone = {int(row) for vector in vectors[100:150] for row in index.nearest_now(vector, 5, everyone)[0]}
+        assert not gone & set(range(100, 150))
+
+
 async def test_another_kind_of_rows(open_index: Open) -> None:
     vectors = dict(enumerate(random_units(50, 16, seed=13)))
     first = open_index(vectors, dims=16, rows="auto", expected=1_000)
@@ -492,7 +519,7 @@ async def test_from_which_filter_on_the_graph_is_asked_is_measured_here(open_ind
         most = index.compared_up_to(200)
         for passing, plan in ((int(most * 0.98), "exact"), (int(most * 1.02), "graph")):
             assert index.plan_of(np.arange(30_000) < passing, 200) == plan, ratio
-    index.calibrate()
+    index.calibrate(200)
     assert index._rows_per_breadth not in (3.0, 30.0)
     assert f"{index.compared_up_to(200):,}" in index.plan(200)
 
@@ -500,6 +527,6 @@ async def test_from_which_filter_on_the_graph_is_asked_is_measured_here(open_ind
 async def test_where_all_are_compared_nothing_is_measured(open_index: Open) -> None:
     index = open_index(STORED, exact_scan_below=SCAN_ALWAYS)
     before = index._rows_per_breadth
-    index.calibrate()
+    index.calibrate(200)
     assert index._rows_per_breadth == before
     assert index.plan(200) == "float32 rows, all compared"
