@@ -19,7 +19,7 @@ BLOCK = 512
 """Rows copied out at once: 1 MB of 512 dimensions stays in the cache until it is multiplied (5,000 rows: 1.9 ms, of
 4,096 at once 2.5). ``take`` copies a row in half the time in which an index does."""
 LARGEST_CODE = 127
-KEPT_PER_WANTED, KEPT_ONE_OF = 40, 8
+KEPT_PER_WANTED, KEPT_ONE_OF = 50, 8
 """So many rows for each that is wanted, and at least an eighth, are compared of those whose signs are looked at."""
 SHORTLIST_FROM = 3
 """Of less than so many times those that would be kept each is compared at once."""

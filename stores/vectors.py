@@ -230,7 +230,7 @@ class HnswVectorIndex:
 
         Few vectors are compared one and all, and so are few that pass; else a graph is searched, for as many more as do
         not pass. What that finds too few of is compared one and all as well. Of many codes that pass, only those are that
-        their signs leave (recall of 20: 0.997, of 200: 0.995; measured, tests/bench/NOTES.md).
+        their signs leave (recall of 20: 0.995 or more, of 200: 0.99; measured, tests/bench/NOTES.md).
         """
         with self._gate.reading():
             count = self._count
