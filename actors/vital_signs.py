@@ -203,7 +203,8 @@ def _every(parts: Sequence[AccountBundle]) -> list[ContentItem]:
 
 
 def _oldest(items: Sequence[ContentItem]) -> int:
-    return min(map(_published_at, items))
+    oldest: int = min(map(_published_at, items))
+    return oldest
 
 
 def _window_days(items: Sequence[ContentItem], now: int) -> int:
