@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import msgspec
@@ -155,7 +156,9 @@ def best_second_of_day(published_at: Sequence[int]) -> int:
     The least mean is reached just at the time of day of one of the posts, since the wait grows between them.
     """
     times = sorted(moment % DAY_SECONDS for moment in published_at)
-    return min(times, key=lambda look: sum((look - time) % DAY_SECONDS for time in times))
+    n, total = len(times), sum(times)
+    waits = (look * n - total + DAY_SECONDS * (n - bisect_right(times, look)) for look in times)
+    return min(zip(waits, times, strict=True))[1]
 
 
 def _before_at(latest: int, earliest: int, second_of_day: int) -> int:

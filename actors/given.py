@@ -166,8 +166,9 @@ def _item_problem(item: GivenItem, latest: int) -> str:
         return f"content_id has 1 to {MAX_ID_CHARS} printable characters in ASCII"
     if max(len(item.title_or_caption), len(item.description)) > MAX_TEXT_CHARS:
         return f"title_or_caption and description have {MAX_TEXT_CHARS:,} characters at most"
-    if not all(map(_is_count, (item.views, item.likes, item.comments, item.duration_seconds))):
-        return f"counts are whole numbers from 0 to {MAX_COUNT:,}"
+    for count in (item.views, item.likes, item.comments, item.duration_seconds):
+        if count is not None and not 0 <= count <= MAX_COUNT:
+            return f"counts are whole numbers from 0 to {MAX_COUNT:,}"
     if not (0 <= item.published_at <= latest and 0 <= item.fetched_at <= latest and 0 <= item.counted_at <= latest):
         return "its instants are seconds since 1970 that have passed"
     return ""
@@ -214,11 +215,15 @@ def _part(given: GivenAccount, rules: GivenRules, now: int, notes: dict[str, Non
 def _items(given: Sequence[GivenItem], account: CreatorAccount) -> list[ContentItem]:
     """Each once, the last of several; what was read at no stated time was read with the account."""
     items: list[ContentItem] = msgspec.convert(given, list[ContentItem], from_attributes=True)
+    key, fetched_at = account.key, account.fetched_at
     for item in items:
-        item.account_key = account.key
-        item.permalink = _url(item.permalink)
-        item.fetched_at = min(item.fetched_at or account.fetched_at, account.fetched_at)
-        item.counted_at = min(item.counted_at, account.fetched_at)
+        item.account_key = key
+        if item.permalink:
+            item.permalink = _url(item.permalink)
+        if not 0 < item.fetched_at <= fetched_at:
+            item.fetched_at = fetched_at
+        if item.counted_at > fetched_at:
+            item.counted_at = fetched_at
     once = {item.content_id: item for item in items}
     return sorted(once.values(), key=lambda item: (-item.published_at, item.content_id))
 
@@ -240,7 +245,7 @@ def _vectors(
     whole = np.frombuffer(b"".join(one.vector for one in ours), "<f2").reshape(len(ours), rules.dims)
     wide = whole.astype(np.float32)
     lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide))
-    if not np.isfinite(lengths).all() or (np.abs(lengths - 1) > UNIT_TOLERANCE).any():
+    if not (np.abs(lengths - 1) <= UNIT_TOLERANCE).all():  # nor is what is not finite
         raise Malformed("a vector is not of unit length")
     return {
         one.field: EmbeddingRecord(

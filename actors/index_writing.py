@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from actors import side_by_side
 from actors.documents import text_document
@@ -13,10 +14,11 @@ from proto.ids import Row
 from proto.messages import CreatorEnriched, CreatorRetired
 from proto.records import Creator
 from stores.belonging import row_of
+from stores.blocking import Blocking
 from stores.catalog import Catalog, CreatorBundle, log_indexed
 from stores.columns import Columns
 from stores.env import Environment, Txn
-from stores.ports import TextIndex, VectorIndex
+from stores.ports import TextDocument, TextIndex, VectorIndex
 from stores.work import complete
 
 MOST_AT_ONCE = 1_500
@@ -42,8 +44,9 @@ class IndexWriter:
         earlier: Mapping[str, VectorIndex],
         columns: Columns,
         niche_names: Callable[[Creator], str],
+        threads: Blocking,
     ) -> None:
-        self._env, self._catalog, self._text, self._fields = env, catalog, text, fields
+        self._env, self._catalog, self._text, self._fields, self._threads = env, catalog, text, fields, threads
         self._earlier, self._columns, self._niche_names = earlier, columns, niche_names
 
     async def index(
@@ -83,7 +86,8 @@ class IndexWriter:
             self._columns.remove(row)
 
     async def take_in(self, bundles: Sequence[CreatorBundle]) -> None:
-        """Puts creators into every index, without the text index's commit. The indexes are written side by side."""
+        """Puts creators into every index, without the text index's commit. The indexes are written side by side. Of an
+        import there are so many that everything is made in threads: searches wait for the event loop."""
         await side_by_side(
             partial(self._take_in_text, bundles),
             *(partial(self._take_in_fields, names, bundles) for names in _shared_out(list(self._fields))),
@@ -91,19 +95,27 @@ class IndexWriter:
         for name, index in self._earlier.items():
             await index.delete(_lacking(name, bundles))
         creators = [bundle.creator for bundle in bundles]
-        self._columns.upsert_all([creator.row for creator in creators], creators)
+        await self._threads.call(self._columns.upsert_all, [creator.row for creator in creators], creators)
 
     async def _take_in_fields(self, names: Sequence[str], bundles: Sequence[CreatorBundle]) -> None:
         for name in names:
-            await _take_in_field(name, self._fields[name], bundles)
+            await self._take_in_field(name, self._fields[name], bundles)
+
+    async def _take_in_field(self, name: str, index: VectorIndex, bundles: Sequence[CreatorBundle]) -> None:
+        rows, vectors, lacking = await self._threads.call(_of_field, name, index.model_id, bundles)
+        if rows:
+            await index.upsert(rows, vectors)
+        if lacking:
+            await index.delete(lacking)
 
     async def _take_in_text(self, bundles: Sequence[CreatorBundle]) -> None:
-        await self._text.upsert(
-            [
-                text_document(bundle, self._niche_names(bundle.creator), self._columns.quality_of(bundle.creator))
-                for bundle in bundles
-            ]
-        )
+        await self._text.upsert(await self._threads.call(self._documents, bundles))
+
+    def _documents(self, bundles: Sequence[CreatorBundle]) -> list[TextDocument]:
+        return [
+            text_document(bundle, self._niche_names(bundle.creator), self._columns.quality_of(bundle.creator))
+            for bundle in bundles
+        ]
 
 
 def _shared_out(names: Sequence[str]) -> list[Sequence[str]]:
@@ -111,17 +123,18 @@ def _shared_out(names: Sequence[str]) -> list[Sequence[str]]:
     return [names[::2], names[1::2]]
 
 
-async def _take_in_field(name: str, index: VectorIndex, bundles: Sequence[CreatorBundle]) -> None:
-    """What another model made comes again once this one has embedded it."""
+def _of_field(
+    name: str, model_id: str, bundles: Sequence[CreatorBundle]
+) -> tuple[list[Row], NDArray[np.float32], list[Row]]:
+    """Rows that have the field, their vectors [n, dims], and rows that lack it. What another model made is neither: it
+    comes again once this one has embedded it."""
     having = [
-        bundle for bundle in bundles if name in bundle.embeddings and bundle.embeddings[name].model_id == index.model_id
+        (bundle.creator.row, record.vector)
+        for bundle in bundles
+        if (record := bundle.embeddings.get(name)) is not None and record.model_id == model_id
     ]
-    if having:
-        vectors = np.stack([np.frombuffer(bundle.embeddings[name].vector, "<f2") for bundle in having])
-        await index.upsert([bundle.creator.row for bundle in having], vectors.astype(np.float32))
-    lacking = _lacking(name, bundles)
-    if lacking:
-        await index.delete(lacking)
+    whole = np.frombuffer(b"".join(vector for _, vector in having), "<f2").reshape(len(having), -1 if having else 0)
+    return [row for row, _ in having], whole.astype(np.float32), _lacking(name, bundles)
 
 
 def _lacking(name: str, bundles: Sequence[CreatorBundle]) -> list[Row]:

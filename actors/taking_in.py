@@ -60,7 +60,9 @@ class TakingIn:
         if any(get_account(txn, account.key) is not None for account in accounts):
             return TakenIn(verdict=KNOWN, work=self._put_news(txn, prepared))
         for items, part in zip(prepared.items, prepared.bundle.accounts, strict=True):
-            part.account = self._scheduled(txn, part.account, items)
+            part.account = msgspec.structs.replace(
+                self._scheduled(txn, part.account, items), creator_id=prepared.bundle.creator.creator_id
+            )  # known already, so that it is written once
             put_account(txn, part.account)
             put_items(txn, part.account.key, items)
             put_account_vectors(txn, part.account.key, part.vectors.values(), ())

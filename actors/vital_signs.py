@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 
 from actors.cadence import activity_at
 from proto.ids import Platform
@@ -17,6 +18,8 @@ ACTIVITY_DAYS = 30
 GROWTH_DAYS = (7, 30, 90)
 VIEWED = frozenset((Platform.YOUTUBE, Platform.TIKTOK))
 """Platforms that state the views of all content. Elsewhere engagement is by followers."""
+
+_published_at = attrgetter("published_at")
 
 Rate = Callable[[AccountBundle, ContentItem], float | None]
 
@@ -106,7 +109,7 @@ def growth(parts: Sequence[AccountBundle], days: int, now: int) -> VitalSign[flo
 
 
 def last_content_at(items: Sequence[ContentItem]) -> int | None:
-    return max((item.published_at for item in items), default=None)
+    return max(map(_published_at, items), default=None)
 
 
 def _group(parts: Sequence[AccountBundle], now: int) -> SignGroup:
@@ -154,9 +157,9 @@ def _views_by_followers(part: AccountBundle, item: ContentItem) -> float | None:
 
 def _median(parts: Sequence[AccountBundle], rate: Rate, now: int) -> VitalSign[float]:
     """Items without a rate are left out; where too few have one although enough were read, it is not stated."""
-    items = _every(parts)
     rated = [(item, value) for part in parts for item in part.items if (value := rate(part, item)) is not None]
     if len(rated) < MIN_ITEMS:
+        items = _every(parts)
         read = sum(item.detailed for item in items)
         return _unknown(Unknown.NOT_STATED if read >= MIN_ITEMS else Unknown.INSUFFICIENT, len(rated), items, now)
     median = statistics.median(value for _, value in rated)
@@ -171,9 +174,11 @@ def _known(history: Sequence[MetricSnapshot], days: int, now: int) -> list[Metri
 
 def _covering(known: Sequence[MetricSnapshot], days: int, now: int) -> list[MetricSnapshot]:
     """Counts from about so many days ago until the newest; none where there are no such."""
+    if len(known) < 2:
+        return []
     wished, slack = now // DAY_SECONDS - days, _slack_days(days)
-    first = min(known, key=lambda one: (abs(one.day - wished), one.day), default=None)
-    if first is None or first.day > wished + slack or known[-1].day - first.day < days - slack:
+    first = min(known, key=lambda one: (abs(one.day - wished), one.day))
+    if first.day > wished + slack or known[-1].day - first.day < days - slack:
         return []
     return [one for one in known if one.day >= first.day]
 
@@ -198,7 +203,8 @@ def _every(parts: Sequence[AccountBundle]) -> list[ContentItem]:
 
 
 def _oldest(items: Sequence[ContentItem]) -> int:
-    return min(item.published_at for item in items)
+    oldest: int = min(map(_published_at, items))
+    return oldest
 
 
 def _window_days(items: Sequence[ContentItem], now: int) -> int:

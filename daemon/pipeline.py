@@ -360,6 +360,7 @@ class Pipeline:
             earlier=indexes.earlier,
             columns=indexes.columns,
             niche_names=lambda creator: niche_words(creator, learned.taxonomy),
+            threads=learned.threads,
         )
 
     def _start_bulk(

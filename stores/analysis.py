@@ -42,6 +42,8 @@ def tokens(text: str) -> list[str]:
     folded = fold(text)
     if folded.isascii():
         return _ASCII_WORD.findall(folded)
+    if _UNSPACED_RUN.search(folded) is None:
+        return _WORD.findall(folded)
     return [word for word, _, _ in spans(folded)]
 
 
@@ -78,6 +80,8 @@ def stem(word: str) -> str:
 
 def stemmed(folded: str) -> str:
     """The same for words joined by spaces."""
+    if "s " not in folded and folded[-1:] != "s":
+        return folded
     return " ".join([stem(word) if word[-1:] == "s" else word for word in folded.split(" ")])
 
 

@@ -180,11 +180,12 @@ def _put_in(txn: Txn, membership: Membership, now: int, *, moved: bool) -> bool:
             write_account(txn, msgspec.structs.replace(account, creator_id=creator_id))
     if moved and _restore_former(txn, membership):
         return True
-    creator = get_creator(txn, creator_id) or _new_creator(txn, creator_id, now)
+    stored = get_creator(txn, creator_id)
+    creator = stored or _new_creator(txn, creator_id, now)
     fresh = msgspec.structs.replace(
         creator, account_keys=membership.accounts, identity_confidence=membership.confidence
     )
-    if fresh != creator:
+    if fresh != stored:
         put_creator(txn, fresh)
     return fresh != creator
 
@@ -197,13 +198,12 @@ def _write_link(txn: Txn, link: IdentityLink) -> None:
 
 
 def _new_creator(txn: Txn, creator_id: CreatorId, now: int) -> Creator:
-    """With the row that it had before, or the next one."""
+    """With the row that it had before, or the next one; still to be stored itself."""
     row = row_of(txn, creator_id)
     if row is None:
         row = Row(txn.add(NEXT_ROW) - 1)
     creator = Creator(creator_id=creator_id, row=row, created_at=now)
     _enter(txn, creator)
-    put_creator(txn, creator)
     return creator
 
 

@@ -70,21 +70,23 @@ def put_items(txn: Txn, account: AccountKey, items: Iterable[ContentItem]) -> bo
     blocks = _load(txn, account)
     where = {item.content_id: month for month, block in blocks.items() for item in block.values()}
     touched: set[int] = set()
-    seen_change = False
+    seen_change, added = False, 0
     for content_id, item in incoming.items():
-        old_month = where.get(content_id)
-        old = blocks[old_month][content_id] if old_month is not None else None
-        merged = _merge(old, item)
-        if merged == old:
-            continue
-        seen_change |= old is None or _seen(merged) != _seen(old)
+        month, merged = where.get(content_id), item
+        if month is None:
+            seen_change, added = True, added + 1
+        else:
+            old = blocks[month][content_id]
+            merged = _merge(old, item)
+            if merged == old:
+                continue
+            seen_change |= _seen(merged) != _seen(old)
+            del blocks[month][content_id]
+            touched.add(month)
         month = month_of(merged.published_at)
-        if old_month is not None and old_month != month:
-            del blocks[old_month][content_id]
-            touched.add(old_month)
         blocks[month][content_id] = merged
         touched.add(month)
-        txn.add(ITEMS, 1 if old is None else 0)
+    txn.add(ITEMS, added)
     _store(txn, account, blocks, touched)
     return seen_change
 
@@ -162,9 +164,7 @@ def months_of(txn: Txn, account: AccountKey) -> list[int]:
     return decode(Months, stored).months if stored else []
 
 
-def _merge(old: ContentItem | None, new: ContentItem) -> ContentItem:
-    if old is None:
-        return new
+def _merge(old: ContentItem, new: ContentItem) -> ContentItem:
     kept, other = (old, new) if (old.detailed, old.fetched_at) > (new.detailed, new.fetched_at) else (new, old)
     if other.counted_at <= _counted_at(kept):
         return kept

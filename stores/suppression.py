@@ -89,11 +89,11 @@ class Suppression:
         return self._digest(platform, id_or_handle) in self._hashes or self.contains_handle(platform, id_or_handle)
 
     def contains_handle(self, platform: Platform, handle: str) -> bool:
-        return self._digest(platform, "@" + handle.lstrip("@")) in self._hashes
+        return bool(self._hashes) and self._digest(platform, "@" + handle.lstrip("@")) in self._hashes
 
     def covers(self, key: AccountKey) -> bool:
         """Whether this very account is suppressed; a key of no known platform is not."""
-        return self._digest_of(key) in self._hashes
+        return bool(self._hashes) and self._digest_of(key) in self._hashes
 
     def forbids(self, key: AccountKey, handle: str = "") -> bool:
         """Whether an account must not be taken in: it is suppressed itself, or the handle that it goes by is."""

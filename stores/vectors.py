@@ -137,9 +137,7 @@ class HnswVectorIndex:
     async def upsert(self, rows: Sequence[Row], vectors: Vector) -> None:
         if vectors.shape != (len(rows), self.dims) or vectors.dtype != np.float32:
             raise ValueError(f"expected float32 ({len(rows)}, {self.dims}), got {vectors.dtype} {vectors.shape}")
-        if not np.isfinite(vectors).all() or (np.abs(np.linalg.norm(vectors, axis=1) - 1) > UNIT_TOLERANCE).any():
-            raise ValueError("vectors must be finite and of unit length")
-        await self._write.call(self._upsert, np.array(rows, np.uint32), vectors)
+        await self._write.call(self._checked_upsert, np.array(rows, np.uint32), vectors)
 
     async def delete(self, rows: Sequence[Row]) -> None:
         await self._write.call(self._delete, rows)
@@ -188,11 +186,19 @@ class HnswVectorIndex:
         held[inside] = present[rows[inside]]
         return held
 
+    def _checked_upsert(self, rows: Rows, vectors: Vector) -> None:
+        if not (np.abs(np.linalg.norm(vectors, axis=1) - 1) <= UNIT_TOLERANCE).all():
+            raise ValueError("vectors must be finite and of unit length")
+        self._upsert(rows, vectors)
+
     def _upsert(self, rows: Rows, vectors: Vector) -> None:
         """Vectors that stand already are left alone: most changes to a creator do not touch them."""
         self._grow(int(rows.max(initial=0)) + 1)
-        same = self._present[rows] & self._rows.same(rows, vectors)
-        rows, vectors = rows[~same], vectors[~same]
+        there = np.flatnonzero(self._present[rows])
+        if len(there):
+            new = np.ones(len(rows), bool)
+            new[there] = ~self._rows.same(rows[there], vectors[there])
+            rows, vectors = rows[new], vectors[new]
         for begin in range(0, len(rows), SLICE):
             with self._gate.writing():
                 self._put(rows[begin : begin + SLICE], vectors[begin : begin + SLICE])

@@ -547,6 +547,7 @@ class World:
             earlier={},
             columns=self.columns,
             niche_names=lambda _: "",
+            threads=self.blocking("models", 1),
         )
 
     async def close(self) -> None:
