@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import trio
 
 T = TypeVar("T")
+
+GIVING_WAY_NICE = 10
+"""A tenth of the processor time of a thread that wants it too (the kernel's weights: 110 to 1,024)."""
 
 
 class RunSync(Protocol):
@@ -22,10 +30,34 @@ class Blocking:
     """A named set of at most ``limit`` threads."""
 
     def __init__(self, name: str, limit: int, run_sync: RunSync = trio.to_thread.run_sync) -> None:
-        self._name, self._run_sync = name, run_sync
+        self._name, self._limit, self._run_sync = name, limit, run_sync
         self._limiter = trio.CapacityLimiter(limit)
+
+    def giving_way(self) -> Blocking:
+        """The same, in threads that take what processor time others leave. For long work that mostly runs without the
+        interpreter: whoever holds that is waited for."""
+        threads = ThreadPoolExecutor(self._limit, self._name, initializer=_give_way)
+        return Blocking(self._name, self._limit, partial(_elsewhere, threads, self._run_sync))
 
     async def call(self, function: Callable[..., T], *args: object) -> T:
         """``function(*args)`` in a thread. Not abandoned on cancel: a write that began is finished."""
         result: T = await self._run_sync(function, *args, limiter=self._limiter, thread_name=self._name)
         return result
+
+
+async def _elsewhere(
+    threads: ThreadPoolExecutor,
+    run_sync: RunSync,
+    sync_fn: Callable[..., Any],
+    *args: object,
+    limiter: trio.CapacityLimiter,
+    thread_name: str | None = None,
+) -> Any:
+    """A thread of ``run_sync`` waits for another that is ours: those are shared, and a priority once lowered stays so."""
+    return await run_sync(lambda: threads.submit(sync_fn, *args).result(), limiter=limiter, thread_name=thread_name)
+
+
+def _give_way() -> None:
+    with suppress(OSError):  # a system without priorities of threads
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + GIVING_WAY_NICE)

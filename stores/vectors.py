@@ -66,7 +66,7 @@ class HnswVectorIndex:
     ) -> None:
         self.field, self.dims, self.model_id = field, dims, model_id
         self.path, self._exact_scan_below, self._ef = path, exact_scan_below, ef
-        self._search, self._write = blocking(f"search-{field}", 2), blocking(f"write-{field}", 1)
+        self._search, self._write = blocking(f"search-{field}", 2), blocking(f"write-{field}", 1).giving_way()
         self._saving = blocking(f"save-{field}", 1)
         self._vectors_of, self._capacity = vectors_of, max(capacity, FIRST_CAPACITY)
         self._rows = make_rows(rows_kind, self._capacity, dims)

@@ -40,7 +40,8 @@ from tests.flow.processes import ROOT, Daemon, wait_for
 SIZES = (10_000, 100_000, 300_000, 1_000_000)
 KINDS = (WHOLE, FIVE_PERCENT, ONE_PERCENT)
 CLIENTS = (1, 4)
-READY_SECONDS = 900
+WARM_UP, WARM_UP_SECONDS = 1_000, 30
+"""Searches before those that are measured: what an import left in memory are not the pages that searches read."""
 BACKLOG_SECONDS = 30.0
 BESIDE_PER_SECOND = 20.0
 FRESH_PIECES, FRESH_PER_PIECE = 20, 100
@@ -298,7 +299,7 @@ def _searches(run: Run, daemon: Daemon, found: Size) -> None:
     """Closed loops of so many clients, then a steady pace at half of what four clients got."""
     peer = Peer("http", daemon.url, f"--parameters={PLAIN}", served=daemon.process.pid)
     try:
-        peer.run(Order(queries=run.queries.take(WHOLE, 60), clients=2, seconds=20))
+        peer.run(Order(queries=run.queries.take(WHOLE, WARM_UP), clients=2, seconds=WARM_UP_SECONDS))
         for kind in KINDS:
             _search_rounds(run, peer, kind, found.searches, found.cpu_milliseconds)
     finally:
@@ -321,7 +322,7 @@ def _bare_searches(run: Run, found: Size) -> None:
     """The engines over the daemon's own files, with the daemon gone: there is no room for both at a million."""
     peer = Peer("bare", str(run.root), f"--ef={run.given.ef}", "--kind=onnx")
     try:
-        peer.run(Order(queries=run.queries.take(WHOLE, 60), clients=2, seconds=20))
+        peer.run(Order(queries=run.queries.take(WHOLE, WARM_UP), clients=2, seconds=WARM_UP_SECONDS))
         for kind in KINDS:
             _search_rounds(run, peer, kind, found.bare, found.bare_cpu_milliseconds)
     finally:

@@ -19,7 +19,8 @@ from tests.bench.search_load import Connection
 T = TypeVar("T")
 MIB = 1 << 20
 CONNECTION_REQUESTS = 900
-"""A connection is closed by the server after a thousand."""
+"""A connection is closed by the server after a thousand, and after 15 seconds without one."""
+IDLE_SECONDS = 5.0
 
 
 class Latency(msgspec.Struct, kw_only=True):
@@ -77,10 +78,10 @@ class Paced:
             self.failures.append(error)
 
     def _connection(self) -> Connection:
-        asked = getattr(self._local, "asked", CONNECTION_REQUESTS)
-        if asked >= CONNECTION_REQUESTS:
+        asked, now = getattr(self._local, "asked", CONNECTION_REQUESTS), time.perf_counter()
+        if asked >= CONNECTION_REQUESTS or now - self._local.used_at > IDLE_SECONDS:
             self._local.connection, asked = Connection(self._url, self._parameters), 0
-        self._local.asked = asked + 1
+        self._local.asked, self._local.used_at = asked + 1, now
         connection: Connection = self._local.connection
         return connection
 

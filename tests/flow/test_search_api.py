@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,8 @@ CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,re
 class Demo(msgspec.Struct, kw_only=True):
     url: str
     folder: Path
+    said: list[str]
+    """Lines that it has written until now."""
 
     def ctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return run_cli("ctl", *arguments, "--data-dir", str(self.folder))
@@ -36,18 +39,20 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert process.stdout is not None
-    text = ""
+    said: list[str] = []
     for line in process.stdout:
-        text += line
+        said.append(line)
         if "ready after" in line:
             break
-    found = re.search(r"http://127\.0\.0\.1:\d+", text)
-    assert found is not None, text
-    yield Demo(url=found[0], folder=folder)
+    found = re.search(r"http://127\.0\.0\.1:\d+", "".join(said))
+    assert found is not None, said
+    reader = threading.Thread(target=said.extend, args=(process.stdout,))  # a full pipe would hold the daemon up
+    reader.start()
+    yield Demo(url=found[0], folder=folder, said=said)
     process.terminate()
-    process.stdout.read()
-    process.stdout.close()
     process.wait(30)
+    reader.join()
+    process.stdout.close()
 
 
 def test_a_search_is_explained_listed_hidden_logged_and_reweighted(demo: Demo) -> None:
@@ -99,25 +104,25 @@ def test_a_search_is_explained_listed_hidden_logged_and_reweighted(demo: Demo) -
     assert len(logged[0]["candidates"]) == everyone["total"] or len(logged[0]["candidates"]) == 50
 
 
-def fuzzed(url: str, folder: Path, phases: str, examples: int, seed: int) -> None:
+def fuzzed(demo: Demo, folder: Path, phases: str, examples: int, seed: int) -> None:
     pytest.importorskip("schemathesis")
     done = subprocess.run(
         [
-            SCHEMATHESIS, "run", f"{url}/openapi.json", "--checks", CHECKS, "--phases", phases, "--max-examples",
+            SCHEMATHESIS, "run", f"{demo.url}/openapi.json", "--checks", CHECKS, "--phases", phases, "--max-examples",
             str(examples), "--seed", str(seed), "--generation-database", "none", "--continue-on-failure", "--no-color",
         ],
         cwd=folder, capture_output=True, text=True, timeout=10 * PATIENCE_SECONDS, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-8_000:] + done.stderr[-2_000:]
+    assert done.returncode == 0, f"{done.stdout[-8_000:]}{done.stderr[-2_000:]}\nthe daemon: {''.join(demo.said[-20:])}"
     passed = re.search(r"(\d+) generated, (\d+) passed", done.stdout)
     assert passed is not None, done.stdout
     assert passed[1] == passed[2] != "0"
 
 
 def test_no_answer_is_undocumented_or_a_fault(demo: Demo, tmp_path: Path) -> None:
-    fuzzed(demo.url, tmp_path, "fuzzing", 10, seed=1)
+    fuzzed(demo, tmp_path, "fuzzing", 10, seed=1)
 
 
 @pytest.mark.long
 def test_no_answer_is_undocumented_or_a_fault_in_a_long_run(demo: Demo, tmp_path: Path) -> None:
-    fuzzed(demo.url, tmp_path, "coverage,fuzzing,stateful", 200, seed=2)
+    fuzzed(demo, tmp_path, "coverage,fuzzing,stateful", 200, seed=2)
