@@ -14,11 +14,11 @@ from models.taxonomy import Taxonomy
 from proto.errors import NotFound
 from proto.ids import CreatorId, Row
 from stores.briefs import parse_brief
-from stores.catalog import Catalog, get_creator
+from stores.catalog import Catalog, ShownCreator, get_creator
 from stores.columns import Columns
 from stores.env import Environment, Txn
 from stores.filter_columns import Vocabulary
-from stores.ports import Suggestion
+from stores.ports import SearchPage, SearchQuery, Suggestion
 from stores.query_text import parse_query
 from stores.searcher import Searcher
 
@@ -50,8 +50,16 @@ def search_services(
         search = config().search
         return search.query_log_candidates if search.query_log else 0
 
+    async def search_shown(query: SearchQuery, titles: int) -> tuple[SearchPage, list[ShownCreator | None]]:
+        def show(page: SearchPage) -> tuple[SearchPage, list[ShownCreator | None]]:
+            ids = [hit.creator_id for hit in page.hits]
+            return page, catalog.shown_now(ids, titles if page.words else 0) if ids else []
+
+        return await searcher.search_and(query, show)
+
     return SearchServices(
         search=searcher.search,
+        search_shown=search_shown,
         standing=searcher.standing,
         is_known=searcher.is_known,
         read_brief=read_brief,

@@ -150,11 +150,12 @@ class Catalog:
 
     async def shown(self, ids: Sequence[CreatorId], titles: int) -> list[ShownCreator | None]:
         """What a page of hits shows, in one look: creators, accounts and, of each account, its newest titles."""
+        return await self._env.read(lambda txn: [_shown(txn, creator_id, titles) for creator_id in ids])
 
-        def look(txn: Txn) -> list[ShownCreator | None]:
+    def shown_now(self, ids: Sequence[CreatorId], titles: int) -> list[ShownCreator | None]:
+        """Blocking: the same, for code that already runs in a thread."""
+        with self._env.snapshot() as txn:
             return [_shown(txn, creator_id, titles) for creator_id in ids]
-
-        return await self._env.read(look)
 
     async def recent_content(self, creator_id: CreatorId, limit: int) -> list[ContentItem]:
         """Newest first, over all the creator's accounts."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -38,6 +39,8 @@ from stores.ports import (
 from stores.query_text import parse_query
 from stores.ranking import NICHE_BONUS, Candidates, Mask, Ranked, addends_of, diversified, rank
 from stores.rankings import KeptRankings, Ranking
+
+T = TypeVar("T")
 
 Embed = Callable[[str], Awaitable[Vector]]
 
@@ -121,6 +124,11 @@ class Searcher:
 
     async def search(self, query: SearchQuery) -> SearchPage:
         """Raises Unavailable while keyword search is still loading, IndexBroken when an index fails."""
+        return await self.search_and(query, lambda page: page)
+
+    async def search_and(self, query: SearchQuery, then: Callable[[SearchPage], T]) -> T:
+        """What ``then`` makes of the page, in the thread of the search: another one would have to be woken for it. Raises as
+        `search` does."""
         index = self._ready()
         warnings: list[str] = []
         meaning = self._meaning
@@ -129,7 +137,7 @@ class Searcher:
         self._running += 1
         try:
             return await self._threads.call(
-                lambda: _Session(self, index, meaning, query, vector, side).page(tuple(warnings))
+                lambda: then(_Session(self, index, meaning, query, vector, side).page(tuple(warnings)))
             )
         finally:
             self._running -= 1

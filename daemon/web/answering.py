@@ -70,13 +70,11 @@ async def answer(services: SearchServices, asked: Asked, audit: Audit, now: floa
 
 
 async def found(services: SearchServices, asked: Asked) -> tuple[SearchPage, list[ShownCreator | None]]:
-    """The page, and all that it shows, by one look into the store."""
+    """The page, and all that it shows."""
     query = asked.query
     if not query.offset and services.features():
         query = msgspec.structs.replace(query, features=services.features())
-    page = await services.search(query)
-    titles = TITLES if asked.explain == FULL and page.words else 0
-    return page, await services.shown([hit.creator_id for hit in page.hits], titles) if page.hits else []
+    return await services.search_shown(query, TITLES if asked.explain == FULL else 0)
 
 
 def note(services: SearchServices, asked: Asked, page: SearchPage, audit: Audit, now: float, took_ms: float) -> None:

@@ -52,6 +52,8 @@ class SearchServices(msgspec.Struct, kw_only=True, frozen=True):
     """What a search needs."""
 
     search: Callable[[SearchQuery], Awaitable[SearchPage]]
+    search_shown: Callable[[SearchQuery, int], Awaitable[tuple[SearchPage, list[ShownCreator | None]]]]
+    """The page with its creators; where it has words, with so many of the newest titles of each account."""
     standing: Callable[[SearchQuery, Row], Awaitable[Standing]]
     is_known: Callable[[str], Awaitable[bool]]
     """Whether a text equals a creator's name, handle or platform id."""

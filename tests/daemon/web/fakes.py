@@ -214,6 +214,10 @@ class World:
             candidates=tuple(_features(hit) for hit in hits[: query.features]),
         )
 
+    async def search_shown(self, query: SearchQuery, titles: int) -> tuple[SearchPage, list[ShownCreator | None]]:
+        page = await self.search(query)
+        return page, await self.shown([hit.creator_id for hit in page.hits], titles if page.words else 0)
+
     async def standing(self, query: SearchQuery, row: Row) -> Standing:
         del row
         self.queries.append(query)
@@ -278,6 +282,7 @@ class World:
         return PublicServices(
             searching=SearchServices(
                 search=self.search,
+                search_shown=self.search_shown,
                 standing=self.standing,
                 is_known=self.is_known,
                 read_brief=partial(parse_brief, vocabulary=WORDS),
