@@ -58,9 +58,8 @@ class IndexWriter:
         """Takes creators in and retired ones out, `MOST_AT_ONCE` in all, and then clears the work that these messages stand
         for."""
         checkpoint = await self._catalog.index_sequence() + len(bundles) + len(retired)
-        await self.take_in(bundles)
-        await self.leave_out([message.row for message in retired])
-        await self._text.commit(checkpoint)
+        await self._leave_out([message.row for message in retired])
+        await self._take_in(bundles, checkpoint)
         ids = {bundle.creator.creator_id for bundle in bundles}
 
         def change(txn: Txn) -> None:
@@ -75,7 +74,7 @@ class IndexWriter:
 
         await self._env.write(change, waits=False)
 
-    async def leave_out(self, rows: Sequence[Row]) -> None:
+    async def _leave_out(self, rows: Sequence[Row]) -> None:
         """Takes rows out of every index, without the text index's commit."""
         if not rows:
             return
@@ -85,11 +84,11 @@ class IndexWriter:
         for row in rows:
             self._columns.remove(row)
 
-    async def take_in(self, bundles: Sequence[CreatorBundle]) -> None:
-        """Puts creators into every index, without the text index's commit. The indexes are written side by side. Of an
-        import there are so many that everything is made in threads: searches wait for the event loop."""
+    async def _take_in(self, bundles: Sequence[CreatorBundle], checkpoint: int) -> None:
+        """Puts creators into every index, and commits the text index, which takes no longer than the graphs beside it. Of
+        an import there are so many that everything is made in threads: searches wait for the event loop."""
         await side_by_side(
-            partial(self._take_in_text, bundles),
+            partial(self._take_in_text, bundles, checkpoint),
             *(partial(self._take_in_fields, names, bundles) for names in _shared_out(list(self._fields))),
         )
         for name, index in self._earlier.items():
@@ -108,8 +107,9 @@ class IndexWriter:
         if lacking:
             await index.delete(lacking)
 
-    async def _take_in_text(self, bundles: Sequence[CreatorBundle]) -> None:
+    async def _take_in_text(self, bundles: Sequence[CreatorBundle], checkpoint: int) -> None:
         await self._text.upsert(await self._threads.call(self._documents, bundles))
+        await self._text.commit(checkpoint)
 
     def _documents(self, bundles: Sequence[CreatorBundle]) -> list[TextDocument]:
         return [

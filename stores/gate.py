@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,10 +19,16 @@ class Gate:
         self._waiting_readers = self._waiting_writers = 0
         self._let_in = 0
         """Readers that the last writer found waiting, and that have not come in yet."""
+        self._read_at = -math.inf
+
+    def quiet_seconds(self) -> float:
+        """How long ago the last reader came."""
+        return time.monotonic() - self._read_at
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         with self._condition:
+            self._read_at = time.monotonic()
             if self._writing or self._waiting_writers:
                 self._waiting_readers += 1
                 self._condition.wait_for(lambda: not self._writing and (self._let_in or not self._waiting_writers))

@@ -19,8 +19,9 @@ from stores.vector_graph import FIRST_CAPACITY, GROWTH, Graph
 from stores.vector_rows import AUTO, FLOAT32, INT8, VectorRows, kind_for, make_rows
 from stores.vector_snapshot import Contents, Saving, drop_unfinished, load
 
-SLICE = 16
-"""Vectors inserted at once while queries wait: about 10 ms."""
+SLICE, QUIET_SLICE, QUIET_SECONDS = 16, 64, 1.0
+"""Vectors inserted at once while queries wait: about 10 ms; and where none has come for so long, when one that comes may
+wait 40 ms. Between two slices a writer waits for the interpreter as often as for a core."""
 BUILD_SLICE = 1_000
 RENEWAL_SLICE = 250
 """Vectors put into a new graph at once while other writes wait: about 50 ms."""
@@ -34,6 +35,9 @@ GATHER_ALWAYS_BELOW = 10_000
 """Up to so many that pass a filter each is compared: 0.1 to 0.2 ms a thousand, whatever the set's size."""
 OVERSAMPLE = 1.5
 """How many more the graph is asked for than a filter leaves of them on average."""
+COMPARING_WORTH = 2.0
+"""How many times as long as the graph a comparison may take: it finds 0.995 of the twenty nearest of 100,000 to 300,000 that
+pass of a million, the graph 0.8 (measured; tests/bench/NOTES.md)."""
 GATHER_ROWS_PER_BREADTH = 6.5
 """So many rows are compared in the time in which the graph finds one more (1.6 against 0.25 microseconds, measured on
 100,000 to 300,000 vectors of 384 dimensions as float32); what `calibrate` finds on this machine takes its place."""
@@ -199,10 +203,13 @@ class HnswVectorIndex:
             new = np.ones(len(rows), bool)
             new[there] = ~self._rows.same(rows[there], vectors[there])
             rows, vectors = rows[new], vectors[new]
-        for begin in range(0, len(rows), SLICE):
+        begin = 0
+        while begin < len(rows):
+            past = begin + (QUIET_SLICE if self._gate.quiet_seconds() > QUIET_SECONDS else SLICE)
             with self._gate.writing():
-                self._put(rows[begin : begin + SLICE], vectors[begin : begin + SLICE])
+                self._put(rows[begin:past], vectors[begin:past])
                 self.changed = True
+            begin = past
 
     def _put(self, rows: Rows, vectors: Vector) -> None:
         """The graphs get the vectors as they are, never what rows keep of them."""
@@ -247,7 +254,7 @@ class HnswVectorIndex:
             if count < self._exact_scan_below:
                 return self._scanned(vector, limit, within)
             wanted = self._breadth(limit, count if passing is None else min(passing, count), count)
-            if within is not None and passing is not None and self._scan_is_cheaper(passing, wanted):
+            if within is not None and passing is not None and self._comparing_is_better(passing, wanted):
                 return self._gathered(vector, limit, within)
             found = self._from_graph(vector, limit, wanted, within)
             if found is not None:
@@ -261,7 +268,7 @@ class HnswVectorIndex:
         if count < self._exact_scan_below or passing <= GATHER_ALWAYS_BELOW:
             return EXACT
         breadth = self._breadth(limit, passing, count)
-        return EXACT if within is not None and self._scan_is_cheaper(passing, breadth) else GRAPH
+        return EXACT if within is not None and self._comparing_is_better(passing, breadth) else GRAPH
 
     def calibrate(self, limit: int) -> None:
         """Blocking, some tens of milliseconds: through how many rows one gets here, for the ``limit`` nearest, in the time
@@ -291,13 +298,14 @@ class HnswVectorIndex:
         return f"{held}; where a filter lets up to {most:,} pass all are compared{first}, else the graph"
 
     def compared_up_to(self, limit: int) -> int:
-        """The graph's breadth falls with how many pass, so that both take as long where passing² is the limit times all
+        """The graph's breadth falls with how many pass, so that both are worth as much where passing² is the limit times all
         there are times the ratio; but for its least breadth."""
-        crossing = math.sqrt(limit * OVERSAMPLE * self._count * self._rows_per_breadth)
-        return int(max(GATHER_ALWAYS_BELOW, self._ef * self._rows_per_breadth, crossing))
+        ratio = COMPARING_WORTH * self._rows_per_breadth
+        crossing = math.sqrt(limit * OVERSAMPLE * self._count * ratio)
+        return int(max(GATHER_ALWAYS_BELOW, self._ef * ratio, crossing))
 
-    def _scan_is_cheaper(self, passing: int, breadth: int) -> bool:
-        return passing < breadth * self._rows_per_breadth
+    def _comparing_is_better(self, passing: int, breadth: int) -> bool:
+        return passing < breadth * COMPARING_WORTH * self._rows_per_breadth
 
     def _breadth(self, limit: int, passing: int, count: int) -> int:
         return max(graph_breadth(limit, passing, count), self._ef)

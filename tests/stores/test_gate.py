@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -105,3 +106,12 @@ def test_readers_share_and_writers_do_not() -> None:
         assert not thread.is_alive()
     assert max(seen) == 1
     assert seen.count(1) == 400, "a reader saw a write under way"
+
+
+def test_a_gate_knows_how_long_nobody_has_come_to_read() -> None:
+    gate = Gate()
+    assert gate.quiet_seconds() == math.inf
+    with gate.writing():
+        assert gate.quiet_seconds() == math.inf
+    with gate.reading():
+        assert gate.quiet_seconds() < 60

@@ -514,13 +514,13 @@ async def test_a_vector_that_went_is_in_no_file(open_index: Open, tmp_path: Path
 async def test_from_which_filter_on_the_graph_is_asked_is_measured_here(open_index: Open) -> None:
     vectors = random_units(30_000, 16, seed=16)
     index = open_index(dict(enumerate(vectors)), dims=16)
-    for ratio in (3.0, 30.0):
+    for ratio in (1.5, 15.0):
         index._rows_per_breadth = ratio
         most = index.compared_up_to(200)
         for passing, plan in ((int(most * 0.98), "exact"), (int(most * 1.02), "graph")):
             assert index.plan_of(np.arange(30_000) < passing, 200) == plan, ratio
     index.calibrate(200)
-    assert index._rows_per_breadth not in (3.0, 30.0)
+    assert index._rows_per_breadth not in (1.5, 15.0)
     assert f"{index.compared_up_to(200):,}" in index.plan(200)
 
 
