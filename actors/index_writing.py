@@ -85,16 +85,17 @@ class IndexWriter:
             self._columns.remove(row)
 
     async def _take_in(self, bundles: Sequence[CreatorBundle], checkpoint: int) -> None:
-        """Puts creators into every index, and commits the text index, which takes no longer than the graphs beside it. Of
-        an import there are so many that everything is made in threads: searches wait for the event loop."""
+        """Puts creators into every index, the columns first: whoever is found in another is looked up there. The text index
+        commits beside the graphs, which take longer. Of an import there are so many that everything is made in threads:
+        searches wait for the event loop."""
+        creators = [bundle.creator for bundle in bundles]
+        await self._threads.call(self._columns.upsert_all, [creator.row for creator in creators], creators)
         await side_by_side(
             partial(self._take_in_text, bundles, checkpoint),
             *(partial(self._take_in_fields, names, bundles) for names in _shared_out(list(self._fields))),
         )
         for name, index in self._earlier.items():
             await index.delete(_lacking(name, bundles))
-        creators = [bundle.creator for bundle in bundles]
-        await self._threads.call(self._columns.upsert_all, [creator.row for creator in creators], creators)
 
     async def _take_in_fields(self, names: Sequence[str], bundles: Sequence[CreatorBundle]) -> None:
         for name in names:
@@ -133,8 +134,8 @@ def _of_field(
         for bundle in bundles
         if (record := bundle.embeddings.get(name)) is not None and record.model_id == model_id
     ]
-    whole = np.frombuffer(b"".join(vector for _, vector in having), "<f2").reshape(len(having), -1 if having else 0)
-    return [row for row, _ in having], whole.astype(np.float32), _lacking(name, bundles)
+    whole = np.frombuffer(b"".join(vector for _, vector in having), "<f2").astype(np.float32)
+    return [row for row, _ in having], whole.reshape(max(len(having), 1), -1), _lacking(name, bundles)
 
 
 def _lacking(name: str, bundles: Sequence[CreatorBundle]) -> list[Row]:

@@ -115,6 +115,8 @@ PICTURE_BYTES, PICTURE_SECONDS = 4 << 20, 10.0
 """Of a profile picture: larger or slower ones are given up."""
 COLLECTED_AFTER = (20_000, 20, 50)
 """Objects made since the last collection, and collections of the younger generation, before one of each."""
+INDEX_THREADS = 2
+"""Threads that make what the indexes are to hold."""
 MODEL_THREADS = 2
 """Threads that embed or classify: one a core of the machine this is made for."""
 
@@ -304,6 +306,7 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
         earlier=parts.keeper.earlier,
         columns=parts.keeper.columns,
         turn=trio.Lock(),
+        threads=parts.blocking("index-making", INDEX_THREADS),
     )
     forgetting = make_forgetting(parts, indexes)
     await forgetting.resume()

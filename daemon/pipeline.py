@@ -122,6 +122,8 @@ class Indexes(msgspec.Struct, kw_only=True, frozen=True):
     columns: Columns
     turn: trio.Lock
     """Held by whoever brings the indexes up to the store, from reading it until they are written."""
+    threads: Blocking
+    """In which what they hold is made: not the models', which are busy for seconds."""
 
 
 class Learned(msgspec.Struct, kw_only=True, frozen=True):
@@ -360,7 +362,7 @@ class Pipeline:
             earlier=indexes.earlier,
             columns=indexes.columns,
             niche_names=lambda creator: niche_words(creator, learned.taxonomy),
-            threads=learned.threads,
+            threads=indexes.threads,
         )
 
     def _start_bulk(

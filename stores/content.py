@@ -86,7 +86,8 @@ def put_items(txn: Txn, account: AccountKey, items: Iterable[ContentItem]) -> bo
         month = month_of(merged.published_at)
         blocks[month][content_id] = merged
         touched.add(month)
-    txn.add(ITEMS, added)
+    if added:
+        txn.add(ITEMS, added)
     _store(txn, account, blocks, touched)
     return seen_change
 

@@ -19,8 +19,9 @@ BLOCK = 512
 """Rows copied out at once: 1 MB of 512 dimensions stays in the cache until it is multiplied (5,000 rows: 1.9 ms, of
 4,096 at once 2.5). ``take`` copies a row in half the time in which an index does."""
 LARGEST_CODE = 127
-KEPT_PER_WANTED, KEPT_ONE_OF = 50, 8
-"""So many rows for each that is wanted, and at least an eighth, are compared of those whose signs are looked at."""
+KEPT, KEPT_PER_WANTED, KEPT_ONE_OF = 10_000, 50, 8
+"""So many rows, so many for each that is wanted, and an eighth, whatever is most, are compared of those whose signs are
+looked at: what recall was measured with."""
 SHORTLIST_FROM = 3
 """Of less than so many times those that would be kept each is compared at once."""
 SIGNED_AT_ONCE = 4_096
@@ -166,7 +167,7 @@ class CodeRows:
         return scores
 
     def shortlist(self, rows: Rows, vector: Vector, limit: int) -> Rows:
-        kept = max(KEPT_PER_WANTED * max(limit, 1), len(rows) // KEPT_ONE_OF)
+        kept = max(KEPT, KEPT_PER_WANTED * limit, len(rows) // KEPT_ONE_OF)
         return rows if len(rows) < SHORTLIST_FROM * kept else shortlist(self._signs, rows, vector, kept)
 
     def scanned(self, end: int, vector: Vector) -> Scores:

@@ -36,15 +36,15 @@ GATHER_ALWAYS_BELOW = 10_000
 OVERSAMPLE = 1.5
 """How many more the graph is asked for than a filter leaves of them on average."""
 COMPARING_WORTH = 2.0
-"""How many times as long as the graph a comparison may take: it finds 0.995 of the twenty nearest of 100,000 to 300,000 that
-pass of a million, the graph 0.8 (measured; tests/bench/NOTES.md)."""
+"""How many times as long as the graph a comparison may take: of the twenty nearest of 200,000 codes that pass of a million
+it finds 0.998, the graph 0.8 (measured; tests/bench/NOTES.md)."""
 GATHER_ROWS_PER_BREADTH = 6.5
 """So many rows are compared in the time in which the graph finds one more (1.6 against 0.25 microseconds, measured on
 100,000 to 300,000 vectors of 384 dimensions as float32); what `calibrate` finds on this machine takes its place."""
 CALIBRATED_ROWS, CALIBRATED_ROUNDS = 50_000, 5
 """About as many rows as where either way takes as long: of codes only many are cheap, since few of them are compared."""
 PLAUSIBLE_RATIO = (1.0, 200.0)
-"""Beyond, the machine was doing something else."""
+"""Beyond, the machine was doing something else, and what holds stays."""
 
 
 class HnswVectorIndex:
@@ -276,7 +276,7 @@ class HnswVectorIndex:
         if self._count < self._exact_scan_below:
             return
         with self._gate.reading():
-            some = np.flatnonzero(self._present[: self._end])[:: max(self._count // CALIBRATED_ROWS, 1)].astype(
+            some = np.flatnonzero(self._present[: self._end])[:: math.ceil(self._count / CALIBRATED_ROWS)].astype(
                 np.uint32
             )
             (vector,) = self._rows.vectors_of([Row(int(some[0]))])
@@ -286,7 +286,8 @@ class HnswVectorIndex:
                 return
             wider = _least_seconds(lambda: self._graph.nearest(vector, wide))
             step = (wider - _least_seconds(lambda: self._graph.nearest(vector, narrow))) / (wide - narrow)
-        self._rows_per_breadth = min(max(step / row, PLAUSIBLE_RATIO[0]), PLAUSIBLE_RATIO[1])
+        if PLAUSIBLE_RATIO[0] <= step / row <= PLAUSIBLE_RATIO[1]:
+            self._rows_per_breadth = step / row
 
     def plan(self, limit: int) -> str:
         """In words: how vectors are kept, and when each is compared to find the ``limit`` nearest."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from stores import vector_rows
 from stores.ports import Vector
 from stores.vector_rows import (
     INT8_FROM,
@@ -35,6 +36,12 @@ def mixture(count: int, queries: int, seed: int) -> tuple[Vector, Vector]:
         return units
 
     return draw(count), draw(queries)
+
+
+@pytest.fixture(autouse=True)
+def few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that few rows show what a million do."""
+    monkeypatch.setattr(vector_rows, "KEPT", KEPT_PER_WANTED)
 
 
 def filled(kind: str, vectors: Vector) -> VectorRows:
