@@ -98,7 +98,7 @@ from stores.ledger import Budget, Ledger
 from stores.ports import Vector
 from stores.raw import RawStore
 from stores.schedule import Schedule
-from stores.searcher import Searcher
+from stores.searcher import AT_ONCE, Searcher
 from stores.subscriptions import TOPICS
 from stores.suppression import open_journal
 from stores.windows import Window
@@ -107,8 +107,6 @@ from stores.work import Work
 log = structlog.get_logger("daemon")
 
 CONNECTIONS = httpx2.Limits(max_connections=32, max_keepalive_connections=16, keepalive_expiry=30)
-SEARCH_THREADS = 2
-"""Searches at once: one a core."""
 QUERY_CAPACITY = 1_000
 """Searches that wait to be written down."""
 PICTURE_BYTES, PICTURE_SECONDS = 4 << 20, 10.0
@@ -450,7 +448,7 @@ def make_model_change(parts: Parts, model: EmbeddingPort, threads: Blocking) -> 
         searcher=parts.searcher,
         readiness=parts.readiness,
         threads=threads,
-        query_embedder=partial(query_embedder, threads=parts.blocking("query-embedding", SEARCH_THREADS)),
+        query_embedder=partial(query_embedder, threads=parts.blocking("query-embedding", AT_ONCE)),
         now=parts.now,
     )
 
@@ -559,7 +557,7 @@ def make_parts(
         weights=weights_of(config),
         candidates=config.search.candidates,
         query_cache=config.search.query_cache,
-        threads=blocking("search", SEARCH_THREADS),
+        threads=blocking("search", AT_ONCE),
         now=now,
         side=ThreadPoolExecutor(1, thread_name_prefix="search-side"),
         observe=metrics.looked_up,
@@ -595,6 +593,7 @@ def make_parts(
         label_rules=label_rules(config.llm, taxonomy),
         make_avatar_reader=avatar_reader_maker(config, stores, pictures, blocking("avatars", 1), now),
     )
+    searcher.set_importing(lambda: pipeline.importing)
     return Parts(
         config=config,
         data_dir=data_dir,

@@ -393,12 +393,17 @@ class Pipeline:
         self.bulk = lane
         nursery.start_soon(supervise, entry, lambda: lane, RestartPolicy(), list(senders.values()))
 
+    @property
+    def importing(self) -> bool:
+        """Whether creators are taken in whole at the moment."""
+        return self.bulk is not None and self.bulk.is_busy
+
     def _start_backlog(self, nursery: trio.Nursery, stop: trio.Event) -> None:
         """It waits while others have work for the identity stage, while creators are imported, and for a drain."""
         identity = self._work[Stage.IDENTITY]
 
         def busy() -> bool:
-            importing = self.bulk is not None and self.bulk.is_busy
+            importing = self.importing
             return self.put_off or importing or identity.depth() > 0
 
         def make(meter: Meter, outbox: Outbox[AnyWork]) -> Actor:

@@ -14,8 +14,9 @@ import trio
 
 T = TypeVar("T")
 
-GIVING_WAY_NICE = 10
-"""A tenth of the processor time of a thread that wants it too (the kernel's weights: 110 to 1,024)."""
+GIVING_WAY_NICE = 5
+"""A quarter of the processor time of a thread that wants it too (the kernel's weights: 335 to 1,024). With a tenth, whoever
+waits for what such a thread holds waits too long."""
 
 
 class RunSync(Protocol):
@@ -38,6 +39,10 @@ class Blocking:
         interpreter: whoever holds that is waited for."""
         threads = ThreadPoolExecutor(self._limit, self._name, initializer=_give_way)
         return Blocking(self._name, self._limit, partial(_elsewhere, threads, self._run_sync))
+
+    def allow(self, threads: int) -> None:
+        """Another limit from now on; calls that are under way go on."""
+        self._limiter.total_tokens = threads
 
     async def call(self, function: Callable[..., T], *args: object) -> T:
         """``function(*args)`` in a thread. Not abandoned on cancel: a write that began is finished."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trio
 from numpy.typing import NDArray
 
 from daemon.evaluation.virtual_time import VirtualThreads
@@ -21,7 +22,15 @@ from stores.columns import Columns
 from stores.filter_ast import And, In, Range
 from stores.ports import RankedHit, SearchPage, SearchQuery, Vector, Weights
 from stores.ranking import EXACT_BONUS
-from stores.searcher import LOADING_MODEL, MOST_RELAXED, NO_MODEL, NOT_COMPARED, Searcher
+from stores.searcher import (
+    AT_ONCE,
+    AT_ONCE_BESIDE_IMPORT,
+    LOADING_MODEL,
+    MOST_RELAXED,
+    NO_MODEL,
+    NOT_COMPARED,
+    Searcher,
+)
 from stores.text_index import TantivyTextIndex
 from stores.text_lookup import TextLookup
 from stores.vectors import HnswVectorIndex
@@ -575,3 +584,22 @@ async def test_two_threads_find_what_one_finds(world: World) -> None:
     with ThreadPoolExecutor(1) as side:
         world.searcher._side = side
         assert (await world.search("cooking")).hits == alone.hits
+
+
+async def test_beside_an_import_more_searches_go_on_at_once(world: World) -> None:
+    """Each waits for what is being written then, not for a core."""
+    await world.add(1, "Alice")
+    together = threading.Barrier(AT_ONCE_BESIDE_IMPORT, timeout=20)
+
+    def meet(*_: object) -> None:
+        together.wait()  # raises where fewer are under way
+
+    world.searcher._observe = meet
+    world.searcher.set_importing(lambda: True)
+    async with trio.open_nursery() as nursery:
+        for _ in range(AT_ONCE_BESIDE_IMPORT):
+            nursery.start_soon(world.searcher.search, SearchQuery(text="alice"))
+    world.searcher.set_importing(lambda: False)
+    world.searcher._observe = lambda *_: None
+    await world.searcher.search(SearchQuery(text="alice"))
+    assert world.searcher._threads._limiter.total_tokens == AT_ONCE
