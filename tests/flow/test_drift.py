@@ -13,7 +13,7 @@ from tests.flow.processes import Daemon, Simulator, import_world, simulator, wai
 from tests.flow.test_labels import creators, methods, with_model
 
 DAY_SECONDS = 86_400
-CREATORS, SEED, SHARE = 80, 4, 0.5
+CREATORS, SEED, SHARE = 80, 4, 0.8
 LIVING = ("--live", "--creators", str(CREATORS), "--seed", str(SEED), "--drift-share", str(SHARE), "--drift-days", "1")
 LATER_DAYS = 27
 """No platform's data has expired by then, nor a label by age; who posts daily shows little of what was before."""
