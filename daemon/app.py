@@ -98,7 +98,7 @@ from stores.ledger import Budget, Ledger
 from stores.ports import Vector
 from stores.raw import RawStore
 from stores.schedule import Schedule
-from stores.searcher import AT_ONCE, Searcher
+from stores.searcher import SEARCHES_AT_ONCE, Searcher
 from stores.subscriptions import TOPICS
 from stores.suppression import open_journal
 from stores.windows import Window
@@ -448,7 +448,7 @@ def make_model_change(parts: Parts, model: EmbeddingPort, threads: Blocking) -> 
         searcher=parts.searcher,
         readiness=parts.readiness,
         threads=threads,
-        query_embedder=partial(query_embedder, threads=parts.blocking("query-embedding", AT_ONCE)),
+        query_embedder=partial(query_embedder, threads=parts.blocking("query-embedding", SEARCHES_AT_ONCE)),
         now=parts.now,
     )
 
@@ -557,7 +557,7 @@ def make_parts(
         weights=weights_of(config),
         candidates=config.search.candidates,
         query_cache=config.search.query_cache,
-        threads=blocking("search", AT_ONCE),
+        threads=blocking("search", SEARCHES_AT_ONCE),
         now=now,
         side=ThreadPoolExecutor(1, thread_name_prefix="search-side"),
         observe=metrics.looked_up,

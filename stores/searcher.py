@@ -55,7 +55,7 @@ MOST_RELAXED = 24
 """Conditions of an empty page that are tried to be left out, the first of them: each is a search of its own."""
 SHARED_FROM = 500
 """Creators to be compared from which on another thread takes half of the work; with fewer, to hand it over takes longer."""
-AT_ONCE, AT_ONCE_BESIDE_IMPORT = 2, 4
+SEARCHES_AT_ONCE, SEARCHES_BESIDE_IMPORT = 2, 4
 """Searches at once: one a core; and while creators are imported, when each waits for graphs that are being written, and an
 equal share of the cores must do for all (a million creators, 20 searches a second: p95 3.8 s with two, 0.6 s with four)."""
 UNLIKE = 0.5
@@ -141,7 +141,7 @@ class Searcher:
         warnings: list[str] = []
         meaning = self._meaning
         vector = await self._query_vector(meaning, query.text, warnings)
-        self._threads.allow(AT_ONCE_BESIDE_IMPORT if self._importing() else AT_ONCE)
+        self._threads.allow(SEARCHES_BESIDE_IMPORT if self._importing() else SEARCHES_AT_ONCE)
         side = self._side if self._running == 0 else None
         self._running += 1
         try:

@@ -23,12 +23,12 @@ from stores.filter_ast import And, In, Range
 from stores.ports import RankedHit, SearchPage, SearchQuery, Vector, Weights
 from stores.ranking import EXACT_BONUS
 from stores.searcher import (
-    AT_ONCE,
-    AT_ONCE_BESIDE_IMPORT,
     LOADING_MODEL,
     MOST_RELAXED,
     NO_MODEL,
     NOT_COMPARED,
+    SEARCHES_AT_ONCE,
+    SEARCHES_BESIDE_IMPORT,
     Searcher,
 )
 from stores.text_index import TantivyTextIndex
@@ -589,7 +589,7 @@ async def test_two_threads_find_what_one_finds(world: World) -> None:
 async def test_beside_an_import_more_searches_go_on_at_once(world: World) -> None:
     """Each waits for what is being written then, not for a core."""
     await world.add(1, "Alice")
-    together = threading.Barrier(AT_ONCE_BESIDE_IMPORT, timeout=20)
+    together = threading.Barrier(SEARCHES_BESIDE_IMPORT, timeout=20)
 
     def meet(*_: object) -> None:
         together.wait()  # raises where fewer are under way
@@ -597,9 +597,9 @@ async def test_beside_an_import_more_searches_go_on_at_once(world: World) -> Non
     world.searcher._observe = meet
     world.searcher.set_importing(lambda: True)
     async with trio.open_nursery() as nursery:
-        for _ in range(AT_ONCE_BESIDE_IMPORT):
+        for _ in range(SEARCHES_BESIDE_IMPORT):
             nursery.start_soon(world.searcher.search, SearchQuery(text="alice"))
     world.searcher.set_importing(lambda: False)
     world.searcher._observe = lambda *_: None
     await world.searcher.search(SearchQuery(text="alice"))
-    assert world.searcher._threads._limiter.total_tokens == AT_ONCE
+    assert world.searcher._threads._limiter.total_tokens == SEARCHES_AT_ONCE
