@@ -151,6 +151,12 @@ class Txn:
         self._counters[name] = self.counter(name) + delta
         return self._counters[name]
 
+    def end_reading(self) -> None:
+        """Nothing can be read any more, and whoever still holds this, such as the traceback of an error, holds no reader
+        slot: LMDB's binding frees that with the transaction's object, and a traceback may wait for the collector."""
+        self._txn.abort()
+        self._txn = None
+
     def flush_counters(self) -> None:
         for name, value in self._counters.items():
             self.put("meta", b"counter:" + name.encode(), pack_id(value))
@@ -302,8 +308,11 @@ class Environment:
     @contextmanager
     def snapshot(self) -> Iterator[Txn]:
         """A read transaction for code that already runs in a thread. Keep it short: it pins pages."""
-        with self._env.begin() as txn:
-            yield Txn(txn, self._databases)
+        txn = Txn(self._env.begin(), self._databases)
+        try:
+            yield txn
+        finally:
+            txn.end_reading()
 
     def write_now(self, change: Callable[[Txn], T], *, synced: bool = True) -> T:
         """A write while no event loop runs (at start, or without a daemon); ``synced`` as of `write`."""

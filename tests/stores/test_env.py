@@ -199,3 +199,22 @@ def test_a_reader_that_was_killed_keeps_no_pages(tmp_path: Path) -> None:
     rewrite(env, 3)
     assert rewrite(env, 20) == 0
     env.close()
+
+
+async def test_a_read_that_fails_gives_its_reader_slot_back_while_its_error_lives(env: Environment) -> None:
+    """Errors of threads are in cycles that only the collector ends: each unknown creator that was asked for kept a slot
+    until then, and 64 of them ended the daemon."""
+    await env.write(lambda txn: txn.put("meta", b"a", b"b"))
+
+    def missing(txn: Txn) -> None:
+        unfinished = txn.scan("meta")
+        assert next(unfinished)
+        raise KeyError("nobody")
+
+    errors = []
+    for _ in range(200):
+        with pytest.raises(KeyError) as caught:
+            await env.read(missing)
+        errors.append(caught.value)  # and with it the frames that it went through
+    assert len(errors) == 200
+    assert await env.read(lambda txn: txn.get("meta", b"a")) == b"b"
