@@ -16,11 +16,11 @@ from typing import Any, Generic, TypeVar
 import lmdb
 import msgspec
 import trio
-from lmdb.verify import VerifyError, verify
 
 from proto.errors import DiskFull, StoreBusy, Unavailable
 from stores.blocking import Blocking, RunSync
 from stores.codec import SCHEMA_VERSION, pack_id, unpack_id
+from stores.damage import DAMAGE, damage_told, damaged, open_environment
 from stores.files import is_disk_full
 
 T = TypeVar("T")
@@ -197,10 +197,10 @@ class Environment:
         try:
             _refuse_half_restored(data_dir)
             shutil.rmtree(data_dir / COPYING, ignore_errors=True)
-            path = data_dir / "store"
-            path.mkdir(mode=0o700, exist_ok=True)
-            self._env = lmdb.open(
-                str(path),
+            self._path = data_dir / "store"
+            self._path.mkdir(mode=0o700, exist_ok=True)
+            self._env = open_environment(
+                self._path,
                 map_size=map_size_bytes,
                 max_dbs=len(DATABASES),
                 max_readers=64,
@@ -210,9 +210,13 @@ class Environment:
                 sync=durable,
                 mode=0o600,
             )
-            self._refuse_cut_off(path)
-            self._databases = {name: self._env.open_db(name.encode()) for name in DATABASES}
-            self._take_schema(data_dir, schema_version)
+            try:
+                with damage_told(self._path):
+                    self._databases = {name: self._env.open_db(name.encode()) for name in DATABASES}
+                    self._take_schema(data_dir, schema_version)
+            except BaseException:
+                self._env.close()
+                raise
         except (lmdb.Error, OSError) as error:
             os.close(self._lock_file)
             raise Unavailable(f"{data_dir}: the store cannot be opened: {error}") from error
@@ -308,11 +312,12 @@ class Environment:
     @contextmanager
     def snapshot(self) -> Iterator[Txn]:
         """A read transaction for code that already runs in a thread. Keep it short: it pins pages."""
-        txn = Txn(self._env.begin(), self._databases)
-        try:
-            yield txn
-        finally:
-            txn.end_reading()
+        with damage_told(self._path):
+            txn = Txn(self._env.begin(), self._databases)
+            try:
+                yield txn
+            finally:
+                txn.end_reading()
 
     def write_now(self, change: Callable[[Txn], T], *, synced: bool = True) -> T:
         """A write while no event loop runs (at start, or without a daemon); ``synced`` as of `write`."""
@@ -363,7 +368,13 @@ class Environment:
         try:
             self._run_together([change])
         except Exception as error:
-            change.error = DiskFull(_full_words(error)) if _says_full(error) else error
+            change.error = self._told(error)
+
+    def _told(self, error: Exception) -> Exception:
+        """In the words of operators, where it is about the store and not about the change."""
+        if _says_full(error):
+            return DiskFull(_full_words(error))
+        return damaged(self._path, error) if isinstance(error, DAMAGE) else error
 
     def drop_dead_readers(self) -> int:
         """Blocking, microseconds: lets go of what processes read that were killed meanwhile, such as a doctor's: no page
@@ -380,16 +391,10 @@ class Environment:
         Blocking, but no writer waits for it; what is committed meanwhile is not in it, and takes new pages. Raises
         lmdb.Error or OSError when the disk does not have room.
         """
-        with self._env.begin() as txn:
+        with damage_told(self._path), self._env.begin() as txn:
             self._env.copy(str(target), compact=True, txn=txn)
             (target / "data.mdb").chmod(0o600)
             return int(txn.id())
-
-    def _refuse_cut_off(self, path: Path) -> None:
-        trouble = cut_off(self._env, path)
-        if trouble:
-            self._env.close()
-            raise Unavailable(trouble)
 
     def _take_schema(self, data_dir: Path, expected: int) -> None:
         """Raises Unavailable for a store of another schema."""
@@ -400,7 +405,6 @@ class Environment:
             with self._env.begin(write=True, db=meta) as txn:
                 txn.put(SCHEMA, pack_id(expected))
         elif stored != expected:
-            self._env.close()
             words = newer_schema if stored > expected else older_schema
             raise Unavailable(words(data_dir, stored, expected))
 
@@ -428,20 +432,14 @@ def _schema_in(txn: Any, meta: Any) -> int | None:
 
 def stored_schema(data_dir: Path) -> int | None:
     """Blocking, writes nothing: the schema version of a data directory's store; None where there is no store, or an empty
-    one. Raises Unavailable for what is no store. For a directory that no other process has."""
-    path = data_dir / "store"
+    one. Raises Unavailable for what is no whole store. For a directory that no other process has."""
     try:
-        if not (path / "data.mdb").exists():
+        if not (data_dir / "store" / "data.mdb").exists():
             return None
-        with lmdb.open(str(path), readonly=True, lock=False, max_dbs=1) as env:
-            try:
-                meta = env.open_db(b"meta", create=False)
-            except lmdb.NotFoundError:
-                return None
-            with env.begin() as txn:
-                return _schema_in(txn, meta)
-    except (lmdb.Error, OSError) as error:
+    except OSError as error:
         raise Unavailable(f"{data_dir}: the store cannot be opened: {error}") from error
+    with look_into(data_dir, shared=False) as found:
+        return found.schema_version
 
 
 class Glimpse(msgspec.Struct, frozen=True, kw_only=True):
@@ -487,7 +485,7 @@ def look_on(data_dir: Path) -> Iterator[Onlooker]:
     with ExitStack() as stack:
         try:
             env, databases = stack.enter_context(_opened_to_read(path, shared=True))
-            with env.begin() as txn:
+            with damage_told(path), env.begin() as txn:
                 stored = (_schema_in(txn, databases["meta"]) if "meta" in databases else None) or SCHEMA_VERSION
         except (lmdb.Error, OSError) as error:
             raise Unavailable(f"{path}: the store cannot be read: {error}") from error
@@ -499,33 +497,16 @@ def look_on(data_dir: Path) -> Iterator[Onlooker]:
 
 @contextmanager
 def _opened_to_read(path: Path, *, shared: bool) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """The environment with those databases that it has. Raises lmdb.Error and OSError, and Unavailable for one that is
-    cut off."""
-    with lmdb.open(str(path), readonly=True, lock=shared, max_dbs=len(DATABASES), mode=0o600) as env:
-        trouble = cut_off(env, path)
-        if trouble:
-            raise Unavailable(trouble)
+    """The environment with those databases that it has. Raises lmdb.Error and OSError, and StoreDamaged."""
+    with (
+        damage_told(path),
+        open_environment(path, readonly=True, lock=shared, max_dbs=len(DATABASES), mode=0o600) as env,
+    ):
         databases: dict[str, Any] = {}
         for name in DATABASES:
             with suppress(lmdb.NotFoundError):
                 databases[name] = env.open_db(name.encode(), create=False)
         yield env, databases
-
-
-def cut_off(env: Any, path: Path) -> str:
-    """Blocking: why the file behind a store that was just opened must not be read, since what lies behind its end ends
-    the process; empty for a sound one. Pages that were freed before they were written may lie there."""
-    data = path / "data.mdb"
-    used, size = int(env.info()["last_pgno"] + 1) * int(env.stat()["psize"]), data.stat().st_size
-    if size >= used:
-        return ""
-    try:
-        problems = verify(str(data), subdir=False)  # type: ignore[no-untyped-call]
-    except VerifyError as error:
-        problems = [str(error)]
-    if not problems:
-        return ""
-    return f"{path}: the store is cut off, {size:,} bytes of {used:,}: restore a backup into an empty folder"
 
 
 def newer_schema(data_dir: Path, stored: int, known: int) -> str:

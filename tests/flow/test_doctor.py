@@ -258,7 +258,7 @@ PLANTS: dict[str, tuple[Plant, str, Severity, str, str]] = {
     "the store is cut off": (_cut_off, "store", Severity.FAULT, "the store is cut off", "pokedexd restore"),
     "the store is something else": (
         lambda home: (home.data / "store" / "data.mdb").write_bytes(b"x" * 65_536), "store", Severity.FAULT,
-        "cannot be read", "restore a backup",
+        "the store is damaged", "restore a backup",
     ),
     "the backup is old": (_age_backup, "backup", Severity.WARNING, "20.0 days old", "pokedexd backup"),
     "a restore was cut short": (
