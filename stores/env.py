@@ -100,6 +100,11 @@ since it may hold somebody who was forgotten since."""
 FULL_SECONDS = 2.0
 """Between tries of a change for which there was no room."""
 
+ROOM_BYTES, ROOM_SHARE = 32 << 20, 0.05
+"""So much of a map that was full, or this share of a small one, must be free before it has room again."""
+ROOM_FILLER = bytes(4_000)
+"""Takes a page of its own."""
+
 MAX_FOLDED = 1_000
 """Changes folded into one transaction at most."""
 
@@ -231,7 +236,9 @@ class Environment:
         self.waits_for_room = False
         """Whether a change for which there is no room waits until there is, or raises DiskFull; see `write`."""
         self.full_because = ""
-        """What the disk said when it refused the latest change; empty once one has been written."""
+        """What the disk said when it refused the latest change; empty once one has been written. Of a map that is full:
+        until `find_room` finds some, since a small change may find its pages where a large one does not."""
+        self.map_is_full = False
         self._held_because = ""
         self._free = trio.Event()
         self.commits = 0
@@ -345,8 +352,34 @@ class Environment:
 
     def _note_room(self, batch: list[_Change[Any]]) -> None:
         full = next((str(change.error) for change in batch if isinstance(change.error, DiskFull)), "")
-        if full or any(change.error is None for change in batch):
+        if full or (any(change.error is None for change in batch) and not self.map_is_full):
             self.full_because = full
+
+    async def find_room(self) -> bool:
+        """Whether the map has room again, in pages that were freed or never used; nothing is written."""
+        self.map_is_full = not await self._writer.call(self._has_map_room)
+        if not self.map_is_full:
+            self.full_because = ""
+        return not self.map_is_full
+
+    def _has_map_room(self) -> bool:
+        meta = self._databases["meta"]
+        try:
+            with self._env.begin(write=True, db=meta) as txn:  # what was freed can be used by the commit after the next
+                txn.put(SCHEMA, txn.get(SCHEMA))
+            self._fill(meta)
+        except lmdb.MapFullError:
+            return False
+        return True
+
+    def _fill(self, database: Any) -> None:
+        pages = min(ROOM_BYTES, int(self._env.info()["map_size"] * ROOM_SHARE)) // int(self._env.stat()["psize"])
+        txn = self._env.begin(write=True, db=database)
+        try:
+            for number in range(pages):
+                txn.put(b"room:%d" % number, ROOM_FILLER)
+        finally:
+            txn.abort()
 
     def _sync(self) -> Unavailable | None:
         """What the disk refused, if it did: then nobody of the batch may believe that it is stored."""
@@ -373,6 +406,7 @@ class Environment:
     def _told(self, error: Exception) -> Exception:
         """In the words of operators, where it is about the store and not about the change."""
         if _says_full(error):
+            self.map_is_full = self.map_is_full or isinstance(error, lmdb.MapFullError)
             return DiskFull(_full_words(error))
         return damaged(self._path, error) if isinstance(error, DAMAGE) else error
 
