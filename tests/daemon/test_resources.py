@@ -13,13 +13,13 @@ import trio
 import trio.testing
 
 from daemon.access import Access, note_uses
+from daemon.evaluation.virtual_time import VirtualThreads
 from daemon.resources import LONGEST_PATIENCE_SECONDS, MIB, Limits, Resources
 from proto.errors import DiskFull
 from proto.records import DEFAULT_TENANT, Event
 from stores.blocking import Blocking, RunSync
 from stores.env import Environment, Txn
 from stores.journal import Journal
-from tests.conftest import VirtualThreads
 
 FLOOR, CEILING = 100 * MIB, 1_000 * MIB
 
