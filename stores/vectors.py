@@ -15,6 +15,7 @@ from proto.ids import Row
 from stores.blocking import Blocking
 from stores.gate import Gate
 from stores.ports import Rows, Scores, Vector
+from stores.unit_vectors import of_unit_length
 from stores.vector_graph import FIRST_CAPACITY, GROWTH, Graph
 from stores.vector_rows import AUTO, FLOAT32, INT8, VectorRows, kind_for, make_rows
 from stores.vector_snapshot import Contents, Saving, drop_unfinished, load
@@ -28,7 +29,6 @@ RENEWAL_SLICE = 250
 DECAYED_SHARE = 0.2
 """A graph of which more slots are deleted is built anew. With so many a breadth of 60 finds 0.95 of the nearest twenty
 where a new graph finds all (12,000 vectors; at 600 both do). Overwriting slots costs 0.01, however often."""
-UNIT_TOLERANCE = 1e-2
 
 EXACT, GRAPH = "exact", "graph"
 GATHER_ALWAYS_BELOW = 10_000
@@ -195,7 +195,7 @@ class HnswVectorIndex:
         return held
 
     def _checked_upsert(self, rows: Rows, vectors: Vector) -> None:
-        if not (np.abs(np.linalg.norm(vectors, axis=1) - 1) <= UNIT_TOLERANCE).all():
+        if not of_unit_length(vectors).all():
             raise ValueError("vectors must be finite and of unit length")
         self._upsert(rows, vectors)
 
