@@ -24,7 +24,7 @@ from proto.errors import DiskFull, IndexBroken, PokedexError, Unavailable
 from proto.ids import AccountKey, CreatorId, Platform
 from proto.messages import AccountEmbedded, AccountUpserted, CreatorResolved
 from proto.records import AuditEvent, Event
-from stores.catalog import Catalog, creators_after, vital_signs_of
+from stores.catalog import Catalog, creators_page, vital_signs_of
 from stores.env import Environment, Txn
 from stores.journal import Journal
 from stores.schedule import Schedule
@@ -186,16 +186,16 @@ class SurveyPage(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def _surveyed(txn: Txn, peers: Peers, after: CreatorId | None, renew_before: float) -> SurveyPage:
-    creators = creators_after(txn, after, SURVEY_PAGE)
+    creators, last = creators_page(txn, after, SURVEY_PAGE)
     aged: list[CreatorId] = []
     for creator in creators:
-        signs = vital_signs_of(creator)
+        signs = txn.if_whole(partial(vital_signs_of, creator))
         if signs is not None:
             peers.add(creator, signs)
         aged_or_lacking = signs is None or signs.at < renew_before or creator.oldest_fetched_at is None
         if creator.name and aged_or_lacking:  # nameless: not aggregated, or holds nothing
             aged.append(creator.creator_id)
-    return SurveyPage(aged=aged, last=creators[-1].creator_id if len(creators) == SURVEY_PAGE else None)
+    return SurveyPage(aged=aged, last=last)
 
 
 def _resolve_all(txn: Txn, ids: Sequence[CreatorId], now: float) -> None:
