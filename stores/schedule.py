@@ -119,7 +119,9 @@ class Schedule:
             for state_key, lease_end in leases:
                 stored = txn.get("schedule", state_key)
                 assert stored is not None, "a lease without its job"
-                job = decode(Job, stored, "schedule", state_key)
+                job = txn.if_whole(partial(decode, Job, stored, "schedule", state_key))
+                if job is None:
+                    continue
                 txn.delete("schedule_due", _due_key(job, unpack_id(lease_end)))
                 txn.put("schedule_due", _due_key(job, job.due_at), b"")
                 txn.delete("leases", state_key)
@@ -266,7 +268,8 @@ def _due(txn: Txn, platform: Platform, rule: PackRule, now: int, priorities: Col
                 break
             stored = txn.get("schedule", key[:2] + key[11:])
             assert stored is not None, "a due entry without its job"
-            found.append(decode(Job, stored))
+            job = txn.if_whole(partial(decode, Job, stored, "schedule", key[:2] + key[11:]))
+            found += [job] if job is not None else []
     return found
 
 
