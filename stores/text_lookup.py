@@ -79,6 +79,7 @@ class TextLookup:
 
     def __init__(self, searcher: Any, schema: Any, text: str, boosts: Mapping[str, float], synonyms: Synonyms) -> None:
         self._searcher, self._schema, self._boosts, self._synonyms = searcher, schema, boosts, synonyms
+        self._frequencies: dict[str, int] = {}
         self._text = (
             text[:MAX_QUERY_CHARS].encode(errors="ignore").decode()
         )  # lone surrogates are no text to the engine
@@ -92,6 +93,7 @@ class TextLookup:
         self.demands = demands(len(loose))
         """How many of the words outside of phrases may be asked for, from all of them on down."""
         self._parts = [self._word(word, last=word == loose[-1] and not self.long) for word in loose]
+        self._queries: dict[int | None, Any] = {}
         self._counts: dict[int | None, int] = {}
         self._best: dict[int | None, tuple[Rows, Scores]] = {}
 
@@ -139,12 +141,11 @@ class TextLookup:
         return self._counts[need]
 
     def best(self, limit: int, need: int | None = None) -> tuple[Rows, Scores]:
-        """Of those that `count` counts, the best by BM25, best first; equals by row, but which of them are still
-        within the limit is the engine's choice. The longest answer is kept."""
+        """Of those that `count` counts, the best by BM25, best first; the order of equals, and which of them are still
+        within the limit, is the engine's choice. The longest answer is kept."""
         if need not in self._best or len(self._best[need][0]) < min(limit, self._counts[need]):
             rows, scores, self._counts[need] = self._search(self._asked(need), limit, counted=True)
-            order = np.lexsort((rows, -scores))
-            self._best[need] = rows[order], scores[order]
+            self._best[need] = rows, scores
         rows, scores = self._best[need]
         return rows[:limit], scores[:limit]
 
@@ -191,7 +192,12 @@ class TextLookup:
         return rows, np.array([score for score, _ in hits], np.float32), found.count or 0
 
     def _asked(self, need: int | None) -> Any:
-        """The whole query, with ``need`` as in `count`."""
+        """The whole query, with ``need`` as in `count`; made once."""
+        if need not in self._queries:
+            self._queries[need] = self._whole(need)
+        return self._queries[need]
+
+    def _whole(self, need: int | None) -> Any:
         query = self._query
         wanted = [self._phrase(phrase) for phrase in query.phrases]
         if self._parts:
@@ -258,7 +264,10 @@ class TextLookup:
         return [tantivy.Query.term_set_query(self._schema, field, terms)] if terms else []
 
     def _frequency(self, word: str) -> int:
-        return int(self._searcher.doc_freq(EVERYTHING, word))
+        """Kept, since each segment is asked for it."""
+        if word not in self._frequencies:
+            self._frequencies[word] = int(self._searcher.doc_freq(EVERYTHING, word))
+        return self._frequencies[word]
 
     def _listing(self, field: str, beginning: str, limit: int) -> Sequence[tuple[str, int]]:
         """Words that begin so, the most frequent first."""
