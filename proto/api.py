@@ -786,9 +786,15 @@ class AdminStatus(Body):
     intake_paused: dict[str, str] = {}
     """Platforms from which nothing is fetched for now, and why."""
     pauses: list[PauseView] = []
+    """What an operator holds back."""
     drained: str = ""
     """Why nothing new is taken in, where an operator drains or drained the daemon."""
-    """What an operator holds back."""
+    failing: dict[str, str] = {}
+    """Services beside the flow that failed and wait to be started again, and why."""
+    damaged: list[str] = []
+    """The first records met since the start that cannot be read: database, key and why; they are passed over."""
+    damaged_records: int = 0
+    """How many there are."""
 
 
 class DeadLetterView(Body):

@@ -9,7 +9,7 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -17,7 +17,7 @@ import lmdb
 import msgspec
 import trio
 
-from proto.errors import DiskFull, StoreBusy, Unavailable
+from proto.errors import DiskFull, StoreBusy, Unavailable, Unreadable
 from stores.blocking import Blocking, RunSync
 from stores.codec import SCHEMA_VERSION, pack_id, unpack_id
 from stores.damage import DAMAGE, damage_told, damaged, open_environment
@@ -97,6 +97,9 @@ COPYING = "backup-copy"
 """Folder in the data directory for the copy that a backup is made of; what a crash leaves of it goes at the next start,
 since it may hold somebody who was forgotten since."""
 
+Damaged = dict[tuple[str, str], str]
+"""Database and key of records that cannot be read, as `Unreadable` has them → why."""
+
 FULL_SECONDS = 2.0
 """Between tries of a change for which there was no room."""
 
@@ -112,11 +115,22 @@ MAX_FOLDED = 1_000
 class Txn:
     """A transaction as the stores see it: named databases, prefix scans, kept counters."""
 
-    __slots__ = ("_counters", "_databases", "_txn")
+    __slots__ = ("_counters", "_damaged", "_databases", "_txn")
 
-    def __init__(self, txn: Any, databases: dict[str, Any]) -> None:
+    def __init__(self, txn: Any, databases: dict[str, Any], damaged: Damaged | None = None) -> None:
+        """``damaged``: where `if_whole` notes what it passes over."""
         self._txn, self._databases = txn, databases
         self._counters: dict[str, int] = {}
+        self._damaged = {} if damaged is None else damaged
+
+    def if_whole(self, look: Callable[[], T]) -> T | None:
+        """For whoever goes through all records: what ``look`` reads, or None where a record that it needs cannot be
+        read. That is noted, so that an operator is told, and everybody else is gone through all the same."""
+        try:
+            return look()
+        except Unreadable as error:
+            _note_in(self._damaged, error)
+            return None
 
     def get(self, database: str, key: bytes) -> bytes | None:
         value: bytes | None = self._txn.get(key, db=self._databases[database])
@@ -162,9 +176,19 @@ class Txn:
         self._txn.abort()
         self._txn = None
 
+    def copy(self, env: Any, folder: Path) -> int:
+        """The whole store, compacted, into an empty folder; the number of the last commit in it."""
+        env.copy(str(folder), compact=True, txn=self._txn)
+        return int(self._txn.id())
+
     def flush_counters(self) -> None:
         for name, value in self._counters.items():
             self.put("meta", b"counter:" + name.encode(), pack_id(value))
+
+
+def _note_in(damaged: Damaged, error: Unreadable) -> None:
+    """The first word stands."""
+    damaged.setdefault((error.database, error.key), str(error))
 
 
 class _Change(Generic[T]):
@@ -198,6 +222,8 @@ class Environment:
         ``durable`` False spares the disk, for stores that are thrown away. ``schema_version``: the one that is expected;
         another than the present one only while migrating.
         """
+        self.damaged: Damaged = {}
+        """What was passed over so far since it could not be read, in the order in which it was met."""
         self._lock_file = lock_data_dir(data_dir)
         try:
             _refuse_half_restored(data_dir)
@@ -316,15 +342,9 @@ class Environment:
         with self.snapshot() as txn:
             return look(txn)
 
-    @contextmanager
-    def snapshot(self) -> Iterator[Txn]:
+    def snapshot(self) -> AbstractContextManager[Txn]:
         """A read transaction for code that already runs in a thread. Keep it short: it pins pages."""
-        with damage_told(self._path):
-            txn = Txn(self._env.begin(), self._databases)
-            try:
-                yield txn
-            finally:
-                txn.end_reading()
+        return _reading(self._env, self._databases, self.damaged)
 
     def write_now(self, change: Callable[[Txn], T], *, synced: bool = True) -> T:
         """A write while no event loop runs (at start, or without a daemon); ``synced`` as of `write`."""
@@ -392,7 +412,7 @@ class Environment:
 
     def _run_together(self, batch: list[_Change[Any]]) -> None:
         with self._env.begin(write=True) as raw:
-            txn = Txn(raw, self._databases)
+            txn = Txn(raw, self._databases, self.damaged)
             for change in batch:
                 change.result = change.function(txn)
             txn.flush_counters()
@@ -410,6 +430,10 @@ class Environment:
             return DiskFull(_full_words(error))
         return damaged(self._path, error) if isinstance(error, DAMAGE) else error
 
+    def note_damage(self, error: Unreadable) -> None:
+        """That it was passed over, as `Txn.if_whole` does."""
+        _note_in(self.damaged, error)
+
     def drop_dead_readers(self) -> int:
         """Blocking, microseconds: lets go of what processes read that were killed meanwhile, such as a doctor's: no page
         that was freed since could be used again, and the file would grow with every commit. Returns how many."""
@@ -425,22 +449,32 @@ class Environment:
         Blocking, but no writer waits for it; what is committed meanwhile is not in it, and takes new pages. Raises
         lmdb.Error or OSError when the disk does not have room.
         """
-        with damage_told(self._path), self._env.begin() as txn:
-            self._env.copy(str(target), compact=True, txn=txn)
-            (target / "data.mdb").chmod(0o600)
-            return int(txn.id())
+        with self.snapshot() as txn:
+            commit = txn.copy(self._env, target)
+        (target / "data.mdb").chmod(0o600)
+        return commit
 
     def _take_schema(self, data_dir: Path, expected: int) -> None:
         """Raises Unavailable for a store of another schema."""
-        meta = self._databases["meta"]
-        with self._env.begin(db=meta) as txn:
-            stored = _schema_in(txn, meta)
+        with self.snapshot() as txn:
+            stored = _schema_in(txn)
         if stored is None:
-            with self._env.begin(write=True, db=meta) as txn:
-                txn.put(SCHEMA, pack_id(expected))
+            with self._env.begin(write=True) as raw:
+                raw.put(SCHEMA, pack_id(expected), db=self._databases["meta"])
         elif stored != expected:
             words = newer_schema if stored > expected else older_schema
             raise Unavailable(words(data_dir, stored, expected))
+
+
+@contextmanager
+def _reading(env: Any, databases: dict[str, Any], noted: Damaged | None = None) -> Iterator[Txn]:
+    """Raises StoreDamaged where what is read of the store cannot be."""
+    with damage_told(Path(env.path())):
+        txn = Txn(env.begin(), databases, noted)
+        try:
+            yield txn
+        finally:
+            txn.end_reading()
 
 
 def _says_full(error: BaseException) -> bool:
@@ -456,12 +490,12 @@ def _full_words(error: BaseException) -> str:
     return f"the store cannot be written: the disk is full, or broken ({error})"
 
 
-def _schema_in(txn: Any, meta: Any) -> int | None:
+def _schema_in(txn: Txn) -> int | None:
     """None for a store that was just made."""
-    stored = txn.get(SCHEMA, db=meta)
+    stored = txn.get("meta", SCHEMA)
     if stored is not None:
         return unpack_id(stored)
-    return 1 if txn.stat(db=meta)["entries"] else None
+    return 1 if txn.entries("meta") else None
 
 
 def stored_schema(data_dir: Path) -> int | None:
@@ -493,9 +527,9 @@ def look_into(data_dir: Path, *, shared: bool) -> Iterator[Glimpse]:
     try:
         with _opened_to_read(path, shared=shared) as (env, databases):
             used = int(env.info()["last_pgno"] + 1) * int(env.stat()["psize"])
-            with env.begin() as txn:
-                version = _schema_in(txn, databases["meta"]) if "meta" in databases else None
-                yield Glimpse(txn=Txn(txn, databases), schema_version=version, used_bytes=used)
+            with _reading(env, databases) as txn:
+                version = _schema_in(txn) if "meta" in databases else None
+                yield Glimpse(txn=txn, schema_version=version, used_bytes=used)
     except (lmdb.Error, OSError) as error:
         raise Unavailable(f"{path}: the store cannot be read: {error}") from error
 
@@ -508,8 +542,8 @@ class Onlooker:
 
     async def read(self, look: Callable[[Txn], T]) -> T:
         """As `Environment.read`, but blocking."""
-        with self._env.begin() as txn:
-            return look(Txn(txn, self._databases))
+        with _reading(self._env, self._databases) as txn:
+            return look(txn)
 
 
 @contextmanager
@@ -519,8 +553,8 @@ def look_on(data_dir: Path) -> Iterator[Onlooker]:
     with ExitStack() as stack:
         try:
             env, databases = stack.enter_context(_opened_to_read(path, shared=True))
-            with damage_told(path), env.begin() as txn:
-                stored = (_schema_in(txn, databases["meta"]) if "meta" in databases else None) or SCHEMA_VERSION
+            with _reading(env, databases) as txn:
+                stored = (_schema_in(txn) if "meta" in databases else None) or SCHEMA_VERSION
         except (lmdb.Error, OSError) as error:
             raise Unavailable(f"{path}: the store cannot be read: {error}") from error
         if stored != SCHEMA_VERSION or len(databases) < len(DATABASES):

@@ -15,6 +15,7 @@ from proto.ids import Row
 from stores.blocking import Blocking
 from stores.gate import Gate
 from stores.ports import Rows, Scores, Vector
+from stores.unit_vectors import of_unit_length
 from stores.vector_graph import FIRST_CAPACITY, GROWTH, Graph
 from stores.vector_rows import AUTO, FLOAT32, INT8, VectorRows, kind_for, make_rows
 from stores.vector_snapshot import Contents, Saving, drop_unfinished, load
@@ -28,7 +29,6 @@ RENEWAL_SLICE = 250
 DECAYED_SHARE = 0.2
 """A graph of which more slots are deleted is built anew. With so many a breadth of 60 finds 0.95 of the nearest twenty
 where a new graph finds all (12,000 vectors; at 600 both do). Overwriting slots costs 0.01, however often."""
-UNIT_TOLERANCE = 1e-2
 
 EXACT, GRAPH = "exact", "graph"
 GATHER_ALWAYS_BELOW = 10_000
@@ -48,7 +48,8 @@ PLAUSIBLE_RATIO = (1.0, 200.0)
 
 
 class HnswVectorIndex:
-    """Cosine similarity over unit vectors by dense row. Readers share, a writer is alone.
+    """Cosine similarity over unit vectors by dense row. Readers share, a writer is alone: with the graph for as long as a
+    slice of vectors takes, with the rows for a moment within that, so that what is compared does not wait for graphs.
 
     Growth: room for a quarter more is made at a time. The graph's is moved by the kernel, not copied: of 300,000 to 590,000
     vectors, 15 to 30 ms with the interpreter held and no memory but what is used. Rows are copied while searches go on in
@@ -81,7 +82,8 @@ class HnswVectorIndex:
         self._graph = Graph(dims, self._capacity, ef)
         self._next_graph: Graph | None = None
         """One that is being built to take the other's place; it takes in every change as well."""
-        self._gate = Gate()
+        self._gate, self._row_gate = Gate(), Gate()
+        """Of the graph; of the rows, for a writer within the other, so that a snapshot finds either both or neither."""
         self.checkpoint = 0
         self.changed = False
         self.rebuilt_because = ""
@@ -186,12 +188,14 @@ class HnswVectorIndex:
         """[n]: which of these rows have this field. Of the moment: a writer may be at work."""
         present = self._present
         inside = rows < len(present)
+        if inside.all():
+            return present.take(rows)
         held = np.zeros(len(rows), bool)
         held[inside] = present[rows[inside]]
         return held
 
     def _checked_upsert(self, rows: Rows, vectors: Vector) -> None:
-        if not (np.abs(np.linalg.norm(vectors, axis=1) - 1) <= UNIT_TOLERANCE).all():
+        if not of_unit_length(vectors).all():
             raise ValueError("vectors must be finite and of unit length")
         self._upsert(rows, vectors)
 
@@ -213,18 +217,19 @@ class HnswVectorIndex:
 
     def _put(self, rows: Rows, vectors: Vector) -> None:
         """The graphs get the vectors as they are, never what rows keep of them."""
-        self._count += int((~self._present[np.unique(rows)]).sum())
-        self._end = max(self._end, int(rows.max(initial=0)) + 1)
-        self._rows.put(rows, vectors)
-        self._present[rows] = True
         following = self._next_graph  # a renewal may be given up meanwhile
         self._graph.add(rows, vectors)
         if following is not None:
             following.add(rows, vectors)
+        with self._row_gate.writing():
+            self._count += int((~self._present[np.unique(rows)]).sum())
+            self._end = max(self._end, int(rows.max(initial=0)) + 1)
+            self._rows.put(rows, vectors)
+            self._present[rows] = True
 
     def _delete(self, rows: Iterable[int]) -> None:
         following = self._next_graph
-        with self._gate.writing():
+        with self._gate.writing(), self._row_gate.writing():
             for row in rows:
                 if row < len(self._present) and self._present[row]:
                     self._present[row] = False
@@ -245,37 +250,36 @@ class HnswVectorIndex:
         not pass. What that finds too few of is compared one and all as well. Of many codes that pass, only those are that
         their signs leave (recall of 20: 0.995 or more, of 200: 0.99; measured, tests/bench/NOTES.md).
         """
-        with self._gate.reading():
-            count = self._count
-            if within is not None:
-                passing = int(within.sum()) if passing is None else passing
-                if passing <= GATHER_ALWAYS_BELOW:
-                    return self._gathered(vector, limit, within)
-            if count < self._exact_scan_below:
-                return self._scanned(vector, limit, within)
-            wanted = self._breadth(limit, count if passing is None else min(passing, count), count)
-            if within is not None and passing is not None and self._comparing_is_better(passing, wanted):
-                return self._gathered(vector, limit, within)
-            found = self._from_graph(vector, limit, wanted, within)
-            if found is not None:
-                return found
-            return self._scanned(vector, limit, within) if within is None else self._gathered(vector, limit, within)
-
-    def plan_of(self, within: NDArray[np.bool_] | None, limit: int) -> str:
-        """``exact`` or ``graph``: how `nearest_now` would look for them."""
         count = self._count
-        passing = count if within is None else int(within.sum())
-        if count < self._exact_scan_below or passing <= GATHER_ALWAYS_BELOW:
+        if within is not None:
+            passing = int(np.count_nonzero(within)) if passing is None else passing
+            if passing <= GATHER_ALWAYS_BELOW:
+                return self._gathered(vector, limit, within)
+        if count < self._exact_scan_below:
+            return self._scanned(vector, limit, within)
+        wanted = self._breadth(limit, count if passing is None else min(passing, count), count)
+        if within is not None and passing is not None and self._comparing_is_better(passing, wanted):
+            return self._gathered(vector, limit, within)
+        found = self._from_graph(vector, limit, wanted, within)
+        if found is not None:
+            return found
+        return self._scanned(vector, limit, within) if within is None else self._gathered(vector, limit, within)
+
+    def plan_of(self, passing: int | None, limit: int) -> str:
+        """``exact`` or ``graph``: how `nearest_now` would look for them. ``passing``: None without a filter."""
+        count = self._count
+        if count < self._exact_scan_below or (count if passing is None else passing) <= GATHER_ALWAYS_BELOW:
             return EXACT
-        breadth = self._breadth(limit, passing, count)
-        return EXACT if within is not None and self._comparing_is_better(passing, breadth) else GRAPH
+        if passing is None:
+            return GRAPH
+        return EXACT if self._comparing_is_better(passing, self._breadth(limit, passing, count)) else GRAPH
 
     def calibrate(self, limit: int) -> None:
         """Blocking, some tens of milliseconds: through how many rows one gets here, for the ``limit`` nearest, in the time
         in which the graph finds one more. Nothing to do where all are compared."""
         if self._count < self._exact_scan_below:
             return
-        with self._gate.reading():
+        with self._gate.reading(), self._row_gate.reading():
             some = np.flatnonzero(self._present[: self._end])[:: math.ceil(self._count / CALIBRATED_ROWS)].astype(
                 np.uint32
             )
@@ -313,9 +317,10 @@ class HnswVectorIndex:
 
     def _gathered(self, vector: Vector, limit: int, within: NDArray[np.bool_]) -> tuple[Rows, Scores]:
         """Those that pass, and no others, are read."""
-        size = min(len(within), len(self._present))
-        rows = np.flatnonzero(within[:size] & self._present[:size]).astype(np.uint32)
-        return self._compared(rows, vector, limit)
+        with self._row_gate.reading():
+            size = min(len(within), len(self._present))
+            rows = np.flatnonzero(within[:size] & self._present[:size]).astype(np.uint32)
+            return self._compared(rows, vector, limit)
 
     def _compared(self, rows: Rows, vector: Vector, limit: int) -> tuple[Rows, Scores]:
         """The best of ``rows``; of many codes those that their signs leave are compared."""
@@ -324,22 +329,24 @@ class HnswVectorIndex:
 
     def _scanned(self, vector: Vector, limit: int, within: NDArray[np.bool_] | None) -> tuple[Rows, Scores]:
         """All rows are read, in their order."""
-        size = self._end
-        scores = self._rows.scanned(size, vector)
-        passing = self._present[:size]
-        if within is not None:
-            inside = min(size, len(within))
-            passing = passing[:inside] & within[:inside]
-        rows = np.flatnonzero(passing).astype(np.uint32)
+        with self._row_gate.reading():
+            size = self._end
+            scores = self._rows.scanned(size, vector)
+            passing = self._present[:size]
+            if within is not None:
+                inside = min(size, len(within))
+                passing = passing[:inside] & within[:inside]
+            rows = np.flatnonzero(passing).astype(np.uint32)
         return _best(rows, scores[rows], min(limit, len(rows)))
 
     def _from_graph(
         self, vector: Vector, limit: int, wanted: int, within: NDArray[np.bool_] | None
     ) -> tuple[Rows, Scores] | None:
         """None when the graph does not reach ``limit`` live vectors that pass; the caller then compares them all."""
-        limit = min(limit, self._graph.live)
-        asked = limit if within is None else max(limit, min(wanted, self._graph.live))
-        found = self._graph.nearest(vector, asked)
+        with self._gate.reading():
+            limit = min(limit, self._graph.live)
+            asked = limit if within is None else max(limit, min(wanted, self._graph.live))
+            found = self._graph.nearest(vector, asked)
         if found is None:
             return None
         rows, scores = found
@@ -353,14 +360,16 @@ class HnswVectorIndex:
 
     def vectors_of(self, rows: Sequence[Row]) -> Vector:
         """Blocking. [m, dims] of those of ``rows`` that have this field."""
-        with self._gate.reading():
+        with self._row_gate.reading():
             having = [row for row in rows if row < len(self._present) and self._present[row]]
             return self._rows.vectors_of(having)
 
     def similarities_now(self, vector: Vector, rows: Rows) -> tuple[Scores, NDArray[np.bool_]]:
         """Blocking. See `VectorIndex.similarities`."""
-        with self._gate.reading():
+        with self._row_gate.reading():
             having = self.holds(rows)
+            if having.all():
+                return self._rows.compared(rows, vector), having
             scores = np.zeros(len(rows), np.float32)
             scores[having] = self._rows.compared(rows[having], vector)
             return scores, having
@@ -368,7 +377,7 @@ class HnswVectorIndex:
     def _save(self, checkpoint: int) -> None:
         """Raises Unavailable; then the snapshot before stands, and another try is due."""
         try:
-            with self._gate.reading():
+            with self._gate.reading(), self._row_gate.reading():
                 saving = Saving(self.path, Contents(graph=self._graph, present=self._present, rows=self._rows))
                 self.changed = False
             saving.finish(dims=self.dims, model_id=self.model_id, checkpoint=checkpoint)
@@ -447,7 +456,7 @@ class HnswVectorIndex:
         size = max(rows, int(have * GROWTH))
         larger, present = self._rows.grown(size), np.zeros(size, bool)
         present[:have] = self._present
-        with self._gate.writing():
+        with self._row_gate.writing():
             self._rows, self._present = larger, present
 
 

@@ -6,6 +6,7 @@ import resource
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import trio
 
@@ -16,6 +17,7 @@ from stores.blocking import Blocking
 from stores.files import is_disk_full
 from stores.ports import TextDocument
 from stores.text_index import TantivyTextIndex
+from stores.text_lookup import TextLookup
 from tests.stores.conformance.text_index_suite import TextIndexConformance, document, rows_of, taken_in
 
 MakeBlocking = Callable[[str, int], Blocking]
@@ -68,10 +70,18 @@ def engine_files(folder: Path) -> list[Path]:
     )
 
 
+def put_in_place(path: Path, data: bytes | bytearray) -> None:
+    """A file of its own under that name: a thread of the engine may still have the one before mapped, and where that were
+    cut it would end the process."""
+    other = path.with_name(f".{path.name}.new")
+    other.write_bytes(data)
+    other.replace(path)
+
+
 def flip(path: Path, at: int) -> None:
     data = bytearray(path.read_bytes())
     data[at] ^= 0x80
-    path.write_bytes(data)
+    put_in_place(path, data)
 
 
 async def broken(base: Path, blocking: MakeBlocking) -> bool:
@@ -127,11 +137,11 @@ async def test_a_cut_or_missing_engine_file_is_noticed(closed: Path, blocking: M
     for path in engine_files(closed):
         whole = path.read_bytes()
         for kept in (len(whole) // 2, 3, 0):
-            path.write_bytes(whole[:kept])
+            put_in_place(path, whole[:kept])
             assert await broken(closed.parent, blocking), (path.suffix, kept)
         path.unlink()
         assert await broken(closed.parent, blocking), path.suffix
-        path.write_bytes(whole)
+        put_in_place(path, whole)
     assert not await broken(closed.parent, blocking)
 
 
@@ -306,3 +316,47 @@ async def until_written(index: TantivyTextIndex, documents: list[TextDocument]) 
                 return await index.commit(2)
             except DiskFull:
                 await trio.sleep(0.05)
+
+
+def outcomes(index: TantivyTextIndex, text: str) -> set[str]:
+    """Of every look-up; one that raises anything but IndexBroken fails the test."""
+    rows = np.arange(5, dtype=np.uint32)
+    lookups: list[Callable[[TextLookup], object]] = [
+        TextLookup.exact,
+        TextLookup.near,
+        TextLookup.estimate,
+        TextLookup.every,
+        lambda lookup: lookup.among(rows),
+        lambda lookup: lookup.admitted(rows),
+        lambda lookup: lookup.barring(Row(1)),
+        lambda _: index._engine.suggest(text[:3], 5),
+    ]
+    found = set()
+    for look in lookups:
+        try:
+            look(index.lookup(text))
+        except IndexBroken:
+            found.add("broken")
+        else:
+            found.add("answered")
+    return found
+
+
+@pytest.mark.parametrize(("suffix", "step"), [(".fast", 8), (".term", 150), (".store", 40)])
+async def test_a_file_damaged_while_it_is_open_breaks_the_index_and_nothing_else(
+    text_index: TantivyTextIndex, tmp_path: Path, suffix: str, step: int
+) -> None:
+    named = [document(row, f"Creator {row} of the kitchen", handles=[f"cook.{row}"]) for row in range(60)]
+    await taken_in(text_index, named)
+    (file,) = (path for path in engine_files(folder_of(tmp_path)) if path.suffix == suffix)
+    whole = file.read_bytes()
+    found = set()
+    with file.open("r+b", buffering=0) as open_file:
+        for at in range(0, len(whole) - 100, step):
+            open_file.seek(at)
+            open_file.write(b"\xff\x13\x80\xfe" * 4)
+            for text in ("creator 7", "@cook.7", '"creator of" -kitchen', "kitchem"):
+                found |= outcomes(text_index, text)
+            open_file.seek(0)
+            open_file.write(whole)
+    assert found == {"broken", "answered"}
