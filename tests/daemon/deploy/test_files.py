@@ -27,6 +27,7 @@ from daemon.deploy.files import (
 )
 from daemon.metrics import Metrics
 from proto.errors import ConfigError, Unavailable
+from stores.suppression import Suppression
 from tests.daemon.deploy.tools import debian_tool, run
 
 EXPOSURE_LIMIT = 1.5
@@ -74,6 +75,20 @@ def test_the_unit_lets_the_daemon_write_where_the_settings_say(tmp_path: Path) -
     settings.write_text('[daemon]\ndata_dir = "data"\n')
     done = CliRunner().invoke(deploy_app, ["systemd", "--config", str(settings), "--output", str(tmp_path)])
     assert isinstance(done.exception, ConfigError)
+
+
+def test_the_unit_is_the_same_before_and_after_the_first_start(tmp_path: Path) -> None:
+    settings, journal = tmp_path / "pokedexd.toml", tmp_path / "data-suppression" / "suppression"
+    settings.write_text(f'[daemon]\ndata_dir = "{tmp_path}/data"\nsuppression_file = "{journal}"\n')
+    units = []
+    for _ in range(2):
+        written(tmp_path, "systemd", "--config", str(settings), "--force")
+        units.append((tmp_path / UNIT).read_text())
+        (tmp_path / "data").mkdir(exist_ok=True)
+        journal.parent.mkdir(mode=0o700, exist_ok=True)
+        Suppression.open(journal).close()
+    assert units[0] == units[1]
+    assert f"ReadWritePaths={tmp_path}/data {journal.parent}\n" in units[0]
 
 
 def test_no_unit_is_given_a_folder_of_the_system(tmp_path: Path) -> None:
