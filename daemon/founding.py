@@ -10,7 +10,6 @@ import msgspec
 
 from daemon.config import Config, load, memory_ceiling_bytes
 from daemon.deploy.files import (
-    DEFAULT_MEMORY_GIB,
     JOURNAL,
     STATE,
     UNIT,
@@ -69,8 +68,7 @@ def found(answers: Answers, *, config: Path, data_dir: Path, stated: bool, unit_
             _make_folders(folder, 0o700)
         needs = needs_of(settings)
         _write_new(config, text)
-        memory_gib = memory_ceiling_bytes(settings) / GIB or DEFAULT_MEMORY_GIB
-        _write_new(unit_file, unit(own_command(), config, memory_gib, needs))
+        _write_new(unit_file, unit(own_command(), config, memory_ceiling_bytes(settings) / GIB, needs))
     except OSError as error:
         raise Unavailable(f"{error.filename}: cannot be written: {error.strerror}") from error
     return Founded(

@@ -13,7 +13,6 @@ from daemon.deploy.files import (
     ALERTS,
     CONFIG,
     DASHBOARD,
-    DEFAULT_MEMORY_GIB,
     SCRAPE,
     UNIT,
     hidden_folder,
@@ -45,8 +44,8 @@ def systemd(
         typer.Option(
             min=0.125,
             max=MOST_MEMORY_GIB,
-            help="Memory that the daemon may use.",
-            show_default="memory.ceiling, else 4",
+            help="Memory at which systemd ends the daemon.",
+            show_default="memory.ceiling, else no limit",
         ),
     ] = None,
     force: ForceOption = False,
@@ -54,7 +53,7 @@ def systemd(
     """A hardened unit that runs this installation."""
     command = own_command()
     stated = load(config, {}, {}).config if config.is_file() else Config()
-    limit = memory_gib or memory_ceiling_bytes(stated) / GIB or DEFAULT_MEMORY_GIB
+    limit = memory_gib or memory_ceiling_bytes(stated) / GIB
     _tell(write(output, {UNIT: unit(command, config.absolute(), limit, needs_of(stated))}, force=force))
     folder = hidden_folder(command)
     if folder:

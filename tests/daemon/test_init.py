@@ -65,7 +65,7 @@ def test_a_service_and_the_commands_of_root_look_at_the_same_places(tmp_path: Pa
     config = load(settings_of(tmp_path), {}, {}).config
     assert places(config, {}) == places(config, UNIT_FOLDERS) == [STATE, JOURNAL, STATE / "admin.sock"]
     assert {"DynamicUser=yes", "StateDirectory=pokedexd pokedexd-suppression"} <= set(unit_of(tmp_path))
-    assert not any(line.startswith("ReadWritePaths=") for line in unit_of(tmp_path))
+    assert not any(line.startswith(("ReadWritePaths=", "MemoryMax=")) for line in unit_of(tmp_path))
     assert [mode(path) for path in (settings_of(tmp_path), settings_of(tmp_path).parent)] == [0o644, 0o755]
     steps = done.output.partition("next:")[2]
     assert f"pokedexd import LIST.csv --config {settings_of(tmp_path)}" in steps

@@ -63,6 +63,15 @@ def test_the_unit_runs_this_installation_with_the_settings_and_the_memory_that_w
     assert (tmp_path / UNIT).stat().st_mode & 0o777 == 0o644
 
 
+def test_without_a_ceiling_the_unit_sets_no_limit_of_memory(tmp_path: Path) -> None:
+    settings = tmp_path / "pokedexd.toml"
+    for text, limits in (("", []), ('[memory]\nceiling = "2 GiB"\n', ["MemoryHigh=1536M", "MemoryMax=2048M"])):
+        settings.write_text(text)
+        written(tmp_path, "systemd", "--config", str(settings), "--force")
+        lines = (tmp_path / UNIT).read_text().splitlines()
+        assert [line for line in lines if line.startswith("Memory") and "Deny" not in line] == limits
+
+
 def test_the_unit_lets_the_daemon_write_where_the_settings_say(tmp_path: Path) -> None:
     settings = tmp_path / "pokedexd.toml"
     settings.write_text(f'[daemon]\ndata_dir = "{tmp_path}/data"\n[llm]\nkey_file = "{tmp_path}/50%"\n')
