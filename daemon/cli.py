@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 import msgspec
 import trio
 import typer
-from rich.markup import escape
 from rich.progress import Progress
+from rich.text import Text
 
 from daemon import cli_operating, cli_running, migrating
 from daemon.access_cli import audit_app, keys_app, tenants_app
@@ -275,7 +275,7 @@ def forget(
     for account, report in zip(accounts, reports, strict=True):
         rows = sum(report.removed.values())
         found = f"erased, {rows:,} rows" if report.known else "nothing was held"
-        out.print(f"{account}: {found}; suppressed as {report.alias}", highlight=False, markup=False, soft_wrap=True)
+        out.print(f"{account}: {found}; suppressed as {report.alias}", highlight=False, soft_wrap=True)
         if report.others:
             _line(f"  the same person's other accounts stay: {', '.join(report.others)}")
     if any(report.compact_at_start for report in reports):
@@ -512,7 +512,7 @@ def raw_export(
                 pages = trio.run(export_raw, env, key, file.write)
         except OSError as error:
             raise Unavailable(f"{output}: cannot be written: {error.strerror}; choose --output") from error
-    out.print(f"{pages:,} pages of {key} in {output}", highlight=False, markup=False, soft_wrap=True)
+    out.print(f"{pages:,} pages of {key} in {output}", highlight=False, soft_wrap=True)
 
 
 @config_app.command("check")
@@ -540,7 +540,7 @@ def config_dump(config: ConfigOption = None, data: DataDirOption = None) -> None
         "admin socket": admin_socket_path(loaded.config, os.environ, folder),
     }
     shown = "".join(f"# {name}: {place}\n" for name, place in places.items()) + "\n" + dump(loaded)
-    out.print(shown, end="", highlight=False, markup=False, soft_wrap=True)
+    out.print(shown, end="", highlight=False, soft_wrap=True)
 
 
 @model_app.command("build")
@@ -628,9 +628,7 @@ def ctl_status(
     if status.resources.held_because:
         _line(status.resources.held_because)
     for event in status.events[:5]:
-        out.print(
-            f"{event['at']}  {event['kind']}  {event['subject']}  {event['detail']}", highlight=False, markup=False
-        )
+        out.print(f"{event['at']}  {event['kind']}  {event['subject']}  {event['detail']}", highlight=False)
 
 
 @ctl_app.command("reload")
@@ -850,7 +848,7 @@ def main() -> NoReturn:
     except* PokedexError as group:
         failed = True  # Python 3.11.2 makes a group, with its traceback, of a SystemExit that is raised in here
         for error in _leaves(group):
-            err.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+            err.print(Text("error:", "red"), str(error), highlight=False, soft_wrap=True)
     sys.exit(1 if failed else 0)
 
 
@@ -999,9 +997,7 @@ def _letters(client: AdminClient, reason: str) -> list[DeadLetterView]:
     letters = client.dead_letters(reason)
     if reason and not letters:
         others = ", ".join(sorted({one.reason for one in client.dead_letters()})) or "none"
-        err.print(
-            f"no dead letter has the reason {reason!r}; reasons there are: {others}", highlight=False, markup=False
-        )
+        err.print(f"no dead letter has the reason {reason!r}; reasons there are: {others}", highlight=False)
     return letters
 
 
@@ -1064,7 +1060,7 @@ def _importer(config: Config) -> Iterator[Importer]:
         return
     folder = data_dir(config, os.environ)
     if not folder.exists():
-        err.print(f"{folder}: a new data directory", highlight=False, markup=False, soft_wrap=True)
+        err.print(f"{folder}: a new data directory", highlight=False, soft_wrap=True)
     with contextlib.ExitStack() as stack:
         env = Environment(folder, map_size_bytes=config.storage.map_size_gib << 30)
         stack.callback(env.close)
@@ -1096,7 +1092,7 @@ def _show_verdicts(verdicts: Sequence[Verdict], path: Path) -> None:
     counts = {kind: sum(one.verdict == kind for one in verdicts) for kind in KINDS}
     out.print(", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count) or "no rows", highlight=False)
     for one in [one for one in verdicts if one.verdict in ("invalid", "unsupported")][:10]:
-        out.print(f"  line {one.line}: {one.detail}", highlight=False, markup=False, soft_wrap=True)
+        out.print(f"  line {one.line}: {one.detail}", highlight=False, soft_wrap=True)
     out.print(f"verdict of every row: {path}", highlight=False, soft_wrap=True)
 
 

@@ -14,6 +14,7 @@ import trustme
 from typer.testing import CliRunner, Result
 
 from daemon.cli import app
+from daemon.terminal import out, table
 from proto.errors import ConfigError, Malformed, NotFound, Unavailable
 from stores.env import Environment
 from tests.flow.processes import run_cli
@@ -34,6 +35,17 @@ def data(tmp_path: Path) -> Path:
     (tmp_path / "data").mkdir()
     assert run("tenants", "create", "acme", "--data-dir", str(tmp_path / "data")).exit_code == 0
     return tmp_path / "data"
+
+
+def test_names_and_paths_are_shown_as_they_are(data: Path) -> None:
+    name = ":smile: [b] [/b]"
+    assert run("keys", "create", "--name", name, "--data-dir", str(data)).exit_code == 0
+    assert name in run("keys", "list", "--data-dir", str(data)).output
+    file = data.parent / ":100:[b]"
+    assert str(file) in run("backup", str(file), "--data-dir", str(data)).output.replace("\n", "")
+    with out.capture() as shown:
+        out.print(table("paused", ["reason"], [["youtube", name]]))
+    assert name in shown.get()
 
 
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e300", "-1"])
