@@ -56,7 +56,7 @@ from daemon.housekeeping import (
 )
 from daemon.indexing import IndexKeeper, index_folder
 from daemon.labelling import label_rules, labeller_maker, relabel_all
-from daemon.listeners import open_listeners
+from daemon.listeners import open_listeners, refuse_taken
 from daemon.metered import MeteredAdapter
 from daemon.metrics import Metrics
 from daemon.migrating import migrate
@@ -163,6 +163,8 @@ async def run_daemon(
     if tls is not None:
         warn_of_certificate(tls)
     check_oidc(config.oidc)
+    if not (data_dir / "store").is_dir():
+        refuse_taken(config)  # a start that serves nobody begins no data directory
     if migrated := await Blocking("migration", 1, run_sync).call(migrate, loaded, data_dir):
         log.info("the store was migrated", to=migrated.to_version, backup=migrated.backup)
     if await Blocking("compaction", 1, run_sync).call(compact_where_wanted, config, data_dir):

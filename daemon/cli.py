@@ -73,7 +73,7 @@ from models.build import Recipe, build, find_source
 from models.minilm import MINILM
 from models.universal import UNIVERSAL
 from proto.api import DeadLetterView, DecisionView, NamedAccount, WeightsView
-from proto.errors import ConfigError, Malformed, ModelMissing, PokedexError, Unavailable
+from proto.errors import ConfigError, Malformed, ModelMissing, PokedexError, StoreBusy, Unavailable
 from proto.ids import AccountKey, Platform
 from proto.records import DEFAULT_TENANT
 from stores.backup_file import Manifest
@@ -236,7 +236,10 @@ def reindex(config: ConfigOption = None, data: DataDirOption = None) -> None:
     """Throw the search indexes away; the next start rebuilds them from the store."""
     loaded = _settings(config, data)
     folder = existing_data_dir(loaded.config)
-    Environment(folder, map_size_bytes=loaded.config.storage.map_size_gib << 30).close()  # refused while a daemon runs
+    try:
+        Environment(folder, map_size_bytes=loaded.config.storage.map_size_gib << 30).close()
+    except StoreBusy as error:
+        raise StoreBusy(f"{error}; `pokedexd ctl reindex` has a running daemon write the keyword index anew") from error
     drop_indexes(folder)
     out.print(f"{folder}: indexes removed; the next start rebuilds them")
 

@@ -88,18 +88,19 @@ async def open_listeners(
             operations=control.operations,
         )
 
-    tcp = _open(lambda: tcp_listener(config.http.host, config.http.port), f"{config.http.host}:{config.http.port}")
+    tcp = _open_public(config)
     await serve(create_app(public), tcp, tls)
     if config.http.socket:
         path = Path(config.http.socket)
-        await serve(create_app(public, any_host=True), _open(lambda: unix_listener(path), str(path)))
-    await serve(
-        admin(trusted=True),
-        _open(lambda: unix_listener(admin_socket), str(admin_socket)),
-    )
+        await serve(create_app(public, any_host=True), _open(lambda: unix_listener(path), str(path), "http.socket"))
+    await serve(admin(trusted=True), _open(lambda: unix_listener(admin_socket), str(admin_socket), "admin.socket"))
     admin_url = ""
     if config.admin.port >= 0:
-        port = _open(lambda: tcp_listener("127.0.0.1", config.admin.port), f"127.0.0.1:{config.admin.port}")
+        port = _open(
+            lambda: tcp_listener("127.0.0.1", config.admin.port),
+            f"127.0.0.1:{config.admin.port}",
+            "--admin-port (admin.port)",
+        )
         await serve(admin(trusted=False), port)
         admin_url = f"http://127.0.0.1:{port.getsockname()[1]}"
     host = f"[{config.http.host}]" if ":" in config.http.host else config.http.host
@@ -109,6 +110,11 @@ async def open_listeners(
         audit_entries=receive,
         close_audit=send.close,
     )
+
+
+def refuse_taken(config: Config) -> None:
+    """Raises ConfigError where the address of the API cannot be listened on, before anything else is done."""
+    _open_public(config).close()
 
 
 def refuse_open(config: Config, access: Access) -> None:
@@ -245,8 +251,14 @@ def admin_key(config: Config) -> str:
     return key
 
 
-def _open(opener: Callable[[], socket.socket], address: str) -> socket.socket:
+def _open_public(config: Config) -> socket.socket:
+    host, port = config.http.host, config.http.port
+    return _open(lambda: tcp_listener(host, port), f"{host}:{port}", "--port (http.port) or http.host")
+
+
+def _open(opener: Callable[[], socket.socket], address: str, setting: str) -> socket.socket:
+    """``setting``: that names the address."""
     try:
         return opener()
     except OSError as error:
-        raise ConfigError(f"cannot listen on {address}: {error.strerror}; choose another port or socket") from error
+        raise ConfigError(f"cannot listen on {address}: {error.strerror}; choose another {setting}") from error

@@ -151,6 +151,7 @@ def test_wrong_words_are_refused_with_what_is_expected(world: Simulator, tmp_pat
             (("split", key), "the only account of its creator"),
             (("accept", key, key), "one account"),
             (("merge", key), "expected 2 to 20"),
+            (("merge", key, "2"), "of an account: '2'; expected the id of a creator as searches show it"),
             (("reject", key, "@nobody.at.all"), "no such account"),
         ):
             done = run_cli("ctl", *arguments, "--data-dir", str(data), env=env)

@@ -217,6 +217,16 @@ async def test_a_schedule_is_of_a_known_creator(connect: Connect) -> None:
     assert (odd.status_code, problem(odd)["pointer"]) == (400, "creator_id")
 
 
+async def test_an_unknown_address_is_named(connect: Connect) -> None:
+    http = await connect(create_app(world().services()))
+    missing = await http.get("/v1/creator/5")
+    assert missing.status_code == 404
+    assert problem(missing)["detail"] == "there is no /v1/creator/5; /openapi.json lists what the API has"
+    assert problem(await http.get("/nowhere"))["detail"] == "there is no /nowhere"
+    refused = problem(await http.delete("/v1/reviews"))
+    assert refused["detail"] == "/v1/reviews takes GET, HEAD, OPTIONS; not DELETE"
+
+
 async def test_unknown_and_malformed_creators_are_told_apart(connect: Connect) -> None:
     http = await connect(create_app(world().services()))
     missing = await http.get("/v1/creators/77777")
