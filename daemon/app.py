@@ -259,6 +259,7 @@ async def _work_until(stop: trio.Event, parts: Parts, control: Control) -> None:
         async with trio.open_nursery() as flow:
             flow.start_soon(bring_up, parts, control, flow, stop)
             await stop.wait()
+            parts.readiness.stopping = True
             sd_notify("STOPPING=1", "STATUS=draining")
             log.info("draining", seconds=parts.config.daemon.drain_seconds)
             patience = (

@@ -587,6 +587,7 @@ def ctl_status(
         f"pokedexd {status.version}, pid {status.pid}, up {status.uptime_seconds:.0f} s, {ready.status}",
         highlight=False,
     )
+    _line(ready.drained)
     counts = ready.counts
     out.print(
         f"{counts.creators:,} creators, {counts.accounts:,} accounts, {counts.content_items:,} content items, "
@@ -626,8 +627,6 @@ def ctl_status(
         _line(f"{platform}: nothing is fetched: {reason}")
     for pause in status.pauses:
         _line(f"{pause.name}: paused by {pause.by} since {pause.at}{f': {pause.reason}' if pause.reason else ''}")
-    if status.drained:
-        _line(status.drained)
     if status.resources.held_because:
         _line(status.resources.held_because)
     for event in status.events[:5]:

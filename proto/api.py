@@ -638,10 +638,12 @@ class DependencyStatus(Body):
 
 class ReadyAnswer(Body):
     status: str
-    """``ok``, ``degraded`` (serving without something), or ``starting``."""
+    """``ok``, ``degraded`` (serving without something, or drained), ``starting``, or ``stopping``."""
     counts: Counts
     dependencies: dict[str, DependencyStatus]
     stages: list[StageStatus]
+    drained: str = ""
+    """Why nothing new is taken in, where an operator drains or drained the daemon, and what ends that."""
 
 
 class BudgetStatus(Body):
@@ -786,8 +788,6 @@ class AdminStatus(Body):
     intake_paused: dict[str, str] = {}
     """Platforms from which nothing is fetched for now, and why."""
     pauses: list[PauseView] = []
-    drained: str = ""
-    """Why nothing new is taken in, where an operator drains or drained the daemon."""
     """What an operator holds back."""
 
 

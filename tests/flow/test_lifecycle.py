@@ -154,6 +154,22 @@ def test_a_start_on_a_port_that_is_taken_names_the_option_and_begins_no_data_dir
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_drained_daemon_says_so_and_what_ends_that(sim: Simulator, data: Path) -> None:
+    """To who balances loads too, who has it answer still."""
+    env = environment(sim)
+    with Daemon(data, env) as daemon:
+        daemon.wait_until_done()
+        assert run_cli("ctl", "drain", "--data-dir", str(data), env=env).returncode == 0
+        reply = daemon.get("/readyz")
+        assert (reply.status_code, reply.json()["status"]) == (200, "degraded")
+        assert "`pokedexd ctl resume`" in reply.json()["drained"]
+        head = run_cli("ctl", "status", "--data-dir", str(data), env=env).stdout.splitlines()
+        assert (head[0].endswith(" degraded"), head[1]) == (True, reply.json()["drained"])
+        assert run_cli("ctl", "resume", "--data-dir", str(data), env=env).returncode == 0
+        assert daemon.get("/readyz").json()["status"] == "ok"
+        assert daemon.terminate() == 0
+
+
 def test_what_speaks_to_no_daemon_says_how_to_start_one(tmp_path: Path) -> None:
     refused = run_cli("ctl", "status", "--data-dir", str(tmp_path))
     assert "start it, such as by `pokedexd serve`" in refused.stderr

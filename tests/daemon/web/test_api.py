@@ -307,7 +307,7 @@ async def test_paths_and_methods_that_are_not_there(connect: Connect) -> None:
     assert "GET" in reply.headers["allow"]
 
 
-@pytest.mark.parametrize(("status", "expected"), [("ok", 200), ("degraded", 200), ("starting", 503)])
+@pytest.mark.parametrize(("status", "expected"), [("ok", 200), ("degraded", 200), ("starting", 503), ("stopping", 503)])
 async def test_readiness_has_the_same_body_whatever_its_status(connect: Connect, status: str, expected: int) -> None:
     fake = world()
     fake.ready_status = status
