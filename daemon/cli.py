@@ -47,14 +47,14 @@ from daemon.config import (
 )
 from daemon.demo import DemoWorld, run_demo
 from daemon.deploy.commands import deploy_app
-from daemon.derived_data import UNSTATED, UNSTATED_REMEDY
+from daemon.derived_data import UNSTATED, UNSTATED_REMEDY, refuse_unstated
 from daemon.embedding import open_model
 from daemon.evaluation.judged_sets import Part, read_judged_sets
 from daemon.forgetting import Report, forget_offline
 from daemon.importance import check_importance
 from daemon.importing import KINDS, Piece, Verdict, end_import, import_rows, mark_duplicates, parse_reference, read_rows
 from daemon.indexing import drop_indexes
-from daemon.listeners import admin_key
+from daemon.listeners import OPEN_REMEDY, admin_key, is_open, refuse_open
 from daemon.logs import configure
 from daemon.notify import sd_notify, sd_reloading
 from daemon.oidc import check_oidc
@@ -78,8 +78,9 @@ from proto.ids import AccountKey, Platform
 from proto.records import DEFAULT_TENANT
 from stores.backup_file import Manifest
 from stores.codec import SCHEMA_VERSION
-from stores.env import Environment, look_on
+from stores.env import Environment, look_into, look_on
 from stores.journal import Journal
+from stores.keys import keys_of
 from stores.suppression import Suppression, adopt_journal, known_journal, open_journal
 
 if TYPE_CHECKING:
@@ -519,9 +520,9 @@ def raw_export(
 
 
 @config_app.command("check")
-def config_check(config: ConfigOption = None) -> None:
-    """Say whether the settings are right, the files that they name too, and what is wrong."""
-    loaded = _load(config, {})
+def config_check(config: ConfigOption = None, data: DataDirOption = None) -> None:
+    """Say whether a start would take the settings and the files that they name, and what is wrong."""
+    loaded = _settings(config, data)
     identity_rules(loaded.config)
     taxonomy_of(loaded.config)
     check_oidc(loaded.config.oidc)
@@ -529,7 +530,19 @@ def config_check(config: ConfigOption = None) -> None:
     tls = tls_of(loaded.config.http.tls_cert_file, loaded.config.http.tls_key_file)
     if tls is not None:
         tls.ends_at()
+    _line(_asked_of_store(loaded.config, data_dir(loaded.config, os.environ)))
     out.print(f"{loaded.path or 'defaults and environment'}: ok", highlight=False)
+
+
+def _asked_of_store(config: Config, folder: Path) -> str:
+    """A warning of what could not be looked up there. Raises ConfigError where a start over the store would."""
+    with contextlib.suppress(Unavailable, KeyError), look_into(folder, shared=True) as found:
+        refuse_unstated(found.txn, config)
+        refuse_open(config, has_keys=bool(keys_of(found.txn)))
+        return ""
+    if not is_open(config, has_keys=False):
+        return ""
+    return f"warning: http.host: {config.http.host!r} is not loopback: {folder} has to have a key: {OPEN_REMEDY}"
 
 
 @config_app.command("dump")

@@ -32,6 +32,7 @@ from stores.audit import latest_audit
 
 GRACEFUL_SECONDS = 5.0
 AUDIT_CAPACITY = 10_000
+OPEN_REMEDY = "make one with `pokedexd keys create`, or name an identity provider in [oidc]"
 PAGE_TASKS = 10
 """The latest tasks, on the page."""
 AUDIT_LOOKED_AT = 20_000
@@ -64,7 +65,7 @@ async def open_listeners(
     stop: trio.Event,
 ) -> Listening:
     """Raises ConfigError when an address is taken, or one beyond loopback would stand open."""
-    refuse_open(config, access)
+    refuse_open(config, has_keys=access.has_keys)
     send, receive = trio.open_memory_channel[AuditEvent](AUDIT_CAPACITY)
     public = _public_services(config, control, searching, access, stores, metrics, now, send, banner, stop)
     web = hypercorn_config(keep_alive_seconds=config.http.keep_alive_seconds, graceful_seconds=GRACEFUL_SECONDS)
@@ -117,13 +118,15 @@ def refuse_taken(config: Config) -> None:
     _open_public(config).close()
 
 
-def refuse_open(config: Config, access: Access) -> None:
+def is_open(config: Config, *, has_keys: bool) -> bool:
+    """Whether anybody on the network could do anything."""
+    return config.http.host not in LOOPBACK and not has_keys and not config.oidc.issuer
+
+
+def refuse_open(config: Config, *, has_keys: bool) -> None:
     """Raises ConfigError where anybody on the network could do anything."""
-    if config.http.host not in LOOPBACK and not access.has_keys:
-        raise ConfigError(
-            f"http.host: {config.http.host!r} is not loopback, and there is no key yet: "
-            "make one with `pokedexd keys create`, or name an identity provider in [oidc]"
-        )
+    if is_open(config, has_keys=has_keys):
+        raise ConfigError(f"http.host: {config.http.host!r} is not loopback, and there is no key yet: {OPEN_REMEDY}")
 
 
 def hosts_of(config: Config) -> list[str]:

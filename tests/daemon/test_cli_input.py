@@ -310,6 +310,19 @@ def test_other_files_that_the_start_reads_are_looked_at_too(text: str, words: st
     assert isinstance(done.exception, ConfigError) and words in str(done.exception)
 
 
+def test_settings_that_a_start_over_this_store_refuses_are_no_good(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "p.toml").write_text('[http]\nhost = "0.0.0.0"\n')
+    check = ("config", "check", "--config", str(tmp_path / "p.toml"), "--data-dir")
+    refused = run(*check, str(data))
+    assert isinstance(refused.exception, ConfigError)
+    assert "'0.0.0.0' is not loopback, and there is no key yet" in str(refused.exception)
+    nowhere = run(*check, str(tmp_path / "new"))
+    assert (nowhere.exit_code, "warning: http.host" in nowhere.stdout) == (0, True)
+    assert run("keys", "create", "--data-dir", str(data)).exit_code == 0
+    checked = run(*check, str(data))
+    assert (checked.exit_code, "warning" in checked.stdout) == (0, False)
+
+
 def test_a_demo_needs_no_keys_and_no_backups(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     with contextlib.closing(Environment(folder, map_size_bytes=1 << 30)):
