@@ -70,6 +70,11 @@ def test_a_service_and_the_commands_of_root_look_at_the_same_places(tmp_path: Pa
     steps = done.output.partition("next:")[2]
     assert f"pokedexd import LIST.csv --config {settings_of(tmp_path)}" in steps
     assert steps.index("systemctl") < steps.index("pokedexd doctor") < steps.index("pokedexd import")
+    assert "mkdir -p /etc/pokedexd, put a YouTube key into /etc/pokedexd/youtube-key" in steps
+    assert (
+        f"platforms.youtube.key_file, with platforms.youtube.derived_data ('granted' or 'denied'), in {settings_of(tmp_path)}"
+        in steps
+    )
     check_by_systemd(tmp_path / "etc" / UNIT)
 
 
