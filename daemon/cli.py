@@ -398,8 +398,10 @@ def restore_(
             adopt=adopt,
         )
     _line(f"{file}: {_age(restored.manifest)}; {_contents(restored.manifest)}")
-    if restored.erased_again:
-        _line(f"{restored.erased_again:,} who asked to be forgotten were erased again")
+    if (again := restored.erased_again) is not None:
+        _line(
+            f"who asked to be forgotten was erased again; accounts: {again.accounts:,}, ids and handles: {again.names:,}"
+        )
     if drill:
         _line("it can be restored; nothing of the drill is left")
         return

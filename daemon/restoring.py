@@ -43,10 +43,18 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     faults: list[Fault]
 
 
+class Again(msgspec.Struct, frozen=True, kw_only=True):
+    """What the backup held of people who asked to be forgotten."""
+
+    accounts: int
+    names: int
+    """Ids and handles; some stood in texts only."""
+
+
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
     manifest: Manifest
-    erased_again: int
-    """People whom the backup held although they asked to be forgotten."""
+    erased_again: Again | None
+    """None for nobody."""
     holds_derived: bool
     """Whether data derived of YouTube's are in it."""
 
@@ -103,7 +111,7 @@ def restore(
         if journal is not None:
             erased = _erase_again(work, journal, map_size_bytes, daemon, adopt=adopt)
         else:
-            erased = 0
+            erased = None
             _know_none(work, map_size_bytes)
         if erased or check_again:
             refuse_faults(file, _faults(work, map_size_bytes, tell))
@@ -206,7 +214,9 @@ def _know_none(folder: Path, map_size_bytes: int) -> None:
         env.write_now(forget_journal)
 
 
-def _erase_again(folder: Path, journal: Path, map_size_bytes: int, daemon: DaemonConfig, *, adopt: bool) -> int:
+def _erase_again(
+    folder: Path, journal: Path, map_size_bytes: int, daemon: DaemonConfig, *, adopt: bool
+) -> Again | None:
     """Also finishes erasures that were under way when the backup was made."""
     env = Environment(folder, map_size_bytes=map_size_bytes)
     with contextlib.closing(env), _opened_copy(journal, folder) as suppression:
@@ -228,8 +238,10 @@ def _erase_again(folder: Path, journal: Path, map_size_bytes: int, daemon: Daemo
         return trio.run(_forget, forgetting)
 
 
-async def _forget(forgetting: Forgetting) -> int:
-    return await forgetting.resume() + await forgetting.forget_again()
+async def _forget(forgetting: Forgetting) -> Again | None:
+    reports = await forgetting.resume() + await forgetting.forget_again()
+    accounts = sum(report.removed.get("accounts", 0) for report in reports)
+    return Again(accounts=accounts, names=len(reports)) if reports else None
 
 
 def _holds_derived(folder: Path, map_size_bytes: int) -> bool:

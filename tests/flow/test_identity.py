@@ -119,7 +119,7 @@ def test_whoever_is_forgotten_stays_gone_while_the_other_account_goes_on(world: 
     import_everybody(world, data, env)
     with Daemon(data, env) as daemon:
         counts = daemon.wait_until_done()["counts"]
-        twin = next(creator for creator in everybody(daemon) if len(creator["accounts"]) == 2)
+        twin, another = [creator for creator in everybody(daemon) if len(creator["accounts"]) == 2][:2]
         channel, profile = reversed(keys(twin))
         refused = run_cli("forget", twin["creator_id"], "--data-dir", str(data), env=env)
         assert refused.returncode != 0
@@ -137,6 +137,8 @@ def test_whoever_is_forgotten_stays_gone_while_the_other_account_goes_on(world: 
         refused = run_cli("ctl", "merge", channel, profile, "--data-dir", str(data), env=env)
         assert refused.returncode != 0
         assert "no such account or creator" in refused.stdout + refused.stderr
+        whole = run_cli("forget", *keys(another), "--data-dir", str(data), env=env)
+        assert (whole.returncode, "other accounts stay" in whole.stdout) == (0, False), whole.stdout
         assert daemon.terminate() == 0
 
 
