@@ -229,6 +229,7 @@ async def run_daemon(
                 notes.close()
             await parts.keeper.close()
     await trio.Path(admin_socket).unlink(missing_ok=True)
+    log.info("stopped")
 
 
 def warn_of_certificate(tls: Tls) -> None:

@@ -22,7 +22,7 @@ from proto.errors import ConfigError, Malformed, Unavailable
 from stores.backup_file import Manifest, Tell, read_backup_file
 from stores.blocking import Blocking
 from stores.checking import Fault, find_faults
-from stores.env import RESTORING, Environment, lock_data_dir
+from stores.env import LOCK, RESTORING, Environment, lock_data_dir
 from stores.files import sync_folder, write_atomic
 from stores.migrations import migrate_store
 from stores.suppression import Suppression, forget_journal, known_journal, take_journal
@@ -30,7 +30,7 @@ from stores.suppression import Suppression, forget_journal, known_journal, take_
 JOURNAL = "suppression"
 RESTORED_SETTINGS = "pokedexd.toml.restored"
 """Where a restore leaves the settings of the backup; the operator decides about them."""
-NEUTRAL = frozenset({RESTORING, "pokedexd.lock", "lost+found"})
+NEUTRAL = frozenset({RESTORING, LOCK, "lost+found"})
 """What may be in a folder that counts as empty."""
 
 
@@ -101,6 +101,7 @@ def restore(
     refuse_unless_empty(data_dir)
     if journal is not None and journal_place is not None:
         refuse_other_journal(journal, journal_place)
+    made = not data_dir.exists()
     lock = lock_data_dir(data_dir)
     work = data_dir / RESTORING
     try:
@@ -128,7 +129,16 @@ def restore(
         raise Unavailable(f"{data_dir}: the backup cannot be restored: {error.strerror}") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        if made and not (data_dir / "store").exists():
+            _unmake(data_dir)
         os.close(lock)
+
+
+def _unmake(data_dir: Path) -> None:
+    """Of a restore that came to nothing, in a folder that was not there before."""
+    with contextlib.suppress(OSError):  # somebody has put something into it
+        (data_dir / LOCK).unlink()
+        data_dir.rmdir()
 
 
 def broken_pages(data: Path) -> list[str]:

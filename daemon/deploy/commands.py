@@ -32,6 +32,9 @@ deploy_app = typer.Typer(help="Write files for systemd, Prometheus and Grafana."
 OutputOption = Annotated[
     Path, typer.Option("--output", "-o", help="The folder that they are written to.", show_default=False)
 ]
+UnusedConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="As for `deploy systemd`; these files have nothing of it.")
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that are there with another text.")]
 
 
@@ -64,14 +67,16 @@ def systemd(
 
 
 @deploy_app.command("prometheus")
-def prometheus(output: OutputOption, force: ForceOption = False) -> None:
+def prometheus(output: OutputOption, config: UnusedConfigOption = None, force: ForceOption = False) -> None:
     """Alert rules, and how the daemon is scraped."""
+    del config
     _tell(write(output, {name: shipped(name) for name in (ALERTS, SCRAPE)}, force=force))
 
 
 @deploy_app.command("grafana")
-def grafana(output: OutputOption, force: ForceOption = False) -> None:
+def grafana(output: OutputOption, config: UnusedConfigOption = None, force: ForceOption = False) -> None:
     """A dashboard."""
+    del config
     _tell(write(output, {DASHBOARD: shipped(DASHBOARD)}, force=force))
 
 

@@ -156,7 +156,7 @@ def test_a_start_on_a_port_that_is_taken_names_the_option_and_begins_no_data_dir
 
 def test_a_drained_daemon_says_so_and_what_ends_that(sim: Simulator, data: Path) -> None:
     """To who balances loads too, who has it answer still."""
-    env = environment(sim)
+    env = environment(sim, LOG__LEVEL="info")
     with Daemon(data, env) as daemon:
         daemon.wait_until_done()
         assert run_cli("ctl", "drain", "--data-dir", str(data), env=env).returncode == 0
@@ -168,6 +168,7 @@ def test_a_drained_daemon_says_so_and_what_ends_that(sim: Simulator, data: Path)
         assert run_cli("ctl", "resume", "--data-dir", str(data), env=env).returncode == 0
         assert daemon.get("/readyz").json()["status"] == "ok"
         assert daemon.terminate() == 0
+        assert "event='stopped'" in daemon.log().splitlines()[-1]
 
 
 def test_what_speaks_to_no_daemon_says_how_to_start_one(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_each_kind_writes_its_files(tmp_path: Path) -> None:
     for kind, names in {"prometheus": [ALERTS, SCRAPE], "grafana": [DASHBOARD]}.items():
-        said = written(tmp_path / kind, kind)
+        said = written(tmp_path / kind, kind, "--config", str(CONFIG))
         assert said.split() == [str(tmp_path / kind / name) for name in names]
         assert all((tmp_path / kind / name).read_text() == shipped(name) for name in names)
 
