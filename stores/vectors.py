@@ -48,7 +48,8 @@ PLAUSIBLE_RATIO = (1.0, 200.0)
 
 
 class HnswVectorIndex:
-    """Cosine similarity over unit vectors by dense row. Readers share, a writer is alone.
+    """Cosine similarity over unit vectors by dense row. Readers share, a writer is alone: with the graph for as long as a
+    slice of vectors takes, with the rows for a moment within that, so that what is compared does not wait for graphs.
 
     Growth: room for a quarter more is made at a time. The graph's is moved by the kernel, not copied: of 300,000 to 590,000
     vectors, 15 to 30 ms with the interpreter held and no memory but what is used. Rows are copied while searches go on in
@@ -81,7 +82,8 @@ class HnswVectorIndex:
         self._graph = Graph(dims, self._capacity, ef)
         self._next_graph: Graph | None = None
         """One that is being built to take the other's place; it takes in every change as well."""
-        self._gate = Gate()
+        self._gate, self._row_gate = Gate(), Gate()
+        """Of the graph; of the rows, for a writer within the other, so that a snapshot finds either both or neither."""
         self.checkpoint = 0
         self.changed = False
         self.rebuilt_because = ""
@@ -213,18 +215,19 @@ class HnswVectorIndex:
 
     def _put(self, rows: Rows, vectors: Vector) -> None:
         """The graphs get the vectors as they are, never what rows keep of them."""
-        self._count += int((~self._present[np.unique(rows)]).sum())
-        self._end = max(self._end, int(rows.max(initial=0)) + 1)
-        self._rows.put(rows, vectors)
-        self._present[rows] = True
         following = self._next_graph  # a renewal may be given up meanwhile
         self._graph.add(rows, vectors)
         if following is not None:
             following.add(rows, vectors)
+        with self._row_gate.writing():
+            self._count += int((~self._present[np.unique(rows)]).sum())
+            self._end = max(self._end, int(rows.max(initial=0)) + 1)
+            self._rows.put(rows, vectors)
+            self._present[rows] = True
 
     def _delete(self, rows: Iterable[int]) -> None:
         following = self._next_graph
-        with self._gate.writing():
+        with self._gate.writing(), self._row_gate.writing():
             for row in rows:
                 if row < len(self._present) and self._present[row]:
                     self._present[row] = False
@@ -245,21 +248,20 @@ class HnswVectorIndex:
         not pass. What that finds too few of is compared one and all as well. Of many codes that pass, only those are that
         their signs leave (recall of 20: 0.995 or more, of 200: 0.99; measured, tests/bench/NOTES.md).
         """
-        with self._gate.reading():
-            count = self._count
-            if within is not None:
-                passing = int(within.sum()) if passing is None else passing
-                if passing <= GATHER_ALWAYS_BELOW:
-                    return self._gathered(vector, limit, within)
-            if count < self._exact_scan_below:
-                return self._scanned(vector, limit, within)
-            wanted = self._breadth(limit, count if passing is None else min(passing, count), count)
-            if within is not None and passing is not None and self._comparing_is_better(passing, wanted):
+        count = self._count
+        if within is not None:
+            passing = int(within.sum()) if passing is None else passing
+            if passing <= GATHER_ALWAYS_BELOW:
                 return self._gathered(vector, limit, within)
-            found = self._from_graph(vector, limit, wanted, within)
-            if found is not None:
-                return found
-            return self._scanned(vector, limit, within) if within is None else self._gathered(vector, limit, within)
+        if count < self._exact_scan_below:
+            return self._scanned(vector, limit, within)
+        wanted = self._breadth(limit, count if passing is None else min(passing, count), count)
+        if within is not None and passing is not None and self._comparing_is_better(passing, wanted):
+            return self._gathered(vector, limit, within)
+        found = self._from_graph(vector, limit, wanted, within)
+        if found is not None:
+            return found
+        return self._scanned(vector, limit, within) if within is None else self._gathered(vector, limit, within)
 
     def plan_of(self, within: NDArray[np.bool_] | None, limit: int) -> str:
         """``exact`` or ``graph``: how `nearest_now` would look for them."""
@@ -275,7 +277,7 @@ class HnswVectorIndex:
         in which the graph finds one more. Nothing to do where all are compared."""
         if self._count < self._exact_scan_below:
             return
-        with self._gate.reading():
+        with self._gate.reading(), self._row_gate.reading():
             some = np.flatnonzero(self._present[: self._end])[:: math.ceil(self._count / CALIBRATED_ROWS)].astype(
                 np.uint32
             )
@@ -313,9 +315,10 @@ class HnswVectorIndex:
 
     def _gathered(self, vector: Vector, limit: int, within: NDArray[np.bool_]) -> tuple[Rows, Scores]:
         """Those that pass, and no others, are read."""
-        size = min(len(within), len(self._present))
-        rows = np.flatnonzero(within[:size] & self._present[:size]).astype(np.uint32)
-        return self._compared(rows, vector, limit)
+        with self._row_gate.reading():
+            size = min(len(within), len(self._present))
+            rows = np.flatnonzero(within[:size] & self._present[:size]).astype(np.uint32)
+            return self._compared(rows, vector, limit)
 
     def _compared(self, rows: Rows, vector: Vector, limit: int) -> tuple[Rows, Scores]:
         """The best of ``rows``; of many codes those that their signs leave are compared."""
@@ -324,22 +327,24 @@ class HnswVectorIndex:
 
     def _scanned(self, vector: Vector, limit: int, within: NDArray[np.bool_] | None) -> tuple[Rows, Scores]:
         """All rows are read, in their order."""
-        size = self._end
-        scores = self._rows.scanned(size, vector)
-        passing = self._present[:size]
-        if within is not None:
-            inside = min(size, len(within))
-            passing = passing[:inside] & within[:inside]
-        rows = np.flatnonzero(passing).astype(np.uint32)
+        with self._row_gate.reading():
+            size = self._end
+            scores = self._rows.scanned(size, vector)
+            passing = self._present[:size]
+            if within is not None:
+                inside = min(size, len(within))
+                passing = passing[:inside] & within[:inside]
+            rows = np.flatnonzero(passing).astype(np.uint32)
         return _best(rows, scores[rows], min(limit, len(rows)))
 
     def _from_graph(
         self, vector: Vector, limit: int, wanted: int, within: NDArray[np.bool_] | None
     ) -> tuple[Rows, Scores] | None:
         """None when the graph does not reach ``limit`` live vectors that pass; the caller then compares them all."""
-        limit = min(limit, self._graph.live)
-        asked = limit if within is None else max(limit, min(wanted, self._graph.live))
-        found = self._graph.nearest(vector, asked)
+        with self._gate.reading():
+            limit = min(limit, self._graph.live)
+            asked = limit if within is None else max(limit, min(wanted, self._graph.live))
+            found = self._graph.nearest(vector, asked)
         if found is None:
             return None
         rows, scores = found
@@ -353,13 +358,13 @@ class HnswVectorIndex:
 
     def vectors_of(self, rows: Sequence[Row]) -> Vector:
         """Blocking. [m, dims] of those of ``rows`` that have this field."""
-        with self._gate.reading():
+        with self._row_gate.reading():
             having = [row for row in rows if row < len(self._present) and self._present[row]]
             return self._rows.vectors_of(having)
 
     def similarities_now(self, vector: Vector, rows: Rows) -> tuple[Scores, NDArray[np.bool_]]:
         """Blocking. See `VectorIndex.similarities`."""
-        with self._gate.reading():
+        with self._row_gate.reading():
             having = self.holds(rows)
             scores = np.zeros(len(rows), np.float32)
             scores[having] = self._rows.compared(rows[having], vector)
@@ -368,7 +373,7 @@ class HnswVectorIndex:
     def _save(self, checkpoint: int) -> None:
         """Raises Unavailable; then the snapshot before stands, and another try is due."""
         try:
-            with self._gate.reading():
+            with self._gate.reading(), self._row_gate.reading():
                 saving = Saving(self.path, Contents(graph=self._graph, present=self._present, rows=self._rows))
                 self.changed = False
             saving.finish(dims=self.dims, model_id=self.model_id, checkpoint=checkpoint)
@@ -447,7 +452,7 @@ class HnswVectorIndex:
         size = max(rows, int(have * GROWTH))
         larger, present = self._rows.grown(size), np.zeros(size, bool)
         present[:have] = self._present
-        with self._gate.writing():
+        with self._row_gate.writing():
             self._rows, self._present = larger, present
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from proto.errors import Unavailable
 from proto.ids import Row
 from stores.blocking import Blocking
 from stores.ports import Rows, Vector
+from stores.vector_graph import Graph
 from stores.vectors import HnswVectorIndex
 from tests.stores.conformance.vector_index_suite import (
     DIMS,
@@ -530,3 +532,39 @@ async def test_where_all_are_compared_nothing_is_measured(open_index: Open) -> N
     index.calibrate(200)
     assert index._rows_per_breadth == before
     assert index.plan(200) == "float32 rows, all compared"
+
+
+async def test_what_is_compared_does_not_wait_for_a_graph_that_is_written(
+    open_index: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    units = random_units(40, DIMS, seed=3)
+    index = open_index(dict(enumerate(units)))
+    writing, go_on = threading.Event(), threading.Event()
+
+    def slow(graph: Graph, rows: Rows, vectors: Vector) -> None:
+        writing.set()
+        assert go_on.wait(20)
+        added(graph, rows, vectors)
+
+    added = Graph.add
+    monkeypatch.setattr(Graph, "add", slow)
+    writer = threading.Thread(target=index._upsert, args=(np.array([40], np.uint32), EAST[None, :]))
+    writer.start()
+    assert writing.wait(20)
+    everyone = np.arange(40, dtype=np.uint32)
+    scores, having = index.similarities_now(units[7], everyone)
+    assert having.all()
+    assert int(scores.argmax()) == 7
+    few = np.zeros(41, bool)
+    few[[3, 7, 40]] = True
+    assert index.nearest_now(units[7], 3, few)[0].tolist()[0] == 7
+    assert index.vectors_of([Row(7), Row(40)]).shape == (1, DIMS)
+    reader = threading.Thread(target=index.nearest_now, args=(units[7], 3))
+    reader.start()
+    while not index._gate._waiting_readers:
+        os.sched_yield()
+    go_on.set()
+    writer.join(20)
+    reader.join(20)
+    assert 40 in index.nearest_now(EAST, 3)[0]
+    assert index.vectors_of([Row(40)]).shape == (1, DIMS)
