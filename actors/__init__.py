@@ -87,15 +87,17 @@ class Outbox(Generic[T]):
 
 async def side_by_side(*steps: Callable[[], Awaitable[None]]) -> None:
     """All at once. Where several fail, one of their errors is raised, by itself."""
+    failed: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             for step in steps:
                 nursery.start_soon(step)
     except ExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None
+        failed = group
+    while isinstance(failed, BaseExceptionGroup):
+        failed = failed.exceptions[0]
+    if failed is not None:
+        raise failed  # here, so that its context is not the group that holds it
 
 
 class Batches(Generic[T]):

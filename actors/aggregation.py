@@ -16,6 +16,7 @@ from proto.ids import Platform
 from proto.records import AccountStatus, Creator, CreatorAccount, EmbeddingRecord
 from stores.catalog import AccountBundle, CreatorBundle
 from stores.codec import encode
+from stores.unit_vectors import of_unit_length
 
 FIELDS = {
     (Platform.YOUTUBE, "bio"): "yt_bio",
@@ -133,7 +134,12 @@ def _embeddings(parts: Sequence[AccountBundle]) -> list[EmbeddingRecord]:
             field = FIELDS.get((part.account.platform, record.field.partition(".")[0]))
             if field is not None:
                 by_field.setdefault(field, []).append(record)
-    return [_mean(field, records) for field, records in sorted(by_field.items())]
+    return [mean for field, records in sorted(by_field.items()) if _points(mean := _mean(field, records))]
+
+
+def _points(record: EmbeddingRecord) -> bool:
+    """Texts without meaning to a model, and opposite ones, have no mean that could be compared."""
+    return bool(of_unit_length(np.frombuffer(record.vector, "<f2").astype(np.float32)[None, :])[0])
 
 
 def _mean(field: str, records: Sequence[EmbeddingRecord]) -> EmbeddingRecord:

@@ -17,6 +17,7 @@ from proto.given import GivenAccount, GivenCreator, GivenItem, GivenVector
 from proto.ids import AccountKey, Platform, Row, creator_id_of
 from proto.records import ContentItem, Creator, CreatorAccount, EmbeddingRecord, Enrichment
 from stores.catalog import AccountBundle, CreatorBundle, snapshot_of
+from stores.unit_vectors import of_unit_length
 
 MAX_LINE_BYTES = 4 << 20
 MAX_ACCOUNTS = 50
@@ -34,7 +35,6 @@ INGESTED = (Platform.YOUTUBE, Platform.INSTAGRAM)
 FIELDS = frozenset(("bio", "content.0", "content.1"))
 """What an account has vectors of."""
 MAX_CANDIDATES = 10
-UNIT_TOLERANCE = 1e-2
 METHODS = ("local", "llm", IMPORTED)
 """What `Enrichment.method` may be; labels of which the file does not say where they come from are `IMPORTED`."""
 WEB = ("https://", "http://")
@@ -242,9 +242,7 @@ def _vectors(
                 f"{rules.dims} float16 in base64, and a weight above 0, up to 1"
             )
     whole = np.frombuffer(b"".join(one.vector for one in ours), "<f2").reshape(len(ours), rules.dims)
-    wide = whole.astype(np.float32)
-    lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide))
-    if not (np.abs(lengths - 1) <= UNIT_TOLERANCE).all():  # nor is what is not finite
+    if not of_unit_length(whole.astype(np.float32)).all():
         raise Malformed("a vector is not of unit length")
     return {
         one.field: EmbeddingRecord(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from stores.catalog import Catalog, CreatorBundle, log_indexed
 from stores.columns import Columns
 from stores.env import Environment, Txn
 from stores.ports import TextDocument, TextIndex, VectorIndex
+from stores.unit_vectors import of_unit_length
 from stores.work import complete
 
 MOST_AT_ONCE = 1_500
@@ -127,15 +129,19 @@ def _shared_out(names: Sequence[str]) -> list[Sequence[str]]:
 def _of_field(
     name: str, model_id: str, bundles: Sequence[CreatorBundle]
 ) -> tuple[list[Row], NDArray[np.float32], list[Row]]:
-    """Rows that have the field, their vectors [n, dims], and rows that lack it. What another model made is neither: it
-    comes again once this one has embedded it."""
+    """Rows that have the field, their vectors [n, dims], and rows that lack it, be it that theirs points nowhere. What
+    another model made is neither: it comes again once this one has embedded it."""
     having = [
         (bundle.creator.row, record.vector)
         for bundle in bundles
         if (record := bundle.embeddings.get(name)) is not None and record.model_id == model_id
     ]
-    whole = np.frombuffer(b"".join(vector for _, vector in having), "<f2").astype(np.float32)
-    return [row for row, _ in having], whole.reshape(max(len(having), 1), -1), _lacking(name, bundles)
+    rows = [row for row, _ in having]
+    vectors = np.frombuffer(b"".join(vector for _, vector in having), "<f2").astype(np.float32)
+    vectors = vectors.reshape(max(len(having), 1), -1)
+    sound = of_unit_length(vectors)
+    nowhere = compress(rows, ~sound)
+    return list(compress(rows, sound)), vectors[sound], [*nowhere, *_lacking(name, bundles)]
 
 
 def _lacking(name: str, bundles: Sequence[CreatorBundle]) -> list[Row]:

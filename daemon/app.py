@@ -76,7 +76,7 @@ from daemon.pipeline import (
 )
 from daemon.query_log import QueryLog, expire_now_and_then, write_queries
 from daemon.readiness import LLM, MODEL, Readiness
-from daemon.resources import Resources, limits_of
+from daemon.resources import Resources, limits_of, raise_open_files
 from daemon.searching import search_services
 from daemon.stock import take_stock_again
 from daemon.synonyms import niche_synonyms
@@ -158,6 +158,7 @@ async def run_daemon(
     config = loaded.config
     sys.setswitchinterval(config.daemon.switch_interval_seconds)
     settle_collector()
+    raise_open_files()
     metrics, readiness = Metrics(), Readiness()
     tls = tls_of(config.http.tls_cert_file, config.http.tls_key_file)
     if tls is not None:

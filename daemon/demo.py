@@ -229,6 +229,8 @@ DEFAULT_PORT = 7151
 POLL_SECONDS = 0.25
 QUIET_SECONDS = 5.0
 """Where there is no terminal, a line comes at least this often."""
+ROOM_SECONDS = 2.0
+"""Between tries to take the world in where there is no room."""
 NO_PACING = 1e6
 QUOTA_UNITS = 10_000_000
 SIMULATED_KEY = "demo-key"
@@ -348,13 +350,29 @@ async def _serve(
             )
             await beside.start(watch_signals, stop, running)
             console.print(f"serving {running.url}", highlight=False)
-            await schedule_world(running, simulated.url)
+            await _take_in(running, simulated.url, folder, console, stop)
             await _show_until_done(running, simulated.accounts, console, stop)
             if not stop.is_set():
                 farewell(console, running.url, running.admin_url, folder, time.monotonic() - started, world.folders)
             await stop.wait()
             console.print("stopping …")
         beside.cancel_scope.cancel("stopped")
+
+
+async def _take_in(running: Running, base_url: str, folder: Path, console: Console, stop: trio.Event) -> None:
+    """The whole world, once the daemon has room for it."""
+    waits = False
+    while not stop.is_set():
+        try:
+            await schedule_world(running, base_url)
+            return
+        except Unavailable as error:  # there is no room for more
+            if not waits:
+                console.print(f"[yellow]the demo waits:[/yellow] {error}", highlight=False, soft_wrap=True)
+                console.print(f"make room at {folder}, or stop with Ctrl-C and choose another --data-dir")
+            waits = True
+        with trio.move_on_after(ROOM_SECONDS):
+            await stop.wait()
 
 
 async def _show_until_done(running: Running, accounts: int, console: Console, stop: trio.Event) -> None:

@@ -190,12 +190,13 @@ def unit_limit_bytes(pid: int, root: Path = Path("/")) -> int:
 
 
 def open_files_of(pid: int) -> int:
-    """That a process may have: the daemon's, or where there is none this one's."""
+    """That a daemon may have; where there is none, that one would allow itself (`raise_open_files`)."""
     try:
-        found = resource.prlimit(pid if pid > 0 else 0, resource.RLIMIT_NOFILE)
+        limit, hard = resource.prlimit(max(pid, 0), resource.RLIMIT_NOFILE)
     except OSError:
-        found = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return found[0] if found[0] != resource.RLIM_INFINITY else 1 << 30
+        pid, (limit, hard) = 0, resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = limit if pid > 0 else hard
+    return limit if limit != resource.RLIM_INFINITY else 1 << 30
 
 
 CHECKS = (origins, secrets, tls, platforms, model_files, memory, files, address)

@@ -34,6 +34,7 @@ from stores.erasure import marked_erasures
 from stores.ports import Rows, TextDocument, Vector
 from stores.text_index import TantivyTextIndex
 from stores.text_lookup import Synonyms
+from stores.unit_vectors import of_unit_length
 from stores.vector_snapshot import drop_snapshot, snapshot_trouble
 from stores.vectors import DECAYED_SHARE, HnswVectorIndex
 
@@ -412,10 +413,10 @@ def stored_vectors(txn: Txn, field: str, model_id: str) -> Iterator[tuple[Rows, 
         rows.append(creator.row)
         vectors.append(np.frombuffer(record.vector, "<f2").astype(np.float32))
         if len(rows) == SLICE:
-            yield np.array(rows, np.uint32), np.stack(vectors)
+            yield _sound(rows, vectors)
             rows, vectors = [], []
     if rows:
-        yield np.array(rows, np.uint32), np.stack(vectors)
+        yield _sound(rows, vectors)
 
 
 def stored_vectors_of(txn: Txn, field: str, model_id: str, rows: Rows, dims: int) -> tuple[Rows, Vector]:
@@ -431,7 +432,14 @@ def stored_vectors_of(txn: Txn, field: str, model_id: str, rows: Rows, dims: int
                 having.append(row)
                 vectors.append(np.frombuffer(record.vector, "<f2").astype(np.float32))
                 break
-    return np.array(having, np.uint32), np.stack(vectors) if vectors else np.zeros((0, dims), np.float32)
+    return _sound(having, vectors) if vectors else (np.array([], np.uint32), np.zeros((0, dims), np.float32))
+
+
+def _sound(rows: Sequence[int], vectors: Sequence[Vector]) -> tuple[Rows, Vector]:
+    """Without those that point nowhere: of a store in which they were kept as a creator's."""
+    stacked = np.stack(vectors)
+    sound = of_unit_length(stacked)
+    return np.array(rows, np.uint32)[sound], stacked[sound]
 
 
 def replaceable_rows(txn: Txn, field: str, model_id: str) -> Rows:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import math
+import resource
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -54,6 +55,16 @@ def limits_of(config: Config) -> Limits:
         floor=config.storage.disk_floor_mib * MIB,
         ceiling=memory_ceiling_bytes(config),
     )
+
+
+def raise_open_files() -> None:
+    """As many files as this process may allow itself: with few of them open connections leave none for the indexes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return
+    with suppress(OSError, ValueError):  # where the system allows less meanwhile
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        log.debug("more files may be open", before=soft, now=hard)
 
 
 class Resources:

@@ -58,7 +58,7 @@ _CALL = re.compile(
 """Calls to subscribe or follow, up to the end of the sentence, in the languages that most channels use."""
 _HASHTAGS = re.compile(r"#[^\s#]+(?:[\s,.]*#[^\s#]+)*")
 _SYMBOLS = re.compile(
-    r"[\u2190-\u2bff\u3004\u3012\u3030\ufe00-\ufe0f\u200b-\u200f\u2028-\u202e\u2060-\u206f\U0001f000-\U0001faff\U000e0000-\U000e007f]+"
+    r"[\u2190-\u2bff\u3004\u3012\u3030\ufe00-\ufe0f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufffd\U0001f000-\U0001faff\U000e0000-\U000e007f]+"
 )
 _RULES = re.compile(r"([^\w\s])\1{2,}|[_|~*=•·‣<>\\^`]+|(?<=\s)[-–—:.,]+(?=\s)")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\s]+")
@@ -128,7 +128,7 @@ def weighted_mean(vectors: ArrayLike, weights: ArrayLike) -> NDArray[np.float32]
     """``vectors`` [n, d], ``weights`` [n] → [d] of unit length; zeros when nothing is left to point anywhere."""
     mean = np.asarray(weights, np.float32) @ np.asarray(vectors, np.float32)
     length = float(np.linalg.norm(mean))
-    return np.asarray(mean / length if length > 0 else np.zeros_like(mean), np.float32)
+    return np.asarray(mean / length if 0 < length < np.inf else np.zeros_like(mean), np.float32)
 
 
 def _first_hashtags(match: re.Match[str]) -> str:

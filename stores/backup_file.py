@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import IO, Any, Protocol, Self, cast
 
 import msgspec
 import zstandard
@@ -75,10 +75,11 @@ def part_of(name: str, path: Path) -> Part:
 def write_backup_file(sink: Sink, manifest: Manifest, files: Mapping[str, Path], tell: Tell) -> None:
     """Blocking. ``files``: part → where it is. Raises OSError when there is no room."""
     out = _Hashing(sink)
-    compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
     with (
-        compressor.stream_writer(cast(IO[bytes], out), closefd=False) as packed,
-        tarfile.TarFile(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT, copybufsize=SLICE_BYTES) as archive,
+        _Packing(out) as packed,
+        tarfile.TarFile(
+            fileobj=cast(IO[bytes], packed), mode="w", format=tarfile.GNU_FORMAT, copybufsize=SLICE_BYTES
+        ) as archive,
     ):
         head = msgspec.json.format(msgspec.json.encode(manifest))
         archive.addfile(_member(MANIFEST, len(head), manifest), io.BytesIO(head))
@@ -234,6 +235,30 @@ class _Hashing:
     def write(self, data: bytes) -> int:
         self.sha256.update(data)
         return self._sink.write(data)
+
+
+class _Packing:
+    """Compresses what is written; at the end it lets go of the compressor, whose 3 MB the traceback of an error keeps else."""
+
+    def __init__(self, out: _Hashing) -> None:
+        compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
+        self._writer: Any = compressor.stream_writer(cast(IO[bytes], out), closefd=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                self._writer.close()
+        finally:
+            self._writer = None
+
+    def write(self, data: bytes) -> int:
+        return int(self._writer.write(data))
+
+    def tell(self) -> int:
+        return int(self._writer.tell())
 
 
 class _Told(io.RawIOBase):

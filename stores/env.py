@@ -9,7 +9,7 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -160,6 +160,11 @@ class Txn:
         self._txn.abort()
         self._txn = None
 
+    def copy(self, env: Any, folder: Path) -> int:
+        """The whole store, compacted, into an empty folder; the number of the last commit in it."""
+        env.copy(str(folder), compact=True, txn=self._txn)
+        return int(self._txn.id())
+
     def flush_counters(self) -> None:
         for name, value in self._counters.items():
             self.put("meta", b"counter:" + name.encode(), pack_id(value))
@@ -308,14 +313,9 @@ class Environment:
         with self.snapshot() as txn:
             return look(txn)
 
-    @contextmanager
-    def snapshot(self) -> Iterator[Txn]:
+    def snapshot(self) -> AbstractContextManager[Txn]:
         """A read transaction for code that already runs in a thread. Keep it short: it pins pages."""
-        txn = Txn(self._env.begin(), self._databases)
-        try:
-            yield txn
-        finally:
-            txn.end_reading()
+        return _reading(self._env, self._databases)
 
     def write_now(self, change: Callable[[Txn], T], *, synced: bool = True) -> T:
         """A write while no event loop runs (at start, or without a daemon); ``synced`` as of `write`."""
@@ -383,10 +383,10 @@ class Environment:
         Blocking, but no writer waits for it; what is committed meanwhile is not in it, and takes new pages. Raises
         lmdb.Error or OSError when the disk does not have room.
         """
-        with self._env.begin() as txn:
-            self._env.copy(str(target), compact=True, txn=txn)
-            (target / "data.mdb").chmod(0o600)
-            return int(txn.id())
+        with self.snapshot() as txn:
+            commit = txn.copy(self._env, target)
+        (target / "data.mdb").chmod(0o600)
+        return commit
 
     def _refuse_cut_off(self, path: Path) -> None:
         trouble = cut_off(self._env, path)
@@ -396,16 +396,24 @@ class Environment:
 
     def _take_schema(self, data_dir: Path, expected: int) -> None:
         """Raises Unavailable for a store of another schema."""
-        meta = self._databases["meta"]
-        with self._env.begin(db=meta) as txn:
-            stored = _schema_in(txn, meta)
+        with self.snapshot() as txn:
+            stored = _schema_in(txn)
         if stored is None:
-            with self._env.begin(write=True, db=meta) as txn:
-                txn.put(SCHEMA, pack_id(expected))
+            with self._env.begin(write=True) as raw:
+                raw.put(SCHEMA, pack_id(expected), db=self._databases["meta"])
         elif stored != expected:
             self._env.close()
             words = newer_schema if stored > expected else older_schema
             raise Unavailable(words(data_dir, stored, expected))
+
+
+@contextmanager
+def _reading(env: Any, databases: dict[str, Any]) -> Iterator[Txn]:
+    txn = Txn(env.begin(), databases)
+    try:
+        yield txn
+    finally:
+        txn.end_reading()
 
 
 def _says_full(error: BaseException) -> bool:
@@ -421,12 +429,12 @@ def _full_words(error: BaseException) -> str:
     return f"the store cannot be written: the disk is full, or broken ({error})"
 
 
-def _schema_in(txn: Any, meta: Any) -> int | None:
+def _schema_in(txn: Txn) -> int | None:
     """None for a store that was just made."""
-    stored = txn.get(SCHEMA, db=meta)
+    stored = txn.get("meta", SCHEMA)
     if stored is not None:
         return unpack_id(stored)
-    return 1 if txn.stat(db=meta)["entries"] else None
+    return 1 if txn.entries("meta") else None
 
 
 def stored_schema(data_dir: Path) -> int | None:
@@ -441,8 +449,8 @@ def stored_schema(data_dir: Path) -> int | None:
                 meta = env.open_db(b"meta", create=False)
             except lmdb.NotFoundError:
                 return None
-            with env.begin() as txn:
-                return _schema_in(txn, meta)
+            with _reading(env, {"meta": meta}) as txn:
+                return _schema_in(txn)
     except (lmdb.Error, OSError) as error:
         raise Unavailable(f"{data_dir}: the store cannot be opened: {error}") from error
 
@@ -464,9 +472,9 @@ def look_into(data_dir: Path, *, shared: bool) -> Iterator[Glimpse]:
     try:
         with _opened_to_read(path, shared=shared) as (env, databases):
             used = int(env.info()["last_pgno"] + 1) * int(env.stat()["psize"])
-            with env.begin() as txn:
-                version = _schema_in(txn, databases["meta"]) if "meta" in databases else None
-                yield Glimpse(txn=Txn(txn, databases), schema_version=version, used_bytes=used)
+            with _reading(env, databases) as txn:
+                version = _schema_in(txn) if "meta" in databases else None
+                yield Glimpse(txn=txn, schema_version=version, used_bytes=used)
     except (lmdb.Error, OSError) as error:
         raise Unavailable(f"{path}: the store cannot be read: {error}") from error
 
@@ -479,8 +487,8 @@ class Onlooker:
 
     async def read(self, look: Callable[[Txn], T]) -> T:
         """As `Environment.read`, but blocking."""
-        with self._env.begin() as txn:
-            return look(Txn(txn, self._databases))
+        with _reading(self._env, self._databases) as txn:
+            return look(txn)
 
 
 @contextmanager
@@ -490,8 +498,8 @@ def look_on(data_dir: Path) -> Iterator[Onlooker]:
     with ExitStack() as stack:
         try:
             env, databases = stack.enter_context(_opened_to_read(path, shared=True))
-            with env.begin() as txn:
-                stored = (_schema_in(txn, databases["meta"]) if "meta" in databases else None) or SCHEMA_VERSION
+            with _reading(env, databases) as txn:
+                stored = (_schema_in(txn) if "meta" in databases else None) or SCHEMA_VERSION
         except (lmdb.Error, OSError) as error:
             raise Unavailable(f"{path}: the store cannot be read: {error}") from error
         if stored != SCHEMA_VERSION or len(databases) < len(DATABASES):

@@ -14,16 +14,21 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FULL_WORDS = tuple(os.strerror(number) for number in FULL)
 
 
-def is_disk_full(error: BaseException | None) -> bool:
+def is_disk_full(error: BaseException) -> bool:
     """Whether it, or what caused it, says that there is no room. Libraries tell by words alone."""
-    while error is not None:
-        if isinstance(error, BaseExceptionGroup):  # of a nursery: its own words say nothing
-            return any(map(is_disk_full, error.exceptions))
+    left, known = [error], {id(error)}  # the context of an error may be the group that holds it
+    while left:
+        error = left.pop()
         if isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in FULL):
             return True
-        if any(words in str(error) for words in FULL_WORDS):
+        if isinstance(error, BaseExceptionGroup):  # of a nursery: its own words say nothing
+            causes = list(error.exceptions)
+        elif any(words in str(error) for words in FULL_WORDS):
             return True
-        error = error.__cause__ or error.__context__
+        else:
+            causes = [one for one in (error.__cause__ or error.__context__,) if one is not None]
+        left += [one for one in causes if id(one) not in known]
+        known |= {id(one) for one in causes}
     return False
 
 

@@ -10,6 +10,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from stores.ports import Rows, Scores, TextLookup, TextMatch
+from stores.row_sets import distinct
 
 FEW_MATCHES = 10
 """With fewer creators holding every word as it was typed, niches stand for words too, and then fewer words are enough (see
@@ -28,7 +29,8 @@ FIRST_FETCH = HEAD + HEAD // 5
 """Fetched at first where the head will do: with one that is below it, it is known to be whole."""
 ALL_BELOW = 5_000
 """Of up to so many creators all are fetched where the head would do: that takes 1.5 ms, and looking up by their rows those
-whom only the vector fields found took 3 (measured with 100,000 creators)."""
+whom only the vector fields found took 3 (measured with 100,000 creators). By one search where the words are known to be
+that rare, since a second one costs more than what is fetched beyond the head."""
 AMONG_ROWS = 20_000
 """Of creators that pass the filters, up to so many may be looked up one by one."""
 DEARER = 5
@@ -77,7 +79,8 @@ class _Passing:
     def count(self, need: int | None) -> int:
         if self.within is not None:
             return len(self.fetched(need)[0])
-        self._lookup.best(FIRST_FETCH, need)  # the count comes along with the head: one search does for a broad query
+        whole = self._lookup.estimate(need) <= ALL_BELOW
+        self._lookup.best(ALL_BELOW if whole else FIRST_FETCH, need)  # the count comes along: mostly one search does
         return self._lookup.count(need)
 
     def fetched(self, need: int | None) -> tuple[Rows, Scores]:
@@ -122,7 +125,7 @@ def _head_only(lookup: TextLookup, demand: _Demand, exact: Rows) -> TextMatch:
         if not head.all() or limit >= total:
             break
         limit *= 4
-    others = np.union1d(exact, demand.near)
+    others = distinct(np.concatenate([exact, demand.near]))
     total += len(others) - len(lookup.among(others, demand.need)[0])
     match = _match(lookup, rows[head], scores[head], exact, need=demand.need, total=total, complete=False)
     return structs.replace(match, others=partial(_others, lookup, demand, exact, best))
@@ -130,7 +133,10 @@ def _head_only(lookup: TextLookup, demand: _Demand, exact: Rows) -> TextMatch:
 
 def _others(lookup: TextLookup, demand: _Demand, exact: Rows, best: float, rows: Rows) -> tuple[Rows, Scores]:
     """Those of ``rows`` that match, ascending, wherever they stand, with their scores."""
-    found, scores = _scored(lookup, demand, exact, *lookup.among(rows, demand.need), best)
+    matching, bm25 = lookup.among(rows, demand.need)
+    found, scores = _scored(lookup, demand, exact, matching, bm25, best)
+    if len(found) == len(matching):
+        return found, scores
     asked = np.isin(found, rows)
     return found[asked], scores[asked]
 
@@ -199,7 +205,7 @@ def _match(
     return TextMatch(
         rows=rows,
         scores=scores,
-        exact=np.isin(rows, exact),
+        exact=np.isin(rows, exact) if len(exact) else np.zeros(len(rows), np.bool_),
         head=_head(scores),
         total=total,
         complete=complete,

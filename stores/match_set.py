@@ -13,6 +13,7 @@ from proto.ids import Row
 from stores.keyword_match import match_keywords
 from stores.ports import Rows, Scores, TextLookup, TextMatch, Vector, VectorIndex
 from stores.ranking import Mask
+from stores.row_sets import distinct
 
 Observe = Callable[[str, float, bool], None]
 """Told of each look-up, from any thread: in which index, its seconds, and whether it failed."""
@@ -82,10 +83,10 @@ def match_set(asked: Asked, within: Mask, passing: int, *, filtered: bool, every
     side([keywords, *(field(name) for name in asked.vectors)])
     seeds = np.array(asked.seeds, np.uint32)
     near = [rows[~np.isin(rows, seeds)][: asked.candidates] for rows in found] if len(seeds) else found
-    vector_rows = _inside(np.unique(np.concatenate(near)) if near else np.zeros(0, np.uint32), within)
+    vector_rows = _inside(distinct(np.concatenate(near)) if near else np.zeros(0, np.uint32), within)
     if asked.lookup is not None:
         vector_rows = asked.lookup.admitted(vector_rows)
-    return _united(matched[0] if matched else None, vector_rows, within, _plan(asked, mask))
+    return _united(matched[0] if matched else None, vector_rows, within, _plan(asked, passing if filtered else None))
 
 
 @contextmanager
@@ -100,7 +101,7 @@ def observed(observe: Observe, index: str) -> Iterator[None]:
 
 def _united(text: TextMatch | None, vector_rows: Rows, within: Mask, plan: str) -> MatchSet:
     text_rows = text.rows if text is not None else np.zeros(0, np.uint32)
-    rows = _inside(np.union1d(text_rows, vector_rows).astype(np.uint32), within)
+    rows = _inside(distinct(np.concatenate([text_rows, vector_rows])), within)
     keyword, exact, compared = np.zeros(len(rows), np.float32), np.zeros(len(rows), bool), np.zeros(len(rows), bool)
     compared[np.searchsorted(rows, vector_rows)] = True
     total = len(rows)
@@ -145,8 +146,8 @@ def _all_of(within: Mask) -> MatchSet:
     )
 
 
-def _plan(asked: Asked, mask: Mask | None) -> str:
-    plans = {asked.fields[name].plan_of(mask, asked.candidates) for name in asked.vectors}
+def _plan(asked: Asked, passing: int | None) -> str:
+    plans = {asked.fields[name].plan_of(passing, asked.candidates) for name in asked.vectors}
     return "+".join(sorted(plans)) or "none"
 
 

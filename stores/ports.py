@@ -181,7 +181,9 @@ class VectorIndex(Protocol):
         """Blocking. As `nearest`, of those ``within`` a mask by row that lets ``passing`` rows pass."""
         ...
 
-    def plan_of(self, within: NDArray[np.bool_] | None, limit: int) -> str: ...
+    def plan_of(self, passing: int | None, limit: int) -> str:
+        """How `nearest_now` would look for them; None: all pass."""
+        ...
 
     def similarities_now(self, vector: Vector, rows: Rows) -> tuple[Scores, NDArray[np.bool_]]:
         """Blocking. As `similarities`."""

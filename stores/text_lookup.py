@@ -78,7 +78,8 @@ class TextLookup:
     """Answers stay of one state of the index, whatever is committed meanwhile. Each may raise IndexBroken."""
 
     def __init__(self, searcher: Any, schema: Any, text: str, boosts: Mapping[str, float], synonyms: Synonyms) -> None:
-        self._searcher, self._schema, self._boosts, self._synonyms = searcher, schema, boosts, synonyms
+        self._searcher, self._schema, self._boosts, self._synonyms = _Guarded(searcher), schema, boosts, synonyms
+        self._frequencies: dict[str, int] = {}
         self._text = (
             text[:MAX_QUERY_CHARS].encode(errors="ignore").decode()
         )  # lone surrogates are no text to the engine
@@ -92,6 +93,7 @@ class TextLookup:
         self.demands = demands(len(loose))
         """How many of the words outside of phrases may be asked for, from all of them on down."""
         self._parts = [self._word(word, last=word == loose[-1] and not self.long) for word in loose]
+        self._queries: dict[int | None, Any] = {}
         self._counts: dict[int | None, int] = {}
         self._best: dict[int | None, tuple[Rows, Scores]] = {}
 
@@ -139,12 +141,11 @@ class TextLookup:
         return self._counts[need]
 
     def best(self, limit: int, need: int | None = None) -> tuple[Rows, Scores]:
-        """Of those that `count` counts, the best by BM25, best first; equals by row, but which of them are still
-        within the limit is the engine's choice. The longest answer is kept."""
+        """Of those that `count` counts, the best by BM25, best first; the order of equals, and which of them are still
+        within the limit, is the engine's choice. The longest answer is kept."""
         if need not in self._best or len(self._best[need][0]) < min(limit, self._counts[need]):
             rows, scores, self._counts[need] = self._search(self._asked(need), limit, counted=True)
-            order = np.lexsort((rows, -scores))
-            self._best[need] = rows[order], scores[order]
+            self._best[need] = rows, scores
         rows, scores = self._best[need]
         return rows[:limit], scores[:limit]
 
@@ -185,13 +186,18 @@ class TextLookup:
 
     def _search(self, query: Any, limit: int, *, counted: bool = False) -> tuple[Rows, Scores, int]:
         """Rows and BM25, best first, and how many there are where that is ``counted``."""
-        found = guarded(lambda: self._searcher.search(query, limit=max(limit, 1), count=counted))
+        found = self._searcher.search(query, max(limit, 1), counted)
         hits = found.hits  # converted anew at each access
-        rows = np.array(self._searcher.fast_field_values("row", [address for _, address in hits]), np.uint32)
+        rows = self._searcher.rows_at([address for _, address in hits])
         return rows, np.array([score for score, _ in hits], np.float32), found.count or 0
 
     def _asked(self, need: int | None) -> Any:
-        """The whole query, with ``need`` as in `count`."""
+        """The whole query, with ``need`` as in `count`; made once."""
+        if need not in self._queries:
+            self._queries[need] = self._whole(need)
+        return self._queries[need]
+
+    def _whole(self, need: int | None) -> Any:
         query = self._query
         wanted = [self._phrase(phrase) for phrase in query.phrases]
         if self._parts:
@@ -258,7 +264,10 @@ class TextLookup:
         return [tantivy.Query.term_set_query(self._schema, field, terms)] if terms else []
 
     def _frequency(self, word: str) -> int:
-        return int(self._searcher.doc_freq(EVERYTHING, word))
+        """Kept, since each segment is asked for it."""
+        if word not in self._frequencies:
+            self._frequencies[word] = int(self._searcher.doc_freq(EVERYTHING, word))
+        return self._frequencies[word]
 
     def _listing(self, field: str, beginning: str, limit: int) -> Sequence[tuple[str, int]]:
         """Words that begin so, the most frequent first."""
@@ -291,16 +300,49 @@ class TextLookup:
         return tantivy.Query.term_query(self._schema, field, word)
 
 
+class _Guarded:
+    """The engine's searcher, each of whose answers may fail: a file may be damaged while it is open."""
+
+    def __init__(self, searcher: Any) -> None:
+        self._searcher = searcher
+
+    @property
+    def num_docs(self) -> int:
+        return int(self._searcher.num_docs)
+
+    def search(self, query: Any, limit: int, counted: bool) -> Any:
+        return guarded(lambda: self._searcher.search(query, limit=limit, count=counted))
+
+    def rows_at(self, addresses: Sequence[Any]) -> Rows:
+        return guarded(lambda: np.array(self._searcher.fast_field_values("row", addresses), np.uint32))
+
+    def doc_freq(self, field: str, word: str) -> int:
+        try:  # by itself: a word that nobody holds is asked for with hundreds of corrections
+            return int(self._searcher.doc_freq(field, word))
+        except BaseException as error:
+            if (trouble := _trouble(error)) is None:
+                raise
+            raise IndexBroken(trouble) from error
+
+    def terms_with_prefix(self, field: str, beginning: str, limit: int) -> Sequence[tuple[str, int]]:
+        return guarded(lambda: self._searcher.terms_with_prefix(field, beginning, limit=limit))
+
+
 def guarded(call: Callable[[], T]) -> T:
-    """Turns the engine's panics, which are no ordinary exceptions, and its refusals into IndexBroken."""
+    """Turns the engine's panics, which are no ordinary exceptions, its refusals, and what is none of what was stored there
+    into IndexBroken."""
     try:
         return call()
-    except ValueError as error:
-        raise IndexBroken(str(error)) from error
     except BaseException as error:
-        if type(error).__name__ == "PanicException":
-            raise IndexBroken(f"the text engine gave up: {error}") from None
-        raise
+        if (trouble := _trouble(error)) is None:
+            raise
+        raise IndexBroken(trouble) from error
+
+
+def _trouble(error: BaseException) -> str | None:
+    if isinstance(error, (ValueError, TypeError, OverflowError, msgspec.DecodeError)):
+        return str(error)
+    return f"the text engine gave up: {error}" if type(error).__name__ == "PanicException" else None
 
 
 def _best_of(options: Sequence[Any]) -> Any:

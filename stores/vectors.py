@@ -15,6 +15,7 @@ from proto.ids import Row
 from stores.blocking import Blocking
 from stores.gate import Gate
 from stores.ports import Rows, Scores, Vector
+from stores.unit_vectors import of_unit_length
 from stores.vector_graph import FIRST_CAPACITY, GROWTH, Graph
 from stores.vector_rows import AUTO, FLOAT32, INT8, VectorRows, kind_for, make_rows
 from stores.vector_snapshot import Contents, Saving, drop_unfinished, load
@@ -28,7 +29,6 @@ RENEWAL_SLICE = 250
 DECAYED_SHARE = 0.2
 """A graph of which more slots are deleted is built anew. With so many a breadth of 60 finds 0.95 of the nearest twenty
 where a new graph finds all (12,000 vectors; at 600 both do). Overwriting slots costs 0.01, however often."""
-UNIT_TOLERANCE = 1e-2
 
 EXACT, GRAPH = "exact", "graph"
 GATHER_ALWAYS_BELOW = 10_000
@@ -188,12 +188,14 @@ class HnswVectorIndex:
         """[n]: which of these rows have this field. Of the moment: a writer may be at work."""
         present = self._present
         inside = rows < len(present)
+        if inside.all():
+            return present.take(rows)
         held = np.zeros(len(rows), bool)
         held[inside] = present[rows[inside]]
         return held
 
     def _checked_upsert(self, rows: Rows, vectors: Vector) -> None:
-        if not (np.abs(np.linalg.norm(vectors, axis=1) - 1) <= UNIT_TOLERANCE).all():
+        if not of_unit_length(vectors).all():
             raise ValueError("vectors must be finite and of unit length")
         self._upsert(rows, vectors)
 
@@ -250,7 +252,7 @@ class HnswVectorIndex:
         """
         count = self._count
         if within is not None:
-            passing = int(within.sum()) if passing is None else passing
+            passing = int(np.count_nonzero(within)) if passing is None else passing
             if passing <= GATHER_ALWAYS_BELOW:
                 return self._gathered(vector, limit, within)
         if count < self._exact_scan_below:
@@ -263,14 +265,14 @@ class HnswVectorIndex:
             return found
         return self._scanned(vector, limit, within) if within is None else self._gathered(vector, limit, within)
 
-    def plan_of(self, within: NDArray[np.bool_] | None, limit: int) -> str:
-        """``exact`` or ``graph``: how `nearest_now` would look for them."""
+    def plan_of(self, passing: int | None, limit: int) -> str:
+        """``exact`` or ``graph``: how `nearest_now` would look for them. ``passing``: None without a filter."""
         count = self._count
-        passing = count if within is None else int(within.sum())
-        if count < self._exact_scan_below or passing <= GATHER_ALWAYS_BELOW:
+        if count < self._exact_scan_below or (count if passing is None else passing) <= GATHER_ALWAYS_BELOW:
             return EXACT
-        breadth = self._breadth(limit, passing, count)
-        return EXACT if within is not None and self._comparing_is_better(passing, breadth) else GRAPH
+        if passing is None:
+            return GRAPH
+        return EXACT if self._comparing_is_better(passing, self._breadth(limit, passing, count)) else GRAPH
 
     def calibrate(self, limit: int) -> None:
         """Blocking, some tens of milliseconds: through how many rows one gets here, for the ``limit`` nearest, in the time
@@ -366,6 +368,8 @@ class HnswVectorIndex:
         """Blocking. See `VectorIndex.similarities`."""
         with self._row_gate.reading():
             having = self.holds(rows)
+            if having.all():
+                return self._rows.compared(rows, vector), having
             scores = np.zeros(len(rows), np.float32)
             scores[having] = self._rows.compared(rows[having], vector)
             return scores, having

@@ -56,9 +56,11 @@ def register(app: QuartTrio, services: PublicServices) -> None:
     @app.after_request
     async def as_page(response: Response) -> Response:
         """A reader in a browser is told of a problem in words."""
+        if response.content_type != PROBLEM:
+            return response
         wanted = request.accept_mimetypes.accept_html and "text/html" in request.headers.get("Accept", "")
         by_page = not request.path.startswith("/v1/") or request.mimetype in FORMS
-        if response.content_type != PROBLEM or not wanted or not by_page:
+        if not wanted or not by_page:
             return response
         told = msgspec.json.decode(await response.get_data(), type=Problem)
         shown = pages.render(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from actors.aggregation import aggregate
 from proto.ids import CreatorId, Platform, Row
-from proto.records import AccountStatus, Activity, ContentItem, Creator, CreatorAccount
+from proto.records import AccountStatus, Activity, ContentItem, Creator, CreatorAccount, EmbeddingRecord
 from stores.catalog import AccountBundle, CreatorBundle
 
 NOW = 1_790_000_000
@@ -83,3 +86,41 @@ def test_a_creator_is_as_fresh_as_the_least_fresh_of_its_existing_accounts() -> 
     assert aggregated(fresh, stale, gone).oldest_fetched_at == NOW - DAY
     assert aggregated(gone).oldest_fetched_at == NOW - 9 * DAY
     assert aggregated(fresh, part(Platform.X, fetched_at=0)).oldest_fetched_at == 0
+
+
+def embedded(field: str, *values: float, weight: float = 1.0) -> EmbeddingRecord:
+    vector = np.array(values, "<f2").tobytes()
+    return EmbeddingRecord(
+        field=field, model_id="m", dims=len(values), input_hash="h", vector=vector, updated_at=1, weight=weight
+    )
+
+
+def fields_of(*records: EmbeddingRecord) -> dict[str, list[float]]:
+    one = msgspec.structs.replace(part(), vectors={record.field: record for record in records})
+    bundle = CreatorBundle(creator=Creator(creator_id=CreatorId(1), row=Row(0)), accounts=[one], embeddings={})
+    _, found = aggregate(bundle, derived_from=[one], language=None, now=NOW)
+    return {record.field: np.frombuffer(record.vector, "<f2").tolist() for record in found}
+
+
+def test_a_field_whose_vectors_point_nowhere_is_lacking() -> None:
+    """A text without meaning to the model is zeros, and opposite ones have no mean."""
+    bio, good = (
+        embedded("bio", 0, 0),
+        [embedded("content.0", 1, 0, weight=0.5), embedded("content.1", 0, 0, weight=0.5)],
+    )
+    assert fields_of(bio) == {}
+    assert fields_of(bio, *good) == {"yt_content": [1, 0]}
+    opposite = [embedded("content.0", 1, 0, weight=0.5), embedded("content.1", -1, 0, weight=0.5)]
+    assert fields_of(embedded("bio", 0, 1), *opposite) == {"yt_bio": [0, 1]}
+    assert fields_of(embedded("bio", float("nan"), 1), embedded("content.0", float("inf"), 0, weight=0.5)) == {}
+
+
+PARTS = st.sampled_from([0.0, 1.0, -1.0, 0.6, -0.8, 6e-8, 65504.0, float("inf"), float("nan")])
+
+
+@given(st.lists(st.tuples(PARTS, PARTS, st.sampled_from([1.0, 0.5, 0.001])), min_size=3, max_size=3))
+def test_whatever_is_kept_of_vectors_is_of_unit_length(vectors: list[tuple[float, float, float]]) -> None:
+    fields = zip(("bio", "content.0", "content.1"), vectors, strict=True)
+    with np.errstate(invalid="ignore"):
+        found = fields_of(*(embedded(field, x, y, weight=weight) for field, (x, y, weight) in fields))
+    assert all(abs(x * x + y * y - 1) < 0.02 for x, y in found.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ import trio
 import trio.testing
 
 from daemon.access import Access, note_uses
-from daemon.resources import MIB, Limits, Resources
+from daemon.doctor_settings import open_files_of
+from daemon.resources import MIB, Limits, Resources, raise_open_files
 from proto.errors import DiskFull
 from proto.records import DEFAULT_TENANT, Event
 from stores.blocking import Blocking
@@ -173,3 +175,15 @@ async def test_above_the_ceiling_nothing_is_fetched_until_memory_is_given_back(e
         seen.append((machine.resources.memory_state, bool(machine.intake.get("memory"))))
     assert seen == [("ok", False), ("near", False), ("above", True), ("above", True), ("ok", False)]
     assert machine.kinds() == ["memory_near_ceiling", "memory_full", "memory_has_room"]
+
+
+def test_a_daemon_allows_itself_as_many_files_as_it_may() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 120), hard))
+    try:
+        most = open_files_of(-1)
+        raise_open_files()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+        assert most == open_files_of(os.getpid()) > 120
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 import trio.testing
 
-from actors import Outbox
-from daemon.supervisor import RestartPolicy, StageEntry, supervise
-from proto.errors import DiskFull
+from actors import Outbox, side_by_side
+from daemon.supervisor import ActorFailed, RestartPolicy, StageEntry, supervise
+from proto.errors import DiskFull, IndexBroken
+from stores.files import is_disk_full
 
 LIMIT = 60.0
 
@@ -81,3 +83,51 @@ async def test_a_stage_that_finds_no_room_within_a_nursery_waits_for_it(autojump
     entry = StageEntry("bulk", lambda: 0)
     await supervise(entry, Writer, RestartPolicy(max_restarts=3), [])
     assert (Writer.tries, entry.restarts) == (9, 0)
+
+
+async def raising(error: Exception) -> None:
+    raise error
+
+
+class IndexWriting:
+    """As the stage that writes the indexes: text and vectors at once, and the first ``failures`` times one fails."""
+
+    def __init__(self, failures: int, error: type[Exception]) -> None:
+        self.tries, self._failures, self._error = 0, failures, error
+
+    async def run(self) -> None:
+        self.tries += 1
+        steps = [self._write_text] if self.tries <= self._failures else []
+        await side_by_side(*steps, trio.lowlevel.checkpoint)
+
+    async def _write_text(self) -> None:
+        raise self._error("the index is damaged")
+
+
+@pytest.mark.parametrize(("error", "full"), [(IndexBroken("damaged"), False), (DiskFull("no room"), True)])
+async def test_an_error_of_steps_side_by_side_is_told_from_a_full_disk(error: Exception, full: bool) -> None:
+    with pytest.raises(type(error)) as caught:
+        await side_by_side(lambda: raising(error), trio.sleep_forever)
+    assert caught.value is error and error.__context__ is None
+    assert is_disk_full(error) is full
+
+
+def test_an_error_that_caused_itself_is_looked_at_once() -> None:
+    error = ValueError("odd")
+    group = ExceptionGroup("of a nursery", [error, ExceptionGroup("again", [error])])
+    error.__context__ = group
+    assert not is_disk_full(error) and not is_disk_full(group)
+    error.__cause__ = OSError(28, "No space left on device")
+    assert is_disk_full(group)
+
+
+async def test_a_stage_whose_index_write_fails_is_restarted(autojump_clock: trio.testing.MockClock) -> None:
+    stage, entry = IndexWriting(3, IndexBroken), StageEntry("indexer", lambda: 0)
+    await supervise(entry, lambda: stage, RestartPolicy(max_restarts=3), [])
+    assert (stage.tries, entry.restarts) == (4, 3)
+    stage, entry = IndexWriting(9, IndexBroken), StageEntry("indexer", lambda: 0)
+    with pytest.raises(ActorFailed, match="indexer: failed 4 times"):
+        await supervise(entry, lambda: stage, RestartPolicy(max_restarts=3), [])
+    stage, entry = IndexWriting(9, DiskFull), StageEntry("indexer", lambda: 0)
+    await supervise(entry, lambda: stage, RestartPolicy(max_restarts=3), [])
+    assert (stage.tries, entry.restarts) == (10, 0)

@@ -142,6 +142,22 @@ async def test_a_start_reads_only_what_changed_since_the_snapshot(
     )
 
 
+@pytest.mark.parametrize("snapshot", [True, False])
+@pytest.mark.parametrize("bad", [0.0, float("nan"), float("inf")])
+async def test_stored_vectors_that_point_nowhere_are_none(starts: Starts, snapshot: bool, bad: float) -> None:
+    if snapshot:
+        await (await starts.open()).save()
+    odd = np.full(DIMS, bad, np.float32)
+    for number in (3, 51):
+        await starts.env.write(partial(put, number=number, vector=odd))
+    keeper = await starts.open()
+    index = keeper.fields[FIELD]
+    assert index.rebuilt_because == "" if snapshot else index.rebuilt_because
+    assert await index.count() == 49
+    assert not {3, 51} & set(nearest(keeper, VECTORS[3], 50))
+    assert nearest(keeper, VECTORS[4]) == [4]
+
+
 async def test_the_erased_are_not_in_a_snapshot_that_is_older(starts: Starts) -> None:
     first = await starts.open()
     await first.save()

@@ -15,12 +15,15 @@ import msgspec
 import pytest
 import zstandard
 
-from proto.ids import Row
+from daemon.indexing import drop_indexes
+from proto.ids import Platform, Row, account_key, creator_id_of
+from proto.messages import CreatorEnriched
 from proto.records import Creator, EmbeddingRecord
-from stores.catalog import vital_signs_of
+from stores.catalog import put_creator_embeddings, vital_signs_of
 from stores.checking import Fault, find_faults
 from stores.codec import decode
-from stores.env import DATABASES, Environment
+from stores.env import DATABASES, Environment, Txn
+from stores.work import enqueue
 from tests.flow.processes import COMMAND, ROOT, Daemon, environment, run_cli, simulator, wait_for
 from tests.flow.test_forgetting import files_holding
 from tests.flow.test_identity import ctl, import_everybody
@@ -276,6 +279,53 @@ def the_forgotten_leave_no_trace(daemon: Daemon, lived: Lived, folder: Path) -> 
     assert done.returncode == 0, done.stderr
     assert not any(name in out.read_text() for name in names)
     return [name.lower().encode() for name in names]
+
+
+BOM, GOOD = "UCaaaaaaaaaaaaaaaaaaaaaA", "UCbbbbbbbbbbbbbbbbbbbbbA"
+
+
+def test_texts_without_meaning_to_the_model_end_nothing(lived: Lived, tmp_path: Path) -> None:
+    """Nor does a store that has them as vectors of no length, with work on them left."""
+    data = tmp_path / "data"
+    accounts = (
+        {"platform": "youtube", "platform_user_id": BOM, "handle": "bom", "bio": "\ufeff"},
+        {"platform": "youtube", "platform_user_id": GOOD, "handle": "good", "bio": "pasta and cooking"},
+    )
+    file = written(tmp_path / "odd.jsonl", [{"accounts": [one]} for one in accounts])
+    with Daemon(data, lived.env) as daemon:
+        assert imported(file, daemon, lived.env).startswith("2 added")
+        both_are_found(daemon)
+        assert daemon.terminate() == 0
+    for rebuilt in (False, True):
+        give_vectors_of_no_length(data)
+        if rebuilt:
+            drop_indexes(data)
+        with Daemon(data, lived.env) as daemon:
+            both_are_found(daemon)
+            assert daemon.terminate() == 0
+        assert "actor failed" not in daemon.log()
+
+
+def both_are_found(daemon: Daemon) -> None:
+    assert daemon.wait_until_done()["counts"]["creators"] == 2
+    for handle in ("bom", "good"):
+        (hit,) = daemon.get("/v1/search", q=f"@{handle}", limit=1).json()["hits"]
+        assert hit["creator"]["canonical_handle"] == handle
+
+
+def give_vectors_of_no_length(data: Path) -> None:
+    """To the creator that lacks one, as they were kept once."""
+    owner = creator_id_of(account_key(Platform.YOUTUBE, BOM))
+
+    def change(txn: Txn) -> None:
+        (vector, *_) = (decode(EmbeddingRecord, value) for _, value in txn.scan("embeddings"))
+        nothing = msgspec.structs.replace(vector, vector=bytes(len(vector.vector)))
+        put_creator_embeddings(txn, owner, [nothing])
+        enqueue(txn, CreatorEnriched(creator_id=owner), 1)
+
+    env = Environment(data, map_size_bytes=MAP_BYTES)
+    env.write_now(change)
+    env.close()
 
 
 def crowd(lived: Lived, count: int) -> Lines:

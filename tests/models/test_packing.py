@@ -70,6 +70,8 @@ def item(content_id: str, title: str, **fields: object) -> ContentItem:
         ("line\none\r\ttwo\u2028three", "line one two three"),
         ("𝐅𝐢𝐭𝐧𝐞𝐬𝐬 coach", "Fitness coach"),
         ("===== NEWS ===== ---- -", "NEWS"),
+        ("\ufeffcaf\ufffd", "caf"),
+        ("\ufeff \ufffd", ""),
     ],
 )
 def test_clean_keeps_the_words(text: str, expected: str | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import random
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -53,9 +54,8 @@ def files_in(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in TEXTS}
 
 
-def written(folder: Path, **changes: int) -> bytes:
-    files = files_in(folder / "parts")
-    manifest = Manifest(
+def manifest_of(files: Mapping[str, Path]) -> Manifest:
+    return Manifest(
         format_version=FORMAT_VERSION,
         schema_version=SCHEMA_VERSION,
         product_version="1.2.3",
@@ -65,8 +65,12 @@ def written(folder: Path, **changes: int) -> bytes:
         content_items=5,
         parts=[part_of(name, path) for name, path in files.items()],
     )
+
+
+def written(folder: Path, **changes: int) -> bytes:
+    files = files_in(folder / "parts")
     sink = io.BytesIO()
-    write_backup_file(sink, msgspec.structs.replace(manifest, **changes), files, silent)
+    write_backup_file(sink, msgspec.structs.replace(manifest_of(files), **changes), files, silent)
     return sink.getvalue()
 
 
@@ -144,15 +148,22 @@ def test_a_newer_format_or_schema_is_refused_with_the_reason(tmp_path: Path) -> 
 @pytest.mark.parametrize("room", [0, 100, 3_000])
 def test_a_full_disk_is_said_by_the_error_of_the_file(tmp_path: Path, room: int) -> None:
     files = files_in(tmp_path)
-    manifest = Manifest(
-        format_version=1,
-        schema_version=1,
-        product_version="",
-        created_at=0,
-        commit=0,
-        counts={},
-        content_items=0,
-        parts=[part_of(name, path) for name, path in files.items()],
-    )
     with pytest.raises(OSError, match="No space left"):
-        write_backup_file(Full(room), manifest, files, silent)
+        write_backup_file(Full(room), manifest_of(files), files, silent)
+
+
+def anonymous_bytes() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon:"))
+
+
+def test_what_fails_to_be_packed_keeps_no_memory_while_its_error_lives(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    errors, before = [], 0
+    for number in range(50):
+        with pytest.raises(OSError, match="No space left") as caught:
+            write_backup_file(Full(0), manifest_of(files), files, silent)
+        errors.append(caught.value)  # and with it the frames that it went through
+        before = anonymous_bytes() if number == 9 else before
+    assert len(errors) == 50
+    assert anonymous_bytes() - before < 20 << 20, "they keep their compressors"

@@ -11,7 +11,7 @@ import trio
 
 from proto.errors import StoreBusy, Unavailable
 from stores.codec import SCHEMA_VERSION, pack_id
-from stores.env import COPYING, RESTORING, SCHEMA, Environment, Txn
+from stores.env import COPYING, RESTORING, SCHEMA, Environment, Txn, look_on
 
 
 async def test_waiting_writes_share_a_commit(env: Environment) -> None:
@@ -218,3 +218,32 @@ async def test_a_read_that_fails_gives_its_reader_slot_back_while_its_error_live
         errors.append(caught.value)  # and with it the frames that it went through
     assert len(errors) == 200
     assert await env.read(lambda txn: txn.get("meta", b"a")) == b"b"
+
+
+def test_a_copy_that_fails_gives_its_reader_slot_back_while_its_error_lives(tmp_path: Path) -> None:
+    env = Environment(tmp_path / "data", map_size_bytes=1 << 26, durable=False)
+    errors = []
+    for _ in range(100):
+        with pytest.raises(lmdb.Error) as caught:
+            env.copy_to(tmp_path / "nowhere")
+        errors.append(caught.value)
+    assert len(errors) == 100
+    (tmp_path / "copy").mkdir()
+    assert env.copy_to(tmp_path / "copy") >= 0
+    env.close()
+
+
+async def test_looks_from_outside_that_fail_give_their_reader_slots_back(tmp_path: Path) -> None:
+    Environment(tmp_path / "data", map_size_bytes=1 << 26, durable=False).close()
+
+    def missing(txn: Txn) -> None:
+        raise KeyError("nobody")
+
+    errors = []
+    with look_on(tmp_path / "data") as onlooker:
+        for _ in range(200):
+            with pytest.raises(KeyError) as caught:
+                await onlooker.read(missing)
+            errors.append(caught.value)
+        assert len(errors) == 200
+        assert await onlooker.read(lambda txn: txn.entries("accounts")) == 0

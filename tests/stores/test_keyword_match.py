@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from daemon.evaluation.virtual_time import VirtualThreads
 from stores import keyword_match
 from stores.blocking import Blocking
 from stores.keyword_match import EVERY_WORD, FEW_MATCHES, Mask, match_keywords
-from stores.ports import TextMatch
+from stores.ports import Rows, Scores, TextMatch
 from stores.text_index import TantivyTextIndex
+from stores.text_lookup import TextLookup
 from tests.stores.conformance.text_index_suite import document, taken_in
 
 WORDS = [
@@ -114,3 +116,23 @@ async def test_few_that_pass_the_filters_relax_the_demand(text_index: TantivyTex
     with_every_word = np.isin(filtered.rows, strict)
     assert 0 < int(with_every_word.sum()) < 10
     assert filtered.scores[with_every_word].min() >= EVERY_WORD > filtered.scores[~with_every_word].max()
+
+
+async def test_all_of_rare_words_are_found_by_one_search_of_the_engine(
+    text_index: TantivyTextIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyword_match, "HEAD", 7)
+    monkeypatch.setattr(keyword_match, "FIRST_FETCH", 8)
+    limits: list[int] = []
+    search = TextLookup._search
+
+    def noted(lookup: TextLookup, query: Any, limit: int, *, counted: bool = False) -> tuple[Rows, Scores, int]:
+        if counted:
+            limits.append(limit)
+        return search(lookup, query, limit, counted=counted)
+
+    monkeypatch.setattr(TextLookup, "_search", noted)
+    match = match_keywords(text_index.lookup("basket candle"), None, every=False)
+    assert match.complete
+    assert match.total > FEW_MATCHES
+    assert limits == [keyword_match.ALL_BELOW]

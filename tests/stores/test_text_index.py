@@ -6,6 +6,7 @@ import resource
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import trio
 
@@ -16,6 +17,7 @@ from stores.blocking import Blocking
 from stores.files import is_disk_full
 from stores.ports import TextDocument
 from stores.text_index import TantivyTextIndex
+from stores.text_lookup import TextLookup
 from tests.stores.conformance.text_index_suite import TextIndexConformance, document, rows_of, taken_in
 
 MakeBlocking = Callable[[str, int], Blocking]
@@ -306,3 +308,47 @@ async def until_written(index: TantivyTextIndex, documents: list[TextDocument]) 
                 return await index.commit(2)
             except DiskFull:
                 await trio.sleep(0.05)
+
+
+def outcomes(index: TantivyTextIndex, text: str) -> set[str]:
+    """Of every look-up; one that raises anything but IndexBroken fails the test."""
+    rows = np.arange(5, dtype=np.uint32)
+    lookups: list[Callable[[TextLookup], object]] = [
+        TextLookup.exact,
+        TextLookup.near,
+        TextLookup.estimate,
+        TextLookup.every,
+        lambda lookup: lookup.among(rows),
+        lambda lookup: lookup.admitted(rows),
+        lambda lookup: lookup.barring(Row(1)),
+        lambda _: index._engine.suggest(text[:3], 5),
+    ]
+    found = set()
+    for look in lookups:
+        try:
+            look(index.lookup(text))
+        except IndexBroken:
+            found.add("broken")
+        else:
+            found.add("answered")
+    return found
+
+
+@pytest.mark.parametrize(("suffix", "step"), [(".fast", 8), (".term", 150), (".store", 40)])
+async def test_a_file_damaged_while_it_is_open_breaks_the_index_and_nothing_else(
+    text_index: TantivyTextIndex, tmp_path: Path, suffix: str, step: int
+) -> None:
+    named = [document(row, f"Creator {row} of the kitchen", handles=[f"cook.{row}"]) for row in range(60)]
+    await taken_in(text_index, named)
+    (file,) = (path for path in engine_files(folder_of(tmp_path)) if path.suffix == suffix)
+    whole = file.read_bytes()
+    found = set()
+    with file.open("r+b", buffering=0) as open_file:
+        for at in range(0, len(whole) - 100, step):
+            open_file.seek(at)
+            open_file.write(b"\xff\x13\x80\xfe" * 4)
+            for text in ("creator 7", "@cook.7", '"creator of" -kitchen', "kitchem"):
+                found |= outcomes(text_index, text)
+            open_file.seek(0)
+            open_file.write(whole)
+    assert found == {"broken", "answered"}
