@@ -10,10 +10,11 @@ import trio
 
 from actors import Meter, Outbox
 from actors.policy import Policy
+from proto.errors import Unreadable
 from proto.ids import AccountKey, Platform, RawId
 from proto.messages import AnyWork
 from proto.records import CreatorAccount, Event
-from stores.codec import decode
+from stores.catalog import accounts_page
 from stores.env import Environment, Txn
 from stores.erasure import Expired, Limits, drop_pages, erase_expired, expire_letters, expired_of, stray_raw
 from stores.imports import KEPT_SECONDS, expire_pieces, old_pieces
@@ -109,7 +110,16 @@ class Reaper:
         def change(txn: Txn) -> list[Expired]:
             return [erase_expired(txn, key, limits, now) for key, limits in due]
 
-        for expired in await self._env.write(change):
+        try:
+            done = await self._env.write(change)
+        except Unreadable as error:  # of one of them; nothing was taken out of any
+            if len(due) == 1:
+                self._env.note_damage(error)
+                return
+            for one in due:
+                await self._erase([one])
+            return
+        for expired in done:
             self._tally.add(expired)
             if expired.following is not None:
                 await self._outbox.send(expired.following)
@@ -120,11 +130,10 @@ class Reaper:
         """Up to where this page goes (None: the end), those of its accounts that have something to take out or to read
         again, and expired pages of accounts between them that are in no catalogue."""
         now = self._now()
-        pairs = zip(txn.scan("accounts", start=after.encode() + b"\0" if after else None), range(PAGE), strict=False)
-        accounts = [decode(CreatorAccount, value) for (_, value), _ in pairs]
+        seen, accounts = accounts_page(txn, b"", after, PAGE)
         judged = [(account.key, limits_of(self._policies[account.platform], account, now)) for account in accounts]
-        due = [(key, limits) for key, limits in judged if expired_of(txn, key, limits, now) != Expired()]
-        seen = [account.key for account in accounts]
+        expired = [txn.if_whole(partial(expired_of, txn, key, limits, now)) for key, limits in judged]
+        due = [one for one, what in zip(judged, expired, strict=True) if what not in (None, Expired())]
         before = {platform: policy.fields_before(now) for platform, policy in self._policies.items()}
         last = seen[-1] if len(seen) == PAGE else None
         stray, reached = stray_raw(txn, seen, after, last, before, limit=STRAYS)

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import partial
 
 import httpx2
 import msgspec
@@ -16,10 +17,9 @@ import trio
 from actors import Meter
 from actors.cadence import activity_of
 from actors.push_trust import Verdict, judge
-from proto.ids import Platform, account_key
+from proto.ids import Platform, account_key, split_account_key
 from proto.records import AccountStatus, Activity, CreatorAccount, Event
-from stores.catalog import get_account
-from stores.codec import decode
+from stores.catalog import accounts_page, get_account
 from stores.content import recent_items
 from stores.env import Environment, Txn
 from stores.journal import Journal
@@ -162,13 +162,13 @@ class Subscriber:
     def _look(self, txn: Txn, after: str, now: float) -> tuple[list[str], list[tuple[str, bool]]]:
         """A page of channels in key order, and those of them that may change, with whether they are lively."""
         prefix = account_key(Platform.YOUTUBE, "").encode()
-        start = prefix + after.encode() + b"\0" if after else prefix
-        pairs = zip(txn.scan("accounts", prefix, start), range(PAGE), strict=False)
-        accounts = [decode(CreatorAccount, value) for (_, value), _ in pairs]
-        judged = [(account.platform_user_id, _is_lively(txn, account, now)) for account in accounts]
+        behind = account_key(Platform.YOUTUBE, after) if after else None
+        keys, accounts = accounts_page(txn, prefix, behind, PAGE)
+        looked = ((one.platform_user_id, txn.if_whole(partial(_is_lively, txn, one, now))) for one in accounts)
+        judged = [(channel_id, lively) for channel_id, lively in looked if lively is not None]
         room = self._room(txn)
         changed = [one for one in judged if room < 0 or is_wanted(txn, one[0]) != one[1]]
-        return [channel_id for channel_id, _ in judged], changed
+        return [split_account_key(key)[1] for key in keys], changed
 
     async def _settle_all(self, channels: list[tuple[str, bool, str, str]], now: float) -> None:
         def change(txn: Txn) -> None:

@@ -316,9 +316,14 @@ class Access:
     async def flush(self) -> None:
         """Writes down when keys were last used; what a full disk refuses at the end of the daemon is lost."""
         used, self._used = self._used, {}
-        with suppress(DiskFull):
+        try:
             if used:
                 await self._env.write(partial(note_use, used=used))
+        except DiskFull:
+            pass
+        except BaseException:
+            self._used = used | self._used
+            raise
 
     def _of_session(self, session: WebSession) -> Identity | None:
         if session.key_hash:

@@ -42,6 +42,7 @@ from daemon.config import (
     youtube_keys,
 )
 from daemon.control import Control, weights_of
+from daemon.damage import tell_of_damage
 from daemon.derived_data import refuse_unstated
 from daemon.embedding import open_model
 from daemon.forgetting import Forgetting, OpenIndexes, compact_store
@@ -79,6 +80,7 @@ from daemon.readiness import LLM, MODEL, Readiness
 from daemon.resources import Resources, limits_of, raise_open_files
 from daemon.searching import search_services
 from daemon.stock import take_stock_again
+from daemon.supervisor import Services
 from daemon.synonyms import niche_synonyms
 from daemon.tenancy import Tenancy
 from daemon.web.services import QueryNote, SearchServices
@@ -115,6 +117,8 @@ COLLECTED_AFTER = (20_000, 20, 50)
 """Objects made since the last collection, and collections of the younger generation, before one of each."""
 INDEX_THREADS = 2
 """Threads that make what the indexes are to hold."""
+LOOK_AGAIN_SECONDS = 10.0
+"""At most, after room on the disk and in memory could not be looked at."""
 MODEL_THREADS = 2
 """Threads that embed or classify: one a core of the machine this is made for."""
 
@@ -192,7 +196,8 @@ async def run_daemon(
                 backups=partial(make_backups, config, stores, data_dir, parts.blocking("backup", 1), now),
                 resources=make_resources(config, parts, parts.blocking("resources", 1)),
             )
-            control.tls = tls
+            services = Services(stores.journal, now)
+            control.tls, control.failing = tls, services.failing
             control.operations.stop = stop.set
             await control.operations.load()
             access = make_access(config, stores.env)
@@ -218,12 +223,12 @@ async def run_daemon(
                     banner=banner,
                     stop=web_stop,
                 )
-                outer.start_soon(write_audit, listening.audit_entries, stores.journal)
-                outer.start_soon(write_queries, noted, stores.env)
-                outer.start_soon(note_uses, access, web_stop)
+                outer.start_soon(write_audit, listening.audit_entries, stores.journal, services, web_stop)
+                outer.start_soon(write_queries, noted, stores.env, services, web_stop)
+                outer.start_soon(services.keep_going, "key_uses", partial(note_uses, access, web_stop), web_stop)
                 task_status.started(Running(url=listening.url, admin_url=listening.admin_url, control=control))
                 sd_notify("READY=1", f"STATUS=serving {listening.url}")
-                await _work_until(stop, parts, control)
+                await _work_until(stop, parts, control, services)
                 stores.env.stop_waiting()
                 web_stop.set()
                 listening.close_audit()
@@ -241,8 +246,9 @@ def warn_of_certificate(tls: Tls) -> None:
         log.warning("no client takes the certificate", reason=str(error))
 
 
-async def _work_until(stop: trio.Event, parts: Parts, control: Control) -> None:
+async def _work_until(stop: trio.Event, parts: Parts, control: Control, services: Services) -> None:
     """The flow and what looks after it; once ``stop`` is set it runs dry, under a deadline, and the graphs are saved."""
+    stores = parts.stores
 
     def trouble() -> str:
         waits = stop.is_set() or parts.stores.env.held_because
@@ -253,13 +259,18 @@ async def _work_until(stop: trio.Event, parts: Parts, control: Control) -> None:
         return f"{what}; {parts.searcher.searchable():,} creators searchable"
 
     async with trio.open_nursery() as beside:
-        beside.start_soon(tell_systemd, trouble, status)
-        beside.start_soon(control.resources.watch)
+        beside.start_soon(services.keep_going, "systemd", partial(tell_systemd, trouble, status))
+        beside.start_soon(
+            partial(services.keep_going, "resources", control.resources.watch, longest_pause_seconds=LOOK_AGAIN_SECONDS)
+        )
+        telling = partial(tell_of_damage, stores.env, stores.journal, parts.now, stop)
+        beside.start_soon(services.keep_going, "damage", telling, stop)
         beside.start_soon(control.operations.work.serve, stop)
         if parts.config.backup.every_hours:
-            beside.start_soon(back_up_now_and_then, control.backups, parts.config.backup, time.time, stop)
+            backing_up = partial(back_up_now_and_then, control.backups, parts.config.backup, time.time, stop)
+            beside.start_soon(services.keep_going, "backup", backing_up, stop)
         async with trio.open_nursery() as flow:
-            flow.start_soon(bring_up, parts, control, flow, stop)
+            flow.start_soon(bring_up, parts, control, services, flow, stop)
             await stop.wait()
             parts.readiness.stopping = True
             sd_notify("STOPPING=1", "STATUS=draining")
@@ -272,10 +283,11 @@ async def _work_until(stop: trio.Event, parts: Parts, control: Control) -> None:
         beside.cancel_scope.cancel("shutdown")
 
 
-async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: trio.Event) -> None:
+async def bring_up(parts: Parts, control: Control, services: Services, nursery: trio.Nursery, stop: trio.Event) -> None:
     """Keyword search first, then the models, then the flow; vectors join field by field.
 
-    An erasure that a crash cut short is finished before anything flows.
+    An erasure that a crash cut short is finished before anything flows. What fails here ends the daemon; what is started
+    beside the flow does not (`Services`).
     """
     text = await parts.keeper.open_text()
     parts.searcher.set_text(text)
@@ -315,46 +327,38 @@ async def bring_up(parts: Parts, control: Control, nursery: trio.Nursery, stop: 
     await forgetting.resume()
     control.forgetting = forgetting
     parts.pipeline.start(nursery, learned, indexes, stop)
+    upkeep = keep_up(parts, control, stop)
     if change is not None and change.going_on:
-        nursery.start_soon(change.watch, stop)
-    nursery.start_soon(
-        warn_of_expiry,
-        instagram_tokens(parts.config),
-        parts.config.platforms.instagram.expiry_warning_days,
-        parts.stores.journal,
-        parts.now,
-        stop,
-    )
-    nursery.start_soon(
-        expire_now_and_then,
-        parts.stores.env,
-        lambda: control.config.search.query_log_days,
-        parts.now,
-        stop,
-    )
-    nursery.start_soon(
-        drop_audit_now_and_then, parts.stores.env, lambda: control.config.audit.keep_days, parts.now, stop
-    )
-    nursery.start_soon(survey_creators, parts.stores.env, parts.stores.work, control.take_peers, parts.now, stop)
-    nursery.start_soon(
-        take_stock_again,
-        parts.stores.env,
-        touch_kinds(parts.config, parts.pipeline.adapters),
-        parts.keeper.coverage,
-        control.take_stock,
-        parts.now,
-        stop,
-    )
-    nursery.start_soon(
-        save_now_and_then,
-        parts.keeper,
-        parts.stores.work,
-        parts.stores.schedule,
-        parts.stores.journal,
-        parts.config.storage.snapshot_minutes * 60.0,
-        parts.now,
-        stop,
-    )
+        upkeep["model_change"] = partial(change.watch, stop)
+    for name, service in upkeep.items():
+        nursery.start_soon(services.keep_going, name, service, stop)
+
+
+def keep_up(parts: Parts, control: Control, stop: trio.Event) -> dict[str, Callable[[], Awaitable[None]]]:
+    """What goes on beside the flow once it is up, by the names under which operators are told of them."""
+    config, stores, now = parts.config, parts.stores, parts.now
+    warning_days = config.platforms.instagram.expiry_warning_days
+    touches = touch_kinds(config, parts.pipeline.adapters)
+    snapshot_seconds = config.storage.snapshot_minutes * 60.0
+    return {
+        "token_expiry": partial(warn_of_expiry, instagram_tokens(config), warning_days, stores.journal, now, stop),
+        "query_log_expiry": partial(
+            expire_now_and_then, stores.env, lambda: control.config.search.query_log_days, now, stop
+        ),
+        "audit_expiry": partial(drop_audit_now_and_then, stores.env, lambda: control.config.audit.keep_days, now, stop),
+        "survey": partial(survey_creators, stores.env, stores.work, control.take_peers, now, stop),
+        "stock": partial(take_stock_again, stores.env, touches, parts.keeper.coverage, control.take_stock, now, stop),
+        "snapshots": partial(
+            save_now_and_then,
+            parts.keeper,
+            stores.work,
+            stores.schedule,
+            stores.journal,
+            snapshot_seconds,
+            now,
+            stop,
+        ),
+    }
 
 
 def settle_collector() -> None:

@@ -644,6 +644,12 @@ def ctl_status(
         _line(f"{pause.name}: paused by {pause.by} since {pause.at}{f': {pause.reason}' if pause.reason else ''}")
     if status.resources.held_because:
         _line(status.resources.held_because)
+    for name, reason in status.failing.items():
+        _line(f"{name}: fails, and is started again: {reason}")
+    for text in status.damaged:
+        _line(f"damaged record: {text}")
+    if status.damaged_records > len(status.damaged):
+        _line(f"{status.damaged_records - len(status.damaged):,} more damaged records: pokedexd doctor")
     for event in status.events[:5]:
         out.print(f"{event['at']}  {event['kind']}  {event['subject']}  {event['detail']}", highlight=False)
 

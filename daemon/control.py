@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -50,6 +50,9 @@ from stores.searcher import Searcher
 from stores.text_index import TantivyTextIndex
 
 log = structlog.get_logger("control")
+
+DAMAGED_SHOWN = 20
+"""Records by name in a status."""
 
 
 class Control:
@@ -99,6 +102,8 @@ class Control:
         """Likewise."""
         self.rewrite_text: Callable[[Tell], Awaitable[None]] | None = None
         """Likewise."""
+        self.failing: Mapping[str, str] = {}
+        """Services that wait to be started again, and why."""
         self.tls: Tls | None = None
         """Of the public listener, where it has a certificate."""
         self.peers = Peers()
@@ -159,6 +164,9 @@ class Control:
             resources=self._resources(),
             intake_paused={one.value: reason for one, reason in self._pipeline.intake_paused().items()},
             pauses=self.operations.pausing.shown(),
+            failing=dict(self.failing),
+            damaged=list(stores.env.damaged.values())[:DAMAGED_SHOWN],
+            damaged_records=len(stores.env.damaged),
         )
 
     def _resources(self) -> ResourceStatus:

@@ -39,7 +39,7 @@ def examine(
         remedy = "mend the settings; `pokedexd config check` tells whether they are right"
         findings = [fault("settings", line, remedy) for line in str(error).splitlines()]
         return Examination(data_dir="", running=False, findings=findings)
-    patient = make_patient(loaded, environ, offline=offline, clock=clock)
+    patient = make_patient(loaded, environ, offline=offline, clock=clock, tell=tell)
     findings = []
     for check in checks(patient):
         name = check.__name__.replace("_", " ")
@@ -52,7 +52,14 @@ def examine(
     return Examination(data_dir=str(patient.data_dir), running=patient.status is not None, findings=findings)
 
 
-def make_patient(loaded: Loaded, environ: Mapping[str, str], *, offline: bool, clock: Callable[[], float]) -> Patient:
+def make_patient(
+    loaded: Loaded,
+    environ: Mapping[str, str],
+    *,
+    offline: bool,
+    clock: Callable[[], float],
+    tell: Callable[[str], None] = lambda _: None,
+) -> Patient:
     folder = data_dir(loaded.config, environ)
     return Patient(
         loaded=loaded,
@@ -64,6 +71,7 @@ def make_patient(loaded: Loaded, environ: Mapping[str, str], *, offline: bool, c
         offline=offline,
         now=clock(),
         user_id=os.geteuid(),
+        tell=tell,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,8 @@ class Patient(msgspec.Struct, frozen=True, kw_only=True):
     """The real time, in epoch seconds."""
     user_id: int
     """Of whoever runs the doctor."""
+    tell: Callable[[str], None] = lambda _: None
+    """How far a check is that takes long."""
 
     @property
     def config(self) -> Config:

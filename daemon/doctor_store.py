@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,13 +15,16 @@ from typing import TypeVar
 
 from daemon.app import budgets_of
 from daemon.backup import folder_of, own_backups
+from daemon.damage import REMEDY
 from daemon.derived_data import UNSTATED, UNSTATED_REMEDY, holds_derived
 from daemon.doctor_patient import Patient
 from daemon.figures import last_backup_at
 from daemon.findings import Finding, fault, note, warning
 from daemon.listeners import OPEN_REMEDY, is_open
 from daemon.migrating import earlier_backups
+from daemon.restoring import words_of
 from proto.errors import IndexBroken, Unavailable
+from stores.checking import Fault, find_faults_within
 from stores.codec import SCHEMA_VERSION
 from stores.env import COPYING, RESTORING, Txn, look_into, newer_schema
 from stores.keys import keys_of
@@ -35,6 +39,8 @@ T = TypeVar("T")
 MIB = 1 << 20
 SLACK = 4
 """Times the floor of free disk below which is warned."""
+RECORDS_SECONDS = 60.0
+"""For reading records: a million creators' accounts and creators take less, with all their content it takes longer."""
 FULL_SHARE, NEARLY_FULL_SHARE = 0.95, 0.8
 """Of the map."""
 FUTURE_SECONDS = 3_600.0
@@ -177,6 +183,31 @@ def store(patient: Patient) -> Iterator[Finding]:
         make = fault if share >= FULL_SHARE else warning
         text = f"the store fills {share:.0%} of its map (storage.map_size_gib = {patient.config.storage.map_size_gib})"
         yield make("map", text, "raise storage.map_size_gib and restart; the file takes only what is used")
+
+
+def records(patient: Patient) -> Iterator[Finding]:
+    """Every record is read, as long as `RECORDS_SECONDS` last."""
+    shared = patient.holder != 0
+    faults, done, total = list[Fault](), 0, 0
+    with suppress(Unavailable, KeyError), look_into(patient.data_dir, shared=shared) as found:  # which `store` tells
+        if found.schema_version == SCHEMA_VERSION:
+            faults, done, total = _faults_in(patient, found.txn)
+    for one in faults:
+        yield fault("record", words_of(one), REMEDY)
+    if done < total:
+        text = (
+            f"{done:,} of {total:,} records were read in {RECORDS_SECONDS:g} s; pokedexd verify reads all of a backup"
+        )
+        yield note("record", text)
+
+
+def _faults_in(patient: Patient, txn: Txn) -> tuple[list[Fault], int, int]:
+    ends_at = time.monotonic() + RECORDS_SECONDS
+
+    def tell(database: str, done: int, total: int) -> None:
+        patient.tell(f"records: {database}, {done:,} of {total:,}")
+
+    return find_faults_within(txn, lambda: time.monotonic() >= ends_at, tell)
 
 
 def suppression(patient: Patient) -> Iterator[Finding]:
@@ -324,5 +355,5 @@ def _spent(patient: Patient, txn: Txn) -> Iterator[tuple[str, str]]:
                 )
 
 
-CHECKS = (place, disk, permissions, holder, clock, leftovers, store, suppression, derived_data, keys, backups)
+CHECKS = (place, disk, permissions, holder, clock, leftovers, store, records, suppression, derived_data, keys, backups)
 STOPPED_CHECKS = (stopped, indexes, budgets)

@@ -12,19 +12,20 @@ import msgspec
 import structlog
 import trio
 
-from actors import Batches
 from actors.identity_resolution import Rules
 from actors.peers import Peers
 from actors.policy import Policy
 from daemon.config import InstagramToken
 from daemon.derived_data import EMBEDDED_WITH, mark_of
 from daemon.indexing import COMPACT_EVERY, IndexKeeper
+from daemon.noting import write_down
 from daemon.pipeline import Stores
-from proto.errors import DiskFull, IndexBroken, PokedexError, Unavailable
+from daemon.supervisor import Services
+from proto.errors import IndexBroken, PokedexError, Unavailable
 from proto.ids import AccountKey, CreatorId, Platform
 from proto.messages import AccountEmbedded, AccountUpserted, CreatorResolved
 from proto.records import AuditEvent, Event
-from stores.catalog import Catalog, creators_after, vital_signs_of
+from stores.catalog import Catalog, creators_page, vital_signs_of
 from stores.env import Environment, Txn
 from stores.journal import Journal
 from stores.schedule import Schedule
@@ -36,8 +37,8 @@ RESOLVED_WITH = "resolved_with"
 """Meta entry: digest of the rules of identity that every account was weighed by, or is on its way to be."""
 
 REEMBED_PAGE = 1_000
-AUDIT_BATCH, GATHER_SECONDS = 500, 0.2
-"""Searches that are noted together, and how long the first of them waits for others."""
+AUDIT_BATCH = 500
+"""Searches that are noted together."""
 DAY_SECONDS = 86_400
 SAVE_AGAIN_SECONDS = 30.0
 """After graphs could not be saved."""
@@ -186,16 +187,16 @@ class SurveyPage(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def _surveyed(txn: Txn, peers: Peers, after: CreatorId | None, renew_before: float) -> SurveyPage:
-    creators = creators_after(txn, after, SURVEY_PAGE)
+    creators, last = creators_page(txn, after, SURVEY_PAGE)
     aged: list[CreatorId] = []
     for creator in creators:
-        signs = vital_signs_of(creator)
+        signs = txn.if_whole(partial(vital_signs_of, creator))
         if signs is not None:
             peers.add(creator, signs)
         aged_or_lacking = signs is None or signs.at < renew_before or creator.oldest_fetched_at is None
         if creator.name and aged_or_lacking:  # nameless: not aggregated, or holds nothing
             aged.append(creator.creator_id)
-    return SurveyPage(aged=aged, last=creators[-1].creator_id if len(creators) == SURVEY_PAGE else None)
+    return SurveyPage(aged=aged, last=last)
 
 
 def _resolve_all(txn: Txn, ids: Sequence[CreatorId], now: float) -> None:
@@ -238,10 +239,8 @@ def expiry_words(token: InstagramToken, warning_days: int, now: float) -> str:
     return f"the token {when}; renew it and restart"
 
 
-async def write_audit(entries: trio.MemoryReceiveChannel[AuditEvent], journal: Journal) -> None:
-    """Searches are noted in batches, so that no search waits for a commit; ends once the senders have closed."""
-    async for batch in Batches(entries, AUDIT_BATCH, GATHER_SECONDS):
-        try:
-            await journal.audit(batch)
-        except DiskFull as error:  # at the end of the daemon
-            log.error("searches are not noted in the audit trail", searches=len(batch), reason=str(error))
+async def write_audit(
+    entries: trio.MemoryReceiveChannel[AuditEvent], journal: Journal, services: Services, stop: trio.Event
+) -> None:
+    """Who searched, in the audit trail; ends once the senders have closed."""
+    await write_down("audit", entries, journal.audit, at_once=AUDIT_BATCH, services=services, stop=stop)

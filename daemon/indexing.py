@@ -7,7 +7,6 @@ import shutil
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ from proto.ids import CreatorId, Platform, Row
 from proto.records import Creator, EmbeddingRecord
 from stores.belonging import row_of
 from stores.blocking import Blocking
-from stores.catalog import EARLIER, INDEX_SEQUENCE, Catalog, CreatorBundle, get_creator
+from stores.catalog import EARLIER, INDEX_SEQUENCE, Catalog, CreatorBundle, creators_page, get_creator
 from stores.codec import decode, pack_id, unpack_id
 from stores.column_files import ColumnFiles
 from stores.columns import Columns
@@ -309,8 +308,8 @@ class IndexKeeper:
 
     async def _documents_of(self, ids: Sequence[CreatorId]) -> list[TextDocument]:
         """Of creators that were indexed before; one still on its way there is not shown half-made."""
-        bundles = await self._catalog.creator_bundles(ids, self._recent_items)
-        return [self._document(bundle) for bundle in bundles if bundle is not None and bundle.creator.name]
+        bundles = await self._catalog.whole_bundles(ids, self._recent_items)
+        return [self._document(bundle) for bundle in bundles if bundle.creator.name]
 
     def _document(self, bundle: CreatorBundle) -> TextDocument:
         return text_document(bundle, self._niche_words(bundle.creator), self.columns.quality_of(bundle.creator))
@@ -377,10 +376,13 @@ class IndexKeeper:
 
 def fill_columns(columns: Columns, txn: Txn) -> None:
     """With every creator of the store; one still on its way there is not shown half-made."""
-    values = (value for _, value in txn.scan("creators"))
-    while page := [decode(Creator, value) for value in islice(values, SLICE)]:
+    after: CreatorId | None = None
+    while True:
+        page, after = creators_page(txn, after, SLICE)
         named = [creator for creator in page if creator.name]
         columns.upsert_all([creator.row for creator in named], named)
+        if after is None:
+            return
 
 
 def bring_up_columns(columns: Columns, txn: Txn, since: int) -> None:
@@ -393,7 +395,7 @@ def bring_up_columns(columns: Columns, txn: Txn, since: int) -> None:
     columns.remove_all(columns.rows_of(changed))
     columns.remove_all([mark.row for mark in marked_erasures(txn) if mark.row is not None])
     for begin in range(0, len(changed), SLICE):
-        found = [get_creator(txn, creator_id) for creator_id in changed[begin : begin + SLICE]]
+        found = [txn.if_whole(partial(get_creator, txn, one)) for one in changed[begin : begin + SLICE]]
         named = [creator for creator in found if creator is not None and creator.name]
         columns.upsert_all([creator.row for creator in named], named)
 
@@ -406,9 +408,9 @@ def stored_vectors(txn: Txn, field: str, model_id: str) -> Iterator[tuple[Rows, 
     for key, value in txn.scan("embeddings"):
         if key[8:] not in wanted:
             continue
-        record = decode(EmbeddingRecord, value)
-        creator = get_creator(txn, CreatorId(unpack_id(key[:8])))
-        if record.model_id != model_id or creator is None:
+        record = txn.if_whole(partial(decode, EmbeddingRecord, value, "embeddings", key))
+        creator = txn.if_whole(partial(get_creator, txn, CreatorId(unpack_id(key[:8]))))
+        if record is None or record.model_id != model_id or creator is None:
             continue
         rows.append(creator.row)
         vectors.append(np.frombuffer(record.vector, "<f2").astype(np.float32))
@@ -427,7 +429,8 @@ def stored_vectors_of(txn: Txn, field: str, model_id: str, rows: Rows, dims: int
         creator = txn.get("rows", row.to_bytes(4, "big"))
         for key in (creator + field.encode(), creator + field.encode() + EARLIER) if creator is not None else ():
             stored = txn.get("embeddings", key)
-            record = decode(EmbeddingRecord, stored) if stored is not None else None
+            look = partial(decode, EmbeddingRecord, stored, "embeddings", key) if stored is not None else None
+            record = txn.if_whole(look) if look is not None else None
             if record is not None and record.model_id == model_id:
                 having.append(row)
                 vectors.append(np.frombuffer(record.vector, "<f2").astype(np.float32))
@@ -447,8 +450,11 @@ def replaceable_rows(txn: Txn, field: str, model_id: str) -> Rows:
     rows: list[int] = []
     suffix = field.encode()
     for key, value in txn.scan("embeddings"):
-        if key[8:] == suffix and decode(EmbeddingRecord, value).model_id != model_id:
-            creator = get_creator(txn, CreatorId(unpack_id(key[:8])))
+        if key[8:] != suffix:
+            continue
+        record = txn.if_whole(partial(decode, EmbeddingRecord, value, "embeddings", key))
+        if record is not None and record.model_id != model_id:
+            creator = txn.if_whole(partial(get_creator, txn, CreatorId(unpack_id(key[:8]))))
             rows += [creator.row] if creator is not None else []
     return np.array(rows, np.uint32)
 
@@ -456,10 +462,10 @@ def replaceable_rows(txn: Txn, field: str, model_id: str) -> Rows:
 def changed_rows(txn: Txn, checkpoint: int) -> set[Row]:
     """Rows indexed after a checkpoint: a snapshot that old does not hold their present vectors."""
     ids = (CreatorId(unpack_id(value)) for _, value in txn.scan("index_log", start=(checkpoint + 1).to_bytes(8, "big")))
-    return {row for creator_id in ids if (row := row_of(txn, creator_id)) is not None}
+    return {row for creator_id in ids if (row := txn.if_whole(partial(row_of, txn, creator_id))) is not None}
 
 
 def retired_rows(txn: Txn, ids: Sequence[CreatorId]) -> list[Row]:
     """Of those that were merged into others."""
-    gone = [creator_id for creator_id in ids if get_creator(txn, creator_id) is None]
+    gone = [creator_id for creator_id in ids if txn.get("creators", pack_id(creator_id)) is None]
     return [row for creator_id in gone if (row := row_of(txn, creator_id)) is not None]

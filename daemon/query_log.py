@@ -6,17 +6,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
-import structlog
 import trio
 
-from actors import Batches
+from daemon.noting import write_down
+from daemon.supervisor import Services
 from daemon.tenancy import Tenancy
 from daemon.web.asking import list_names_in
 from daemon.web.services import QueryNote
 from daemon.web.views import instant
 from daemon.weights import reweighted, weights_view
 from proto.api import MovedCreator, WhatIf, WhatIfQuery
-from proto.errors import DiskFull
 from proto.ids import CreatorId
 from proto.records import LoggedQuery, SearchWeights
 from stores.env import Environment
@@ -34,11 +33,8 @@ from stores.query_log import (
 )
 from stores.tenants import stored_weights
 
-log = structlog.get_logger("query_log")
-
-BATCH, GATHER_SECONDS = 200, 0.2
-"""Searches that are written down together, and how long the first of them waits for others: a write of its own for each
-took a tenth of a search's time."""
+BATCH = 200
+"""Searches that are written down together: a write of its own for each took a tenth of a search's time."""
 FIRST = 10
 """Ranks that are compared."""
 HOUR_SECONDS = 3_600.0
@@ -154,13 +150,15 @@ def moved_between(first: Sequence[CreatorId], then: Sequence[CreatorId]) -> list
     ]
 
 
-async def write_queries(notes: trio.MemoryReceiveChannel[QueryNote], env: Environment) -> None:
-    """In batches, so that no search waits for a commit; ends once the senders have closed."""
-    async for batch in Batches(notes, BATCH, GATHER_SECONDS):
-        try:
-            await env.write(partial(append_queries, queries=[logged(one) for one in batch]))
-        except DiskFull as error:  # at the end of the daemon
-            log.error("searches are not logged", searches=len(batch), reason=str(error))
+async def write_queries(
+    notes: trio.MemoryReceiveChannel[QueryNote], env: Environment, services: Services, stop: trio.Event
+) -> None:
+    """What was searched for, in the log of searches; ends once the senders have closed."""
+
+    async def write(batch: Sequence[QueryNote]) -> None:
+        await env.write(partial(append_queries, queries=[logged(one) for one in batch]))
+
+    await write_down("query_log", notes, write, at_once=BATCH, services=services, stop=stop)
 
 
 async def expire_now_and_then(

@@ -11,10 +11,10 @@ import trio
 
 from actors.cadence import PRIORITY, TOUCH_SECONDS
 from proto.ids import Platform
-from proto.records import AccountStatus, Activity, JobKind
+from proto.records import AccountStatus, Activity, CreatorAccount, Job, JobKind
 from stores.catalog import get_account
 from stores.env import Environment, Txn
-from stores.schedule import jobs_after
+from stores.schedule import jobs_page
 
 PAGE = 500
 """Accounts looked at in one snapshot: 3 ms of a core."""
@@ -105,13 +105,19 @@ def _look(
     fresh: Counter[Group],
 ) -> str | None:
     """Counts a page of accounts; returns where to go on, None at the end. One that was never read yet is not counted."""
-    jobs = jobs_after(txn, platform, kind, after, PAGE)
+    jobs, last = jobs_page(txn, platform, kind, after, PAGE)
     for job in jobs:
         activity = BUCKETS.get(job.priority)
-        account = get_account(txn, job.account_key) if job.account_key else None
+        account = _account_of(txn, job)
         if activity is None or account is None or job.first or account.status is not AccountStatus.ACTIVE:
             continue
         accounts[platform, activity] += 1
         touched_at = max(account.touched_at or 0, account.fetched_at)
         fresh[platform, activity] += now - touched_at <= TOUCH_SECONDS[activity]
-    return jobs[-1].entity if len(jobs) == PAGE else None
+    return last
+
+
+def _account_of(txn: Txn, job: Job) -> CreatorAccount | None:
+    """None also for one that cannot be read."""
+    key = job.account_key
+    return txn.if_whole(lambda: get_account(txn, key)) if key else None

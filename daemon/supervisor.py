@@ -1,9 +1,10 @@
-"""Keeps actors running: a crashed one is restarted, one that keeps crashing ends the daemon with a clear error."""
+"""Keeps actors and services running: what crashed is started again. A stage that keeps crashing ends the daemon with a
+clear error; a service, which the flow does without, never does."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -13,13 +14,19 @@ import trio
 from actors import Meter
 from proto.api import StageStatus
 from proto.errors import PokedexError
+from proto.records import Event
 from stores.files import is_disk_full
+from stores.journal import Journal
 
 log = structlog.get_logger("supervisor")
 
 
 ROOM_SECONDS = 5.0
 """Between tries of a stage for which the disk had no room."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 300.0
+"""Before a service that failed is started again; doubled by each failure that follows within the longest."""
+TOLD_AGAIN_SECONDS = 3_600.0
+"""After which an operator is told again of a service that goes on failing in the same way."""
 
 
 class Actor(Protocol):
@@ -124,3 +131,85 @@ async def _runs_to_its_end(
             ) from error
         return False
     return True
+
+
+class Services:
+    """What goes on beside the flow, such as surveys, backups and notes: one that fails is told of and started again."""
+
+    def __init__(self, journal: Journal, now: Callable[[], float]) -> None:
+        self._journal, self._now = journal, now
+        self.failing: dict[str, str] = {}
+        """Those that wait to be started again, and why."""
+
+    async def keep_going(
+        self,
+        name: str,
+        service: Callable[[], Awaitable[None]],
+        stop: trio.Event | None = None,
+        *,
+        longest_pause_seconds: float = LONGEST_PAUSE_SECONDS,
+    ) -> None:
+        """Runs a service until it returns, or until it fails while ``stop`` is set. To be cancelled as the service would
+        be; what is no `Exception` goes through."""
+        stop = trio.Event() if stop is None else stop
+        failures, told, told_at = 0, "", 0.0
+        while True:
+            began = trio.current_time()
+            error = await _failure_of(name, service)
+            if error is None:
+                return
+            quick = trio.current_time() - began < longest_pause_seconds
+            failures = failures + 1 if quick else 1
+            reason = _words_of(error)
+            pause_seconds = min(longest_pause_seconds, FIRST_PAUSE_SECONDS * 2 ** min(failures - 1, 60))
+            if is_disk_full(error):  # no bug, and told of by whoever watches the disk
+                log.warning("a service waits for room on the disk", service=name, reason=reason)
+            elif reason != told or trio.current_time() - told_at >= TOLD_AGAIN_SECONDS:
+                log.error("a service failed", service=name, reason=reason, exc_info=error if reason != told else None)
+                told, told_at = reason, trio.current_time()
+                await self._tell_if_possible(
+                    name, f"{reason}; all else goes on, and it is started again in {pause_seconds:g} s"
+                )
+            else:
+                log.warning("a service failed again", service=name, failures=failures, reason=reason)
+            del error  # and what its traceback holds
+            self.failing[name] = reason
+            with trio.move_on_after(pause_seconds):
+                await stop.wait()
+            del self.failing[name]
+            if stop.is_set():
+                return
+
+    async def tell(self, kind: str, subject: str, detail: str) -> None:
+        """An event for operators, of something that is wrong. Raises what the store does."""
+        event = Event(at=int(self._now()), kind=kind, severity="error", subject=subject, detail=detail)
+        await self._journal.event(event, synced=True)
+
+    async def _tell_if_possible(self, name: str, detail: str) -> None:
+        try:
+            await self.tell("service_failed", name, detail)
+        except Exception as error:  # the store may be what fails; by then it is in the log and counted
+            log.warning("an event is not noted", subject=name, reason=_words_of(error))
+
+
+async def _failure_of(name: str, service: Callable[[], Awaitable[None]]) -> Exception | None:
+    """None once it has returned. Of a group what ends the process, or is a cancellation, goes on its way by itself."""
+    try:
+        await service()
+    except BaseExceptionGroup as group:
+        failed, rest = group.split(Exception)
+        if rest is not None:
+            if failed is not None:
+                log.error("a service failed while it was ended", service=name, reason=_words_of(failed))
+            raise rest from None
+        return failed
+    except Exception as error:
+        return error
+    return None
+
+
+def _words_of(error: BaseException) -> str:
+    """Of a group those of all that is in it, each once."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(dict.fromkeys(_words_of(one) for one in error.exceptions))
+    return str(error) if isinstance(error, PokedexError) else f"{type(error).__name__}: {error}"

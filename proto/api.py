@@ -789,6 +789,12 @@ class AdminStatus(Body):
     """Platforms from which nothing is fetched for now, and why."""
     pauses: list[PauseView] = []
     """What an operator holds back."""
+    failing: dict[str, str] = {}
+    """Services beside the flow that failed and wait to be started again, and why."""
+    damaged: list[str] = []
+    """The first records met since the start that cannot be read: database, key and why; they are passed over."""
+    damaged_records: int = 0
+    """How many there are."""
 
 
 class DeadLetterView(Body):

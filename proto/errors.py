@@ -15,6 +15,14 @@ class Malformed(PokedexError):
     """A payload, file or request that does not have the shape it must have. The text names the place."""
 
 
+class Unreadable(Malformed):
+    """A record of the store that has not the shape it must have: ``database`` and ``key``, as text, say which."""
+
+    def __init__(self, text: str, *, database: str, key: str) -> None:
+        super().__init__(f"{database} {key}: {text}")
+        self.database, self.key, self.reason = database, key, text
+
+
 class Conflict(PokedexError):
     """What is to be changed is not as whoever asked believes it to be. The text says how it is."""
 

@@ -90,7 +90,10 @@ def without_names(entry: AuditEvent, detail: str) -> AuditEvent:
 
 def audit_after(txn: Txn, after: int, limit: int, tenant_id: str = "") -> list[tuple[int, AuditEvent]]:
     """Records behind a number, oldest first; of a tenant, or all."""
-    pairs = ((unpack_id(key), decode(AuditEvent, value)) for key, value in txn.scan("audit", start=pack_id(after + 1)))
+    pairs = (
+        (unpack_id(key), decode(AuditEvent, value, "audit", key))
+        for key, value in txn.scan("audit", start=pack_id(after + 1))
+    )
     return list(islice((pair for pair in pairs if not tenant_id or pair[1].tenant_id == tenant_id), limit))
 
 
@@ -112,7 +115,7 @@ def drop_old_audit(txn: Txn, before: int, now: int) -> int:
     """Drops records of before an instant, `DROPPED_AT_ONCE` at most, and says so in the chain; returns how many."""
     old: list[int] = []
     for key, value in islice(txn.scan("audit"), DROPPED_AT_ONCE):
-        if decode(AuditEvent, value).at >= before:
+        if decode(AuditEvent, value, "audit", key).at >= before:
             break
         old.append(unpack_id(key))
     head = _link(txn, HEAD)

@@ -59,7 +59,7 @@ def image_of(url: str) -> bytes:
 
 def get_avatar(txn: Txn, account: AccountKey) -> Avatar | None:
     stored = txn.get("avatars", account.encode())
-    return decode(Avatar, stored) if stored else None
+    return decode(Avatar, stored, "avatars", account.encode()) if stored else None
 
 
 def bits_of(txn: Txn, account: CreatorAccount) -> bytes:

@@ -66,7 +66,7 @@ class Rearranged(msgspec.Struct, kw_only=True):
 
 def founder_of(txn: Txn, creator_id: CreatorId) -> Founder | None:
     stored = txn.get("founders", pack_id(creator_id))
-    return decode(Founder, stored) if stored else None
+    return decode(Founder, stored, "founders", pack_id(creator_id)) if stored else None
 
 
 def founded_at(txn: Txn, account: AccountKey, now: int) -> int:
@@ -82,7 +82,7 @@ def founded_at(txn: Txn, account: AccountKey, now: int) -> int:
 
 def get_link(txn: Txn, account: AccountKey) -> IdentityLink | None:
     stored = txn.get("identity_links", account.encode())
-    return decode(IdentityLink, stored) if stored else None
+    return decode(IdentityLink, stored, "identity_links", account.encode()) if stored else None
 
 
 def present_id(txn: Txn, creator_id: CreatorId) -> CreatorId | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import islice
 
 import msgspec
 
@@ -132,6 +134,14 @@ class Catalog:
             lambda txn: [creator_bundle(txn, creator_id, items, history_since) for creator_id in ids]
         )
 
+    async def whole_bundles(self, ids: Sequence[CreatorId], items: int) -> list[CreatorBundle]:
+        """Of those that are there and can be read; for index rebuilds."""
+
+        def look(txn: Txn) -> list[CreatorBundle | None]:
+            return [txn.if_whole(partial(creator_bundle, txn, creator_id, items)) for creator_id in ids]
+
+        return [bundle for bundle in await self._env.read(look) if bundle is not None]
+
     async def embeddings(self, creator_id: CreatorId) -> dict[str, EmbeddingRecord]:
         """By field."""
         return await self._env.read(lambda txn: creator_embeddings(txn, creator_id))
@@ -149,13 +159,16 @@ class Catalog:
         return await self._env.read(look)
 
     async def shown(self, ids: Sequence[CreatorId], titles: int) -> list[ShownCreator | None]:
-        """What a page of hits shows, in one look: creators, accounts and, of each account, its newest titles."""
-        return await self._env.read(lambda txn: [_shown(txn, creator_id, titles) for creator_id in ids])
+        """What a page of hits shows, in one look: creators, accounts and, of each account, its newest titles.
+
+        One of whom something cannot be read is left out, as one who is gone: a search answers with all others.
+        """
+        return await self._env.read(lambda txn: _all_shown(txn, ids, titles))
 
     def shown_now(self, ids: Sequence[CreatorId], titles: int) -> list[ShownCreator | None]:
         """Blocking: the same, for code that already runs in a thread."""
         with self._env.snapshot() as txn:
-            return [_shown(txn, creator_id, titles) for creator_id in ids]
+            return _all_shown(txn, ids, titles)
 
     async def recent_content(self, creator_id: CreatorId, limit: int) -> list[ContentItem]:
         """Newest first, over all the creator's accounts."""
@@ -204,6 +217,10 @@ class Catalog:
         await self._env.write(lambda txn: txn.put("meta", name.encode(), value.encode()))
 
 
+def _all_shown(txn: Txn, ids: Sequence[CreatorId], titles: int) -> list[ShownCreator | None]:
+    return [txn.if_whole(partial(_shown, txn, creator_id, titles)) for creator_id in ids]
+
+
 def _shown(txn: Txn, creator_id: CreatorId, titles: int) -> ShownCreator | None:
     creator = get_creator(txn, creator_id)
     if creator is None:
@@ -215,7 +232,7 @@ def _shown(txn: Txn, creator_id: CreatorId, titles: int) -> ShownCreator | None:
 
 def get_account(txn: Txn, key: AccountKey) -> CreatorAccount | None:
     stored = txn.get("accounts", key.encode())
-    return decode(CreatorAccount, stored) if stored else None
+    return decode(CreatorAccount, stored, "accounts", key.encode()) if stored else None
 
 
 def find_by_handle(txn: Txn, platform: Platform, handle: str) -> AccountKey | None:
@@ -329,7 +346,8 @@ def account_bundle(txn: Txn, key: AccountKey, items: int) -> AccountBundle | Non
 
 
 def account_vectors(txn: Txn, key: AccountKey) -> dict[str, EmbeddingRecord]:
-    records = (decode(EmbeddingRecord, value) for _, value in txn.scan("account_vectors", key.encode() + b"\0"))
+    pairs = txn.scan("account_vectors", key.encode() + b"\0")
+    records = (decode(EmbeddingRecord, value, "account_vectors", key) for key, value in pairs)
     return {record.field: record for record in records}
 
 
@@ -342,19 +360,32 @@ def put_account_vectors(txn: Txn, key: AccountKey, records: Iterable[EmbeddingRe
 
 def get_creator(txn: Txn, creator_id: CreatorId) -> Creator | None:
     stored = txn.get("creators", pack_id(creator_id))
-    return decode(Creator, stored) if stored else None
+    return decode(Creator, stored, "creators", pack_id(creator_id)) if stored else None
 
 
 def vital_signs_of(creator: Creator) -> VitalSigns | None:
     """None until they are computed."""
-    return decode(VitalSigns, creator.vital_signs) if creator.vital_signs else None
+    stored = creator.vital_signs
+    return decode(VitalSigns, stored, "creators", pack_id(creator.creator_id)) if stored else None
 
 
-def creators_after(txn: Txn, after: CreatorId | None, limit: int) -> list[Creator]:
-    """In the order of their ids."""
+def creators_page(txn: Txn, after: CreatorId | None, limit: int) -> tuple[list[Creator], CreatorId | None]:
+    """Those among the next ``limit`` that can be read, in the order of their ids, and where to go on; None at the end."""
     start = pack_id(after + 1) if after is not None else None
-    pairs = zip(txn.scan("creators", start=start), range(limit), strict=False)
-    return [decode(Creator, value) for (_, value), _ in pairs]
+    pairs = list(islice(txn.scan("creators", start=start), limit))
+    creators = (txn.if_whole(partial(decode, Creator, value, "creators", key)) for key, value in pairs)
+    last = CreatorId(unpack_id(pairs[-1][0])) if len(pairs) == limit else None
+    return [creator for creator in creators if creator is not None], last
+
+
+def accounts_page(
+    txn: Txn, prefix: bytes, after: AccountKey | None, limit: int
+) -> tuple[list[AccountKey], list[CreatorAccount]]:
+    """The next ``limit`` keys, and the accounts of those that can be read, in the order of their keys."""
+    start = after.encode() + b"\0" if after is not None else prefix
+    pairs = list(islice(txn.scan("accounts", prefix, start), limit))
+    accounts = (txn.if_whole(partial(decode, CreatorAccount, value, "accounts", key)) for key, value in pairs)
+    return [AccountKey(key.decode()) for key, _ in pairs], [one for one in accounts if one is not None]
 
 
 def put_creator(txn: Txn, creator: Creator) -> None:
@@ -406,7 +437,7 @@ def creator_bundle(
 
 def creator_embeddings(txn: Txn, creator_id: CreatorId) -> dict[str, EmbeddingRecord]:
     pairs = txn.scan("embeddings", pack_id(creator_id))
-    records = (decode(EmbeddingRecord, value) for key, value in pairs if not key.endswith(EARLIER))
+    records = (decode(EmbeddingRecord, value, "embeddings", key) for key, value in pairs if not key.endswith(EARLIER))
     return {record.field: record for record in records}
 
 
@@ -427,7 +458,7 @@ def _keep_earlier(txn: Txn, key: bytes, held: EmbeddingRecord | None, fresh: Emb
     """The first that was replaced stays, through several changes; it goes when its own model is back."""
     stored = txn.get("embeddings", key + EARLIER)
     if stored is not None:
-        if decode(EmbeddingRecord, stored).model_id == fresh.model_id:
+        if decode(EmbeddingRecord, stored, "embeddings", key + EARLIER).model_id == fresh.model_id:
             txn.delete("embeddings", key + EARLIER)
     elif held is not None and held.model_id != fresh.model_id:
         txn.put("embeddings", key + EARLIER, encode(held))
@@ -490,7 +521,7 @@ def _put(txn: Txn, account: AccountKey, snapshot: MetricSnapshot) -> None:
     stored = txn.get("metrics", key)
     wanted = encode(snapshot)
     if stored is not None:
-        before = decode(MetricSnapshot, stored)
+        before = decode(MetricSnapshot, stored, "metrics", key)
         if (before.read_at, stored) >= (snapshot.read_at, wanted):  # read at once: whichever comes first, one stands
             return
     txn.put("metrics", key, wanted)
@@ -498,7 +529,8 @@ def _put(txn: Txn, account: AccountKey, snapshot: MetricSnapshot) -> None:
 
 def snapshots_of(txn: Txn, account: AccountKey) -> list[MetricSnapshot]:
     """The account's and its items', oldest day first."""
-    return [decode(MetricSnapshot, value) for _, value in txn.scan("metrics", account.encode() + b"\0")]
+    pairs = txn.scan("metrics", account.encode() + b"\0")
+    return [decode(MetricSnapshot, value, "metrics", key) for key, value in pairs]
 
 
 def account_history(txn: Txn, account: AccountKey, since_day: int) -> list[MetricSnapshot]:
@@ -509,7 +541,7 @@ def account_history(txn: Txn, account: AccountKey, since_day: int) -> list[Metri
     while (entry := next(txn.scan("metrics", prefix, start=prefix + day.to_bytes(3, "big")), None)) is not None:
         key, value = entry
         if len(key) == len(prefix) + 3:
-            found.append(decode(MetricSnapshot, value))
+            found.append(decode(MetricSnapshot, value, "metrics", key))
         day = int.from_bytes(key[len(prefix) : len(prefix) + 3], "big") + 1
     return found
 

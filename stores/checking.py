@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
@@ -12,7 +13,7 @@ import lmdb
 import msgspec
 import zstandard
 
-from proto.errors import PokedexError
+from proto.errors import PokedexError, Unreadable
 from proto.ids import AccountKey, CreatorId, RawId
 from proto.records import Creator, CreatorAccount, MetricSnapshot, StoredRaw
 from stores import checking_identity, checking_tenants, checking_work
@@ -31,7 +32,7 @@ from stores.catalog import (
     vital_signs_of,
 )
 from stores.checking_links import Row, Rule, Seen, has, missing, no_account, no_owner, owner_of, vector_faults
-from stores.codec import decode, pack_id, unpack_id
+from stores.codec import decode, pack_id, shown_key, unpack_id
 from stores.content import ITEMS, Block, Months, _key, month_of, months_of
 from stores.env import DATABASES, Txn
 from stores.identity import REVIEWS
@@ -57,6 +58,8 @@ UNREADABLE = (
 """What reading a row raises that is not as its reader expects it."""
 TOLD_EVERY = 1_000
 """Rows between two words of progress."""
+FIRST, LAST = ("accounts", "creators"), ("raw",)
+"""Databases, in the order in which they are read where not all may be."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +67,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
     database: str
     key: str
-    """As text where it is such, else in hexadecimal digits; empty where it is about the whole database."""
+    """As `stores.codec.shown_key` has it; empty where it is about the whole database."""
     problem: str
     count: int = 1
     """How many rows of the database have something wrong."""
@@ -90,34 +93,62 @@ def find_faults(txn: Txn, counts: Mapping[str, int], tell: Tell) -> list[Fault]:
     return faults + [Fault(database="meta", key=f"counter:{name}", problem=text) for name, text in _counters(txn, seen)]
 
 
+def find_faults_within(txn: Txn, enough: Callable[[], bool], tell: Tell) -> tuple[list[Fault], int, int]:
+    """Blocking: the first fault of each database, of as many rows as are read until there are ``enough``: accounts and
+    creators first, and pages, of which each is unpacked, last. How many rows were read, and how many there are."""
+    total, done = sum(txn.entries(name) for name in DATABASES), 0
+    faults: list[Fault] = []
+    for database in sorted(DATABASES, key=_turn_of):
+        read = Counter[str]()
+        faults += _faults_of(txn, database, Seen(), partial(_tell_from, tell, database, done, total), enough, read)
+        done += read[database]
+        if enough():
+            break
+    return faults, done, total
+
+
+def _turn_of(database: str) -> int:
+    return FIRST.index(database) - len(FIRST) if database in FIRST else int(database in LAST)
+
+
 def _tell_from(tell: Tell, database: str, before: int, total: int, done: int) -> None:
     tell(database, before + done, total)
 
 
-def _faults_of(txn: Txn, database: str, seen: Seen, tell: Callable[[int], None]) -> list[Fault]:
+def _faults_of(
+    txn: Txn,
+    database: str,
+    seen: Seen,
+    tell: Callable[[int], None],
+    enough: Callable[[], bool] = lambda: False,
+    read: Counter[str] | None = None,
+) -> list[Fault]:
+    """``read``: where it is noted how many rows were read."""
     first: Fault | None = None
-    count = 0
+    count = number = 0
     for number, (key, value) in enumerate(txn.scan(database), 1):
-        problem = _problem(RULES[database], Row(txn, key, value, seen))
+        problem = _problem(database, Row(txn, key, value, seen))
         if problem:
             count += 1
-            first = first or Fault(database=database, key=_shown(key), problem=problem)
+            first = first or Fault(database=database, key=shown_key(database, key), problem=problem)
         if number % TOLD_EVERY == 0:
             tell(number)
+            if enough():
+                break
+    if read is not None:
+        read[database] = number
     return [msgspec.structs.replace(first, count=count)] if first is not None else []
 
 
-def _problem(rule: Rule, row: Row) -> str:
-    """Empty for a sound row. Whatever cannot be read says so by an error of its own kind."""
+def _problem(database: str, row: Row) -> str:
+    """Empty for a sound row. Whatever cannot be read says so by an error of its own kind; a row that leads to one of
+    another database which cannot be read has no fault of its own."""
     try:
-        return next(rule(row), "")
+        return next(RULES[database](row), "")
+    except Unreadable as error:
+        return error.reason if error.database == database else ""
     except UNREADABLE as error:
         return str(error) or type(error).__name__
-
-
-def _shown(key: bytes) -> str:
-    text = key.decode(errors="replace").replace("\0", " ")
-    return text if text.isprintable() and "\ufffd" not in text else key.hex()
 
 
 def _counters(txn: Txn, seen: Seen) -> Iterator[tuple[str, str]]:
@@ -186,7 +217,7 @@ def _creators(row: Row) -> Iterator[str]:
 
 def _rows(row: Row) -> Iterator[str]:
     stored = row.txn.get("creators", row.value)
-    if stored is None or decode(Creator, stored).row != unpack_id(row.key):
+    if stored is None or decode(Creator, stored, "creators", row.value).row != unpack_id(row.key):
         yield "leads to a creator that is not there, or has another row"
 
 
@@ -236,7 +267,7 @@ def _raw(row: Row) -> Iterator[str]:
 def _raw_by_account(row: Row) -> Iterator[str]:
     _, _, rest = row.key.partition(b"\0")
     stored = row.txn.get("raw", rest[8:])
-    page = decode(StoredRaw, stored) if stored else None
+    page = decode(StoredRaw, stored, "raw", rest[8:]) if stored else None
     if page is None or _by_account(page.account_key, page.fetched_at, rest[8:]) != row.key:
         yield "leads to a page that is not there, or is another account's or time's"
 

@@ -41,7 +41,7 @@ def _schedule(row: Row) -> Iterator[str]:
 def _due(row: Row) -> Iterator[str]:
     state_key = row.key[:2] + row.key[11:]
     stored = row.txn.get("schedule", state_key)
-    job = decode(Job, stored) if stored else None
+    job = decode(Job, stored, "schedule", state_key) if stored else None
     if job is None or _due_key(job, _index_time(row.txn, state_key, job)) != row.key:
         yield "is the due time of a job that is not there, or due at another"
 
@@ -87,13 +87,13 @@ def _subscriptions(row: Row) -> Iterator[str]:
 
 def _subscriptions_due(row: Row) -> Iterator[str]:
     stored = row.txn.get("subscriptions", row.key[8:])
-    if stored is None or _action_key(decode(Subscription, stored)) != row.key:
+    if stored is None or _action_key(decode(Subscription, stored, "subscriptions", row.key[8:])) != row.key:
         yield "is due of a subscription that is not there, or due at another time"
 
 
 def _by_token(row: Row) -> Iterator[str]:
     stored = row.txn.get("subscriptions", row.value)
-    if stored is None or decode(Subscription, stored).token.encode() != row.key:
+    if stored is None or decode(Subscription, stored, "subscriptions", row.value).token.encode() != row.key:
         yield "leads to no subscription"
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from proto import messages, records
-from proto.errors import Malformed
+from proto.errors import Malformed, Unreadable
 
 SCHEMA_VERSION = 1
 """Raised whenever stored records change in a way that appended defaults do not cover."""
@@ -42,17 +42,32 @@ def encode(record: msgspec.Struct) -> bytes:
     return bytes((SCHEMA_VERSION,)) + msgspec.msgpack.encode(record)
 
 
-def decode(kind: type[T], data: bytes) -> T:
-    """Raises Malformed for a value of another schema version or shape."""
+def decode(kind: type[T], data: bytes, database: str = "", key: bytes = b"") -> T:
+    """Raises Malformed for a value of another schema version or shape; Unreadable, which names the place, where it is
+    said of which ``database`` and ``key`` the value is."""
     known: Any = kind
     if not data or data[0] != SCHEMA_VERSION:
         found = data[0] if data else "nothing"
-        raise Malformed(f"stored {kind.__name__} has schema version {found}, expected {SCHEMA_VERSION}")
+        raise _unreadable(
+            f"stored {kind.__name__} has schema version {found}, expected {SCHEMA_VERSION}", database, key
+        )
     try:
         record: T = _decoder(known).decode(memoryview(data)[1:])
-    except msgspec.DecodeError as error:
-        raise Malformed(f"stored {kind.__name__} cannot be read: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # the latter: text that is none
+        raise _unreadable(f"stored {kind.__name__} cannot be read: {error}", database, key) from error
     return record
+
+
+def _unreadable(text: str, database: str, key: bytes) -> Malformed:
+    return Unreadable(text, database=database, key=shown_key(database, key)) if database else Malformed(text)
+
+
+def shown_key(database: str, key: bytes) -> str:
+    """As an operator would name it: a creator by its id, else as text where it is such, else in hexadecimal digits."""
+    if database == "creators":
+        return str(unpack_id(key))
+    text = key.decode(errors="replace").replace("\0", " ")
+    return text if text.isprintable() and "\ufffd" not in text else key.hex()
 
 
 def pack_id(number: int) -> bytes:

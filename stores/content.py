@@ -145,7 +145,7 @@ def recent_titles(txn: Txn, account: AccountKey, limit: int) -> list[Title]:
         if len(found) >= limit:
             break
         stored = txn.get("content", _key(account, month))
-        found += decode(TitleBlock, stored).items if stored else []
+        found += decode(TitleBlock, stored, "content", _key(account, month)).items if stored else []
     return found[:limit]
 
 
@@ -162,7 +162,7 @@ def known_ids(txn: Txn, account: AccountKey) -> dict[str, bool]:
 
 def months_of(txn: Txn, account: AccountKey) -> list[int]:
     stored = txn.get("content_months", account.encode())
-    return decode(Months, stored).months if stored else []
+    return decode(Months, stored, "content_months", account.encode()).months if stored else []
 
 
 def _merge(old: ContentItem, new: ContentItem) -> ContentItem:
@@ -192,7 +192,7 @@ def _load(txn: Txn, account: AccountKey) -> defaultdict[int, dict[str, ContentIt
 
 def _block(txn: Txn, account: AccountKey, month: int) -> list[ContentItem]:
     stored = txn.get("content", _key(account, month))
-    return decode(Block, stored).items if stored else []
+    return decode(Block, stored, "content", _key(account, month)).items if stored else []
 
 
 def _store(txn: Txn, account: AccountKey, blocks: dict[int, dict[str, ContentItem]], touched: Iterable[int]) -> None:

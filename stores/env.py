@@ -18,7 +18,7 @@ import msgspec
 import trio
 from lmdb.verify import VerifyError, verify
 
-from proto.errors import DiskFull, StoreBusy, Unavailable
+from proto.errors import DiskFull, StoreBusy, Unavailable, Unreadable
 from stores.blocking import Blocking, RunSync
 from stores.codec import SCHEMA_VERSION, pack_id, unpack_id
 from stores.files import is_disk_full
@@ -100,6 +100,9 @@ COPYING = "backup-copy"
 """Folder in the data directory for the copy that a backup is made of; what a crash leaves of it goes at the next start,
 since it may hold somebody who was forgotten since."""
 
+Damaged = dict[tuple[str, str], str]
+"""Database and key of records that cannot be read, as `Unreadable` has them → why."""
+
 FULL_SECONDS = 2.0
 """Between tries of a change for which there was no room."""
 
@@ -110,11 +113,22 @@ MAX_FOLDED = 1_000
 class Txn:
     """A transaction as the stores see it: named databases, prefix scans, kept counters."""
 
-    __slots__ = ("_counters", "_databases", "_txn")
+    __slots__ = ("_counters", "_damaged", "_databases", "_txn")
 
-    def __init__(self, txn: Any, databases: dict[str, Any]) -> None:
+    def __init__(self, txn: Any, databases: dict[str, Any], damaged: Damaged | None = None) -> None:
+        """``damaged``: where `if_whole` notes what it passes over."""
         self._txn, self._databases = txn, databases
         self._counters: dict[str, int] = {}
+        self._damaged = {} if damaged is None else damaged
+
+    def if_whole(self, look: Callable[[], T]) -> T | None:
+        """For whoever goes through all records: what ``look`` reads, or None where a record that it needs cannot be
+        read. That is noted, so that an operator is told, and everybody else is gone through all the same."""
+        try:
+            return look()
+        except Unreadable as error:
+            _note_in(self._damaged, error)
+            return None
 
     def get(self, database: str, key: bytes) -> bytes | None:
         value: bytes | None = self._txn.get(key, db=self._databases[database])
@@ -168,6 +182,11 @@ class Txn:
     def flush_counters(self) -> None:
         for name, value in self._counters.items():
             self.put("meta", b"counter:" + name.encode(), pack_id(value))
+
+
+def _note_in(damaged: Damaged, error: Unreadable) -> None:
+    """The first word stands."""
+    damaged.setdefault((error.database, error.key), str(error))
 
 
 class _Change(Generic[T]):
@@ -238,6 +257,8 @@ class Environment:
         """What the disk said when it refused the latest change; empty once one has been written."""
         self._held_because = ""
         self._free = trio.Event()
+        self.damaged: Damaged = {}
+        """What was passed over so far since it could not be read, in the order in which it was met."""
         self.commits = 0
         self.changes = 0
         self.writer_busy_seconds = 0.0
@@ -315,7 +336,7 @@ class Environment:
 
     def snapshot(self) -> AbstractContextManager[Txn]:
         """A read transaction for code that already runs in a thread. Keep it short: it pins pages."""
-        return _reading(self._env, self._databases)
+        return _reading(self._env, self._databases, self.damaged)
 
     def write_now(self, change: Callable[[Txn], T], *, synced: bool = True) -> T:
         """A write while no event loop runs (at start, or without a daemon); ``synced`` as of `write`."""
@@ -357,7 +378,7 @@ class Environment:
 
     def _run_together(self, batch: list[_Change[Any]]) -> None:
         with self._env.begin(write=True) as raw:
-            txn = Txn(raw, self._databases)
+            txn = Txn(raw, self._databases, self.damaged)
             for change in batch:
                 change.result = change.function(txn)
             txn.flush_counters()
@@ -367,6 +388,10 @@ class Environment:
             self._run_together([change])
         except Exception as error:
             change.error = DiskFull(_full_words(error)) if _says_full(error) else error
+
+    def note_damage(self, error: Unreadable) -> None:
+        """That it was passed over, as `Txn.if_whole` does."""
+        _note_in(self.damaged, error)
 
     def drop_dead_readers(self) -> int:
         """Blocking, microseconds: lets go of what processes read that were killed meanwhile, such as a doctor's: no page
@@ -408,8 +433,8 @@ class Environment:
 
 
 @contextmanager
-def _reading(env: Any, databases: dict[str, Any]) -> Iterator[Txn]:
-    txn = Txn(env.begin(), databases)
+def _reading(env: Any, databases: dict[str, Any], damaged: Damaged | None = None) -> Iterator[Txn]:
+    txn = Txn(env.begin(), databases, damaged)
     try:
         yield txn
     finally:

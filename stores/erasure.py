@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -391,15 +392,15 @@ def expire_letters(txn: Txn, before: Mapping[Platform, int], after: bytes, limit
     """Removes, of the first ``limit`` dead letters behind a key, those that name a platform and were last seen before its
     instant (0 for none): they quote what it said. Returns how many, and where to go on; None at the end."""
     pairs = list(islice(txn.scan("dead_letters", start=after), limit))
-    old = [key for key, value in pairs if _is_old_letter(value, before)]
+    old = [key for key, value in pairs if txn.if_whole(partial(_is_old_letter, key, value, before))]
     for key in old:
         txn.delete("dead_letters", key)
     return len(old), pairs[-1][0] + b"\0" if len(pairs) == limit else None
 
 
-def _is_old_letter(value: bytes, before: Mapping[Platform, int]) -> bool:
+def _is_old_letter(key: bytes, value: bytes, before: Mapping[Platform, int]) -> bool:
     until = max((instant for platform, instant in before.items() if platform.value.encode() in value), default=0)
-    return until > 0 and decode(DeadLetter, value).last_seen_at < until
+    return until > 0 and decode(DeadLetter, value, "dead_letters", key).last_seen_at < until
 
 
 def write_anew(env: Environment, folder: Path, *, map_size_bytes: int) -> None:

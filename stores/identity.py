@@ -64,7 +64,7 @@ class IdentityStore:
 
 def get_facts(txn: Txn, account: AccountKey) -> IdentityFacts | None:
     stored = txn.get("identity_facts", account.encode())
-    return decode(IdentityFacts, stored) if stored else None
+    return decode(IdentityFacts, stored, "identity_facts", account.encode()) if stored else None
 
 
 def put_facts(txn: Txn, facts: IdentityFacts, joined: Iterable[BlockKey], left: Iterable[BlockKey]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 
 from proto.records import Record
@@ -65,7 +66,8 @@ def forget_import(txn: Txn, import_id: str) -> int:
 def old_pieces(txn: Txn, before: float, limit: int) -> list[bytes]:
     """Keys of pieces remembered before an instant."""
     pairs = txn.scan("meta", _PIECE)
-    return list(islice((key for key, value in pairs if decode(Remembered, value).written_at < before), limit))
+    read = ((key, txn.if_whole(partial(decode, Remembered, value, "meta", key))) for key, value in pairs)
+    return list(islice((key for key, found in read if found is not None and found.written_at < before), limit))
 
 
 def expire_pieces(txn: Txn, before: float) -> None:

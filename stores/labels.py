@@ -39,7 +39,7 @@ class Labels:
 
 def get_labelling(txn: Txn, creator_id: CreatorId) -> Labelling | None:
     stored = txn.get("labellings", pack_id(creator_id))
-    return decode(Labelling, stored) if stored else None
+    return decode(Labelling, stored, "labellings", pack_id(creator_id)) if stored else None
 
 
 def put_labelling(txn: Txn, creator_id: CreatorId, labelling: Labelling) -> None:

@@ -48,7 +48,7 @@ def append_queries(txn: Txn, queries: Sequence[LoggedQuery]) -> None:
 def queries_after(txn: Txn, tenant_id: str, after: int, limit: int) -> list[LoggedQuery]:
     """Oldest first, behind a number."""
     pairs = txn.scan("query_log", _prefix(tenant_id), start=_key(tenant_id, after + 1))
-    return [decode(LoggedQuery, value) for _, value in islice(pairs, limit)]
+    return [decode(LoggedQuery, value, "query_log", key) for key, value in islice(pairs, limit)]
 
 
 def latest_queries(txn: Txn, tenant_id: str, limit: int) -> list[LoggedQuery]:
@@ -127,7 +127,7 @@ def _features(query: LoggedQuery) -> NDArray[np.float32]:
 def _old(txn: Txn, tenant_id: str, before: int) -> list[bytes]:
     found: list[bytes] = []
     for key, value in islice(txn.scan("query_log", _prefix(tenant_id)), EXPIRED):
-        if decode(LoggedQuery, value).at >= before:
+        if decode(LoggedQuery, value, "query_log", key).at >= before:
             break
         found.append(key)
     return found

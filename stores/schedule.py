@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from itertools import islice
 
 import msgspec
@@ -118,7 +119,9 @@ class Schedule:
             for state_key, lease_end in leases:
                 stored = txn.get("schedule", state_key)
                 assert stored is not None, "a lease without its job"
-                job = decode(Job, stored)
+                job = txn.if_whole(partial(decode, Job, stored, "schedule", state_key))
+                if job is None:
+                    continue
                 txn.delete("schedule_due", _due_key(job, unpack_id(lease_end)))
                 txn.put("schedule_due", _due_key(job, job.due_at), b"")
                 txn.delete("leases", state_key)
@@ -164,7 +167,7 @@ def put_job(txn: Txn, job: Job) -> bool:
         return True
     if txn.get("leases", state_key) is not None:
         return False
-    old = decode(Job, stored)
+    old = decode(Job, stored, "schedule", state_key)
     merged = msgspec.structs.replace(
         old,
         due_at=min(old.due_at, job.due_at),
@@ -186,7 +189,7 @@ def plan_job(txn: Txn, job: Job) -> bool:
         return True
     if txn.get("leases", state_key) is not None:
         return False
-    old = decode(Job, stored)
+    old = decode(Job, stored, "schedule", state_key)
     if old.first:
         job = msgspec.structs.replace(
             job, due_at=min(old.due_at, job.due_at), priority=min(old.priority, job.priority, key=int)
@@ -203,7 +206,7 @@ def settle_job(txn: Txn, job: Job, following: Job | None) -> None:
     stored = txn.get("schedule", state_key)
     if stored is None:
         return
-    old = decode(Job, stored)
+    old = decode(Job, stored, "schedule", state_key)
     txn.delete("schedule_due", _due_key(old, _index_time(txn, state_key, old)))
     txn.delete("leases", state_key)
     if old.first:
@@ -218,7 +221,7 @@ def settle_job(txn: Txn, job: Job, following: Job | None) -> None:
 
 def find_job(txn: Txn, platform: Platform, kind: JobKind, entity: str) -> Job | None:
     stored = txn.get("schedule", _state_key(platform, kind, entity))
-    return decode(Job, stored) if stored else None
+    return decode(Job, stored, "schedule", _state_key(platform, kind, entity)) if stored else None
 
 
 def jobs_of(txn: Txn, account: AccountKey, limit: int) -> list[Job]:
@@ -232,14 +235,19 @@ def jobs_of(txn: Txn, account: AccountKey, limit: int) -> list[Job]:
 
 def jobs_of_kind(txn: Txn, platform: Platform, kind: JobKind) -> list[Job]:
     """All of them, for kinds of which there are few."""
-    return [decode(Job, stored) for _, stored in txn.scan("schedule", _state_key(platform, kind, ""))]
+    pairs = txn.scan("schedule", _state_key(platform, kind, ""))
+    return [decode(Job, stored, "schedule", key) for key, stored in pairs]
 
 
-def jobs_after(txn: Txn, platform: Platform, kind: JobKind, after: str, limit: int) -> list[Job]:
-    """A page of all jobs of a kind, leased ones included, in the order of their entities; from the start for ``""``."""
+def jobs_page(txn: Txn, platform: Platform, kind: JobKind, after: str, limit: int) -> tuple[list[Job], str | None]:
+    """Those among the next ``limit`` jobs of a kind that can be read, leased ones included, in the order of their
+    entities, from the start for ``""``; and where to go on, None at the end."""
     prefix = _state_key(platform, kind, "")
     start = _state_key(platform, kind, after) + b"\0" if after else prefix
-    return [decode(Job, stored) for _, stored in islice(txn.scan("schedule", prefix, start), limit)]
+    pairs = list(islice(txn.scan("schedule", prefix, start), limit))
+    jobs = (txn.if_whole(partial(decode, Job, stored, "schedule", key)) for key, stored in pairs)
+    last = pairs[-1][0][len(prefix) :].decode() if len(pairs) == limit else None
+    return [job for job in jobs if job is not None], last
 
 
 def content_pending(txn: Txn, account: AccountKey) -> bool:
@@ -260,7 +268,8 @@ def _due(txn: Txn, platform: Platform, rule: PackRule, now: int, priorities: Col
                 break
             stored = txn.get("schedule", key[:2] + key[11:])
             assert stored is not None, "a due entry without its job"
-            found.append(decode(Job, stored))
+            job = txn.if_whole(partial(decode, Job, stored, "schedule", key[:2] + key[11:]))
+            found += [job] if job is not None else []
     return found
 
 

@@ -140,7 +140,7 @@ def push_counts(txn: Txn) -> PushCounts:
 
 def get_subscription(txn: Txn, channel_id: str) -> Subscription | None:
     stored = txn.get("subscriptions", channel_id.encode())
-    return decode(Subscription, stored) if stored else None
+    return decode(Subscription, stored, "subscriptions", channel_id.encode()) if stored else None
 
 
 def find_by_token(txn: Txn, token: str) -> Subscription | None:

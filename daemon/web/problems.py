@@ -26,6 +26,7 @@ from proto.errors import (
     StoreBusy,
     Throttled,
     Unavailable,
+    Unreadable,
 )
 
 log = structlog.get_logger("web")
@@ -33,6 +34,7 @@ log = structlog.get_logger("web")
 ANSWERS: tuple[tuple[type[PokedexError], int, str], ...] = (
     (NotFound, 404, "not_found"),
     (Conflict, 409, "conflict"),
+    (Unreadable, 500, "record_damaged"),
     (Malformed, 400, "malformed"),
     (ConfigError, 409, "settings_refused"),
     (Throttled, 429, "throttled"),

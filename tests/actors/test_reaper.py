@@ -13,7 +13,7 @@ from actors import Meter, Outbox
 from actors.policy import DAY_SECONDS, policies
 from actors.reaper import PAGE, Reaper
 from actors.vital_signs import vital_signs
-from proto.ids import AccountKey, Platform, RawId, account_key
+from proto.ids import AccountKey, Platform, RawId, account_key, creator_id_of
 from proto.messages import AnyWork, RawStored
 from proto.records import (
     AccountStatus,
@@ -41,7 +41,7 @@ from stores.catalog import (
     put_normalised,
     snapshots_of,
 )
-from stores.codec import encode
+from stores.codec import encode, pack_id
 from stores.content import put_items, recent_items
 from stores.env import DATABASES, Environment, Txn
 from stores.erasure import drop_pages
@@ -462,3 +462,22 @@ async def test_series_are_thinned_with_age_and_nobody_is_told(granted: World) ->
     before = len(series)
     await granted.walk()
     assert len(await granted.env.read(lambda txn: snapshots_of(txn, ANNA))) == before
+
+
+@pytest.mark.parametrize("database", ["accounts", "creators", "content", "dead_letters"])
+async def test_a_record_that_cannot_be_read_holds_up_no_walk(denied: World, database: str) -> None:
+    """Nothing of whom it is about is taken for a stranger's; all others' data goes when its time has come."""
+    bert = account_key(Platform.YOUTUBE, "UCbert")
+    await denied.env.write(lambda txn: fill(txn, bert, EPOCH))
+
+    def cut(txn: Txn) -> None:
+        hers = [pack_id(creator_id_of(ANNA))] if database == "creators" else []
+        hers += [key for key, _ in txn.scan(database) if ANNA.encode() in key or database == "dead_letters"]
+        txn.put(database, hers[0], (txn.get(database, hers[0]) or b"")[:-2])
+
+    await denied.env.write(cut)
+    await denied.after_days(31)
+    assert [name for name, _ in denied.env.damaged] == [database]
+    raw = await denied.env.read(lambda txn: [key.partition(b"\0")[0] for key, _ in txn.scan("raw_by_account")])
+    assert raw == ([] if database == "dead_letters" else [ANNA.encode()])
+    assert (await denied.account(bert)).bio == ""

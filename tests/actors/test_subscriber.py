@@ -552,3 +552,19 @@ async def test_against_the_simulated_hub_a_channel_is_given_up(
         assert outcomes == ["verified", "verified"]
         books = (await client.get(f"{url}/_simulator/accounting")).json()["hub"]
         assert books["subscriptions"] == 0
+
+
+async def test_a_channel_that_cannot_be_read_is_passed_over(
+    played: Played, autojump_clock: trio.testing.MockClock
+) -> None:
+    for number in range(PAGE):
+        await played.account(f"UC{number:04}")
+    last = account_key(Platform.YOUTUBE, f"UC{PAGE - 1:04}")
+    await played.env.write(lambda txn: txn.put("accounts", last.encode(), b"\x01\x90"))
+    await played.account(f"UC{PAGE:04}")
+    played.settings = msgspec.structs.replace(SETTINGS, max_subscriptions=10_000)
+    played.subscriber = played.make()
+    assert [await played.subscriber.walk_page() for _ in range(2)] == [False, True]
+    assert await played.store.get(f"UC{PAGE - 1:04}") is None
+    assert (await played.subscription(f"UC{PAGE:04}")).channel_id == f"UC{PAGE:04}"
+    assert list(played.env.damaged) == [("accounts", last)]

@@ -11,7 +11,7 @@ from proto.ids import Platform
 from proto.records import AccountStatus, Activity, CreatorAccount, Job, JobKind, Priority
 from stores.catalog import write_account
 from stores.env import Environment, Txn
-from stores.schedule import put_job
+from stores.schedule import _state_key, put_job
 
 NOW = 1_790_000_000
 HOUR = 3_600
@@ -116,3 +116,17 @@ async def test_it_goes_on_until_the_stop(env: Environment, autojump_clock: objec
         await trio.sleep(100)
         stop.set()
     assert len(published) == 10  # at once, and every ten seconds
+
+
+async def test_who_cannot_be_read_is_passed_over_and_noted(env: Environment) -> None:
+    def fill(txn: Txn) -> None:
+        for name in ("a", "b", "c"):
+            put(txn, name, 1)
+        txn.put("accounts", b"youtube:b", (txn.get("accounts", b"youtube:b") or b"")[:9])
+        txn.put("schedule", _state_key(Platform.YOUTUBE, JobKind.FEED, "c"), b"\x01\x90")
+
+    await env.write(fill)
+    stock = await taken(env)
+    assert stock is not None
+    assert stock.accounts[Platform.YOUTUBE, Activity.ACTIVE] == 1
+    assert [database for database, _ in env.damaged] == ["schedule", "accounts"]

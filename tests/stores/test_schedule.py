@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from proto.ids import Platform, account_key
 from proto.records import Job, JobKind, Priority
 from stores.env import Environment, Txn
-from stores.schedule import PENDING, PackRule, Schedule, content_pending, find_job, plan_job, put_job, settle_job
+from stores.schedule import (
+    PENDING,
+    PackRule,
+    Schedule,
+    _state_key,
+    content_pending,
+    find_job,
+    plan_job,
+    put_job,
+    settle_job,
+)
 from tests.stores.conformance.schedule import NOW, ScheduleConformance, job
 
 
@@ -28,6 +38,24 @@ async def test_a_restart_voids_every_lease(env: Environment) -> None:
     assert schedule.release_all() == 2
     (pack,) = await schedule.lease(Platform.YOUTUBE, [rule], NOW, packs=1, flush=True)
     assert {one.entity for one in pack} == {"a", "b"}
+
+
+async def test_a_job_that_cannot_be_read_holds_up_no_other(env: Environment) -> None:
+    schedule = Schedule(env)
+    await schedule.put([job("a"), job("b"), job("c")])
+    rule = PackRule(kind=JobKind.PROFILE, size=2)
+    (pack,) = await schedule.lease(Platform.YOUTUBE, [rule], NOW, packs=1, flush=True)
+
+    def cut(txn: Txn) -> None:
+        for entity in ("b", "c"):
+            txn.put("schedule", _state_key(Platform.YOUTUBE, JobKind.PROFILE, entity), b"\x01\x90")
+
+    await env.write(cut)
+    assert {one.entity for one in pack} == {"a", "b"}
+    assert schedule.release_all() == 2
+    assert await schedule.lease(Platform.YOUTUBE, [rule], NOW, packs=1, flush=True) == [(job("a"),)]
+    assert {database for database, _ in env.damaged} == {"schedule"}
+    assert len(env.damaged) == 2
 
 
 async def test_what_was_asked_for_is_not_put_off(env: Environment) -> None:

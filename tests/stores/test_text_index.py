@@ -70,10 +70,18 @@ def engine_files(folder: Path) -> list[Path]:
     )
 
 
+def put_in_place(path: Path, data: bytes) -> None:
+    """A file of its own under that name: a thread of the engine may still have the one before mapped, and where that were
+    cut it would end the process."""
+    other = path.with_name(f".{path.name}.new")
+    other.write_bytes(data)
+    other.replace(path)
+
+
 def flip(path: Path, at: int) -> None:
     data = bytearray(path.read_bytes())
     data[at] ^= 0x80
-    path.write_bytes(data)
+    put_in_place(path, data)
 
 
 async def broken(base: Path, blocking: MakeBlocking) -> bool:
@@ -129,11 +137,11 @@ async def test_a_cut_or_missing_engine_file_is_noticed(closed: Path, blocking: M
     for path in engine_files(closed):
         whole = path.read_bytes()
         for kept in (len(whole) // 2, 3, 0):
-            path.write_bytes(whole[:kept])
+            put_in_place(path, whole[:kept])
             assert await broken(closed.parent, blocking), (path.suffix, kept)
         path.unlink()
         assert await broken(closed.parent, blocking), path.suffix
-        path.write_bytes(whole)
+        put_in_place(path, whole)
     assert not await broken(closed.parent, blocking)
 
 

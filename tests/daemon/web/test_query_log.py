@@ -17,6 +17,7 @@ from daemon.query_log import (
     overlap_of,
     write_queries,
 )
+from daemon.supervisor import Services
 from daemon.tenancy import Tenancy
 from daemon.web.admin import create_admin
 from daemon.web.services import QueryNote
@@ -28,6 +29,7 @@ from stores.codec import encode
 from stores.env import Environment
 from stores.filter_ast import And, In, Or
 from stores.filters import show_filter
+from stores.journal import Journal
 from stores.ports import CandidateFeatures, RankedHit, SearchPage, SearchQuery, Weights
 from stores.query_log import append_queries, queries_after
 from tests.daemon.web.conftest import Connect
@@ -89,7 +91,7 @@ async def test_notes_are_written_in_batches(env: Environment, story: Story) -> N
         send.send_nowait(note(text))
     send.close()
     commits = env.commits
-    await write_queries(receive, env)
+    await write_queries(receive, env, Services(Journal(env, lambda _: None), lambda: NOW), trio.Event())
     assert env.commits == commits + 1
     first, *others = await story.log.page(ME, 0, 9)
     assert [first.text, *(one.text for one in others)] == ["a in Brazil", "b in Brazil", "c in Brazil"]
