@@ -220,6 +220,8 @@ class Environment:
         ``durable`` False spares the disk, for stores that are thrown away. ``schema_version``: the one that is expected;
         another than the present one only while migrating.
         """
+        self.damaged: Damaged = {}
+        """What was passed over so far since it could not be read, in the order in which it was met."""
         self._lock_file = lock_data_dir(data_dir)
         try:
             _refuse_half_restored(data_dir)
@@ -257,8 +259,6 @@ class Environment:
         """What the disk said when it refused the latest change; empty once one has been written."""
         self._held_because = ""
         self._free = trio.Event()
-        self.damaged: Damaged = {}
-        """What was passed over so far since it could not be read, in the order in which it was met."""
         self.commits = 0
         self.changes = 0
         self.writer_busy_seconds = 0.0

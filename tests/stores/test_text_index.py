@@ -81,7 +81,7 @@ def put_in_place(path: Path, data: bytes) -> None:
 def flip(path: Path, at: int) -> None:
     data = bytearray(path.read_bytes())
     data[at] ^= 0x80
-    put_in_place(path, data)
+    put_in_place(path, bytes(data))
 
 
 async def broken(base: Path, blocking: MakeBlocking) -> bool:
