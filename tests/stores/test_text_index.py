@@ -70,7 +70,7 @@ def engine_files(folder: Path) -> list[Path]:
     )
 
 
-def put_in_place(path: Path, data: bytes) -> None:
+def put_in_place(path: Path, data: bytes | bytearray) -> None:
     """A file of its own under that name: a thread of the engine may still have the one before mapped, and where that were
     cut it would end the process."""
     other = path.with_name(f".{path.name}.new")
