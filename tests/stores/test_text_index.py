@@ -81,7 +81,7 @@ def put_in_place(path: Path, data: bytes | bytearray) -> None:
 def flip(path: Path, at: int) -> None:
     data = bytearray(path.read_bytes())
     data[at] ^= 0x80
-    put_in_place(path, bytes(data))
+    put_in_place(path, data)
 
 
 async def broken(base: Path, blocking: MakeBlocking) -> bool:
