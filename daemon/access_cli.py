@@ -116,7 +116,7 @@ def keys_list(
             ends,
             one.last_used_at or "never",
         )
-    out.print(table, highlight=False, markup=False)
+    out.print(table, highlight=False)
     return None
 
 

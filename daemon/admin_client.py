@@ -167,6 +167,11 @@ class AdminClient:
         try:
             with httpx2.Client(transport=transport, base_url="http://pokedexd", timeout=timeout_seconds) as client:
                 reply = client.request(method, path, content=body)
+        except httpx2.ConnectError as error:
+            raise Unavailable(
+                f"no daemon answers on {self._path} ({error}): start it, such as by `pokedexd serve`, or name the "
+                "--data-dir or --config of the one that runs"
+            ) from error
         except httpx2.HTTPError as error:
             raise Unavailable(f"no daemon answers on {self._path}: {error}") from error
         if reply.status_code >= 400:

@@ -57,7 +57,7 @@ from daemon.housekeeping import (
 )
 from daemon.indexing import IndexKeeper, index_folder
 from daemon.labelling import label_rules, labeller_maker, relabel_all
-from daemon.listeners import open_listeners
+from daemon.listeners import open_listeners, refuse_taken
 from daemon.metered import MeteredAdapter
 from daemon.metrics import Metrics
 from daemon.migrating import migrate
@@ -168,6 +168,8 @@ async def run_daemon(
     if tls is not None:
         warn_of_certificate(tls)
     check_oidc(config.oidc)
+    if not (data_dir / "store").is_dir():
+        refuse_taken(config)  # a start that serves nobody begins no data directory
     if migrated := await Blocking("migration", 1, run_sync).call(migrate, loaded, data_dir):
         log.info("the store was migrated", to=migrated.to_version, backup=migrated.backup)
     if await Blocking("compaction", 1, run_sync).call(compact_where_wanted, config, data_dir):
@@ -233,6 +235,7 @@ async def run_daemon(
                 notes.close()
             await parts.keeper.close()
     await trio.Path(admin_socket).unlink(missing_ok=True)
+    log.info("stopped")
 
 
 def warn_of_certificate(tls: Tls) -> None:
@@ -269,6 +272,7 @@ async def _work_until(stop: trio.Event, parts: Parts, control: Control, services
         async with trio.open_nursery() as flow:
             flow.start_soon(bring_up, parts, control, services, flow, stop)
             await stop.wait()
+            parts.readiness.stopping = True
             sd_notify("STOPPING=1", "STATUS=draining")
             log.info("draining", seconds=parts.config.daemon.drain_seconds)
             patience = (

@@ -188,7 +188,9 @@ class Backups:
         try:
             made = await self._as_task(file)
         except PokedexError as error:
-            await self._event("backup_failed", "error", file, str(error))
+            refused = isinstance(error, Malformed)  # whoever asked for it is told; nothing is wrong here
+            kind, severity = ("backup_refused", "info") if refused else ("backup_failed", "error")
+            await self._event(kind, severity, file, str(error))
             raise
         finally:
             self.progress = Progress()

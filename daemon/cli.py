@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 import msgspec
 import trio
 import typer
-from rich.markup import escape
 from rich.progress import Progress
+from rich.text import Text
 
 from daemon import cli_operating, cli_running, migrating
 from daemon.access_cli import audit_app, keys_app, tenants_app
@@ -47,14 +47,14 @@ from daemon.config import (
 )
 from daemon.demo import DemoWorld, run_demo
 from daemon.deploy.commands import deploy_app
-from daemon.derived_data import UNSTATED, UNSTATED_REMEDY
+from daemon.derived_data import UNSTATED, UNSTATED_REMEDY, refuse_unstated
 from daemon.embedding import open_model
 from daemon.evaluation.judged_sets import Part, read_judged_sets
 from daemon.forgetting import Report, forget_offline
 from daemon.importance import check_importance
 from daemon.importing import KINDS, Piece, Verdict, end_import, import_rows, mark_duplicates, parse_reference, read_rows
 from daemon.indexing import drop_indexes
-from daemon.listeners import admin_key
+from daemon.listeners import OPEN_REMEDY, admin_key, is_open, refuse_open
 from daemon.logs import configure
 from daemon.notify import sd_notify, sd_reloading
 from daemon.oidc import check_oidc
@@ -73,13 +73,14 @@ from models.build import Recipe, build, find_source
 from models.minilm import MINILM
 from models.universal import UNIVERSAL
 from proto.api import DeadLetterView, DecisionView, NamedAccount, WeightsView
-from proto.errors import ConfigError, Malformed, ModelMissing, PokedexError, Unavailable
+from proto.errors import ConfigError, Malformed, ModelMissing, PokedexError, StoreBusy, Unavailable
 from proto.ids import AccountKey, Platform
 from proto.records import DEFAULT_TENANT
 from stores.backup_file import Manifest
 from stores.codec import SCHEMA_VERSION
-from stores.env import Environment, look_on
+from stores.env import Environment, look_into, look_on
 from stores.journal import Journal
+from stores.keys import keys_of
 from stores.suppression import Suppression, adopt_journal, known_journal, open_journal
 
 if TYPE_CHECKING:
@@ -236,7 +237,10 @@ def reindex(config: ConfigOption = None, data: DataDirOption = None) -> None:
     """Throw the search indexes away; the next start rebuilds them from the store."""
     loaded = _settings(config, data)
     folder = existing_data_dir(loaded.config)
-    Environment(folder, map_size_bytes=loaded.config.storage.map_size_gib << 30).close()  # refused while a daemon runs
+    try:
+        Environment(folder, map_size_bytes=loaded.config.storage.map_size_gib << 30).close()
+    except StoreBusy as error:
+        raise StoreBusy(f"{error}; `pokedexd ctl reindex` has a running daemon write the keyword index anew") from error
     drop_indexes(folder)
     out.print(f"{folder}: indexes removed; the next start rebuilds them")
 
@@ -275,7 +279,7 @@ def forget(
     for account, report in zip(accounts, reports, strict=True):
         rows = sum(report.removed.values())
         found = f"erased, {rows:,} rows" if report.known else "nothing was held"
-        out.print(f"{account}: {found}; suppressed as {report.alias}", highlight=False, markup=False, soft_wrap=True)
+        out.print(f"{account}: {found}; suppressed as {report.alias}", highlight=False, soft_wrap=True)
         if report.others:
             _line(f"  the same person's other accounts stay: {', '.join(report.others)}")
     if any(report.compact_at_start for report in reports):
@@ -394,8 +398,10 @@ def restore_(
             adopt=adopt,
         )
     _line(f"{file}: {_age(restored.manifest)}; {_contents(restored.manifest)}")
-    if restored.erased_again:
-        _line(f"{restored.erased_again:,} who asked to be forgotten were erased again")
+    if (again := restored.erased_again) is not None:
+        _line(
+            f"who asked to be forgotten was erased again; accounts: {again.accounts:,}, ids and handles: {again.names:,}"
+        )
     if drill:
         _line("it can be restored; nothing of the drill is left")
         return
@@ -514,13 +520,13 @@ def raw_export(
                 pages = trio.run(export_raw, env, key, file.write)
         except OSError as error:
             raise Unavailable(f"{output}: cannot be written: {error.strerror}; choose --output") from error
-    out.print(f"{pages:,} pages of {key} in {output}", highlight=False, markup=False, soft_wrap=True)
+    out.print(f"{pages:,} pages of {key} in {output}", highlight=False, soft_wrap=True)
 
 
 @config_app.command("check")
-def config_check(config: ConfigOption = None) -> None:
-    """Say whether the settings are right, the files that they name too, and what is wrong."""
-    loaded = _load(config, {})
+def config_check(config: ConfigOption = None, data: DataDirOption = None) -> None:
+    """Say whether a start would take the settings and the files that they name, and what is wrong."""
+    loaded = _settings(config, data)
     identity_rules(loaded.config)
     taxonomy_of(loaded.config)
     check_oidc(loaded.config.oidc)
@@ -528,7 +534,19 @@ def config_check(config: ConfigOption = None) -> None:
     tls = tls_of(loaded.config.http.tls_cert_file, loaded.config.http.tls_key_file)
     if tls is not None:
         tls.ends_at()
+    _line(_asked_of_store(loaded.config, data_dir(loaded.config, os.environ)))
     out.print(f"{loaded.path or 'defaults and environment'}: ok", highlight=False)
+
+
+def _asked_of_store(config: Config, folder: Path) -> str:
+    """A warning of what could not be looked up there. Raises ConfigError where a start over the store would."""
+    with contextlib.suppress(Unavailable, KeyError), look_into(folder, shared=True) as found:
+        refuse_unstated(found.txn, config)
+        refuse_open(config, has_keys=bool(keys_of(found.txn)))
+        return ""
+    if not is_open(config, has_keys=False):
+        return ""
+    return f"warning: http.host: {config.http.host!r} is not loopback: {folder} has to have a key: {OPEN_REMEDY}"
 
 
 @config_app.command("dump")
@@ -542,7 +560,7 @@ def config_dump(config: ConfigOption = None, data: DataDirOption = None) -> None
         "admin socket": admin_socket_path(loaded.config, os.environ, folder),
     }
     shown = "".join(f"# {name}: {place}\n" for name, place in places.items()) + "\n" + dump(loaded)
-    out.print(shown, end="", highlight=False, markup=False, soft_wrap=True)
+    out.print(shown, end="", highlight=False, soft_wrap=True)
 
 
 @model_app.command("build")
@@ -586,6 +604,7 @@ def ctl_status(
         f"pokedexd {status.version}, pid {status.pid}, up {status.uptime_seconds:.0f} s, {ready.status}",
         highlight=False,
     )
+    _line(ready.drained)
     counts = ready.counts
     out.print(
         f"{counts.creators:,} creators, {counts.accounts:,} accounts, {counts.content_items:,} content items, "
@@ -625,8 +644,6 @@ def ctl_status(
         _line(f"{platform}: nothing is fetched: {reason}")
     for pause in status.pauses:
         _line(f"{pause.name}: paused by {pause.by} since {pause.at}{f': {pause.reason}' if pause.reason else ''}")
-    if status.drained:
-        _line(status.drained)
     if status.resources.held_because:
         _line(status.resources.held_because)
     for name, reason in status.failing.items():
@@ -636,9 +653,7 @@ def ctl_status(
     if status.damaged_records > len(status.damaged):
         _line(f"{status.damaged_records - len(status.damaged):,} more damaged records: pokedexd doctor")
     for event in status.events[:5]:
-        out.print(
-            f"{event['at']}  {event['kind']}  {event['subject']}  {event['detail']}", highlight=False, markup=False
-        )
+        out.print(f"{event['at']}  {event['kind']}  {event['subject']}  {event['detail']}", highlight=False)
 
 
 @ctl_app.command("reload")
@@ -858,7 +873,7 @@ def main() -> NoReturn:
     except* PokedexError as group:
         failed = True  # Python 3.11.2 makes a group, with its traceback, of a SystemExit that is raised in here
         for text in dict.fromkeys(map(str, _leaves(group))):  # of a store that is damaged several say the same
-            err.print(f"[red]error:[/red] {escape(text)}", highlight=False, soft_wrap=True)
+            err.print(Text("error:", "red"), text, highlight=False, soft_wrap=True)
     sys.exit(1 if failed else 0)
 
 
@@ -1007,9 +1022,7 @@ def _letters(client: AdminClient, reason: str) -> list[DeadLetterView]:
     letters = client.dead_letters(reason)
     if reason and not letters:
         others = ", ".join(sorted({one.reason for one in client.dead_letters()})) or "none"
-        err.print(
-            f"no dead letter has the reason {reason!r}; reasons there are: {others}", highlight=False, markup=False
-        )
+        err.print(f"no dead letter has the reason {reason!r}; reasons there are: {others}", highlight=False)
     return letters
 
 
@@ -1072,7 +1085,7 @@ def _importer(config: Config) -> Iterator[Importer]:
         return
     folder = data_dir(config, os.environ)
     if not folder.exists():
-        err.print(f"{folder}: a new data directory", highlight=False, markup=False, soft_wrap=True)
+        err.print(f"{folder}: a new data directory", highlight=False, soft_wrap=True)
     with contextlib.ExitStack() as stack:
         env = Environment(folder, map_size_bytes=config.storage.map_size_gib << 30)
         stack.callback(env.close)
@@ -1104,7 +1117,7 @@ def _show_verdicts(verdicts: Sequence[Verdict], path: Path) -> None:
     counts = {kind: sum(one.verdict == kind for one in verdicts) for kind in KINDS}
     out.print(", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count) or "no rows", highlight=False)
     for one in [one for one in verdicts if one.verdict in ("invalid", "unsupported")][:10]:
-        out.print(f"  line {one.line}: {one.detail}", highlight=False, markup=False, soft_wrap=True)
+        out.print(f"  line {one.line}: {one.detail}", highlight=False, soft_wrap=True)
     out.print(f"verdict of every row: {path}", highlight=False, soft_wrap=True)
 
 

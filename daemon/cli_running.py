@@ -156,7 +156,7 @@ def profile_command(
     if as_json:
         return json_line(msgspec.json.encode({"seconds": seconds, "text": text}))
     for one in text.splitlines():
-        out.print(one, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        out.print(one, highlight=False, soft_wrap=True)
     return None
 
 

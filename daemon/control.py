@@ -133,7 +133,14 @@ class Control:
             self._readiness.set_answering(platform.value, answering=not down)
         full = stores.env.held_because
         self._readiness.set(DISK, "full" if full else "ok", detail=full)
-        return await ready_answer(self._readiness, self._pipeline.board, stores.catalog, stores.work, stores.schedule)
+        return await ready_answer(
+            self._readiness,
+            self._pipeline.board,
+            stores.catalog,
+            stores.work,
+            stores.schedule,
+            self.operations.drained,
+        )
 
     async def status(self) -> AdminStatus:
         stores, now = self._stores, self._now()
@@ -157,7 +164,6 @@ class Control:
             resources=self._resources(),
             intake_paused={one.value: reason for one, reason in self._pipeline.intake_paused().items()},
             pauses=self.operations.pausing.shown(),
-            drained=self.operations.drained,
             failing=dict(self.failing),
             damaged=list(stores.env.damaged.values())[:DAMAGED_SHOWN],
             damaged_records=len(stores.env.damaged),

@@ -217,7 +217,7 @@ class DemoProgress:
 
 def farewell(console: Console, url: str, admin_url: str, folder: Path, seconds: float, folders: Sequence[Path]) -> None:
     """What a newcomer does next."""
-    console.print(f"\n[bold]ready[/bold] after {seconds:.0f} s: [bold]{url}[/bold]", highlight=False)
+    console.print(f"\n[bold]ready[/bold] after {seconds:.0f} s: [bold]{url}[/bold]", markup=True, highlight=False)
     console.print(f"for operators: {admin_url}/metrics, pokedexd ctl status --data-dir {folder}", highlight=False)
     if not folders:
         for example in EXAMPLES:

@@ -124,15 +124,16 @@ def model_files(patient: Patient) -> Iterator[Finding]:
 
 def memory(patient: Patient) -> Iterator[Finding]:
     ceiling, machine = memory_ceiling_bytes(patient.config), machine_bytes()
+    limit = unit_limit_bytes(patient.holder)
     if not ceiling:
-        yield note("memory", "memory.ceiling is not set: the daemon takes what it needs")
+        most = f", up to its control group's {limit / GIB:.2f} GiB" if limit else ""
+        yield note("memory", f"memory.ceiling is not set: the daemon takes what it needs{most}")
     elif machine and ceiling > machine:
         yield warning(
             "memory",
             f"memory.ceiling is {ceiling / GIB:.1f} GiB, and the machine has {machine / GIB:.1f}",
             "lower it: the kernel ends the daemon before that",
         )
-    limit = unit_limit_bytes(patient.holder)
     if ceiling and limit and limit < ceiling:
         yield fault(
             "memory",

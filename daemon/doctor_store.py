@@ -20,6 +20,7 @@ from daemon.derived_data import UNSTATED, UNSTATED_REMEDY, holds_derived
 from daemon.doctor_patient import Patient
 from daemon.figures import last_backup_at
 from daemon.findings import Finding, fault, note, warning
+from daemon.listeners import OPEN_REMEDY, is_open
 from daemon.migrating import earlier_backups
 from daemon.restoring import words_of
 from proto.errors import IndexBroken, StoreDamaged, Unavailable
@@ -27,6 +28,7 @@ from stores.checking import Fault, find_faults_within
 from stores.codec import SCHEMA_VERSION
 from stores.damage import page_faults
 from stores.env import COPYING, RESTORING, Txn, look_into, newer_schema
+from stores.keys import keys_of
 from stores.ledger import standing_of
 from stores.migrations import MIGRATING
 from stores.suppression import journal_in, wrong_journal
@@ -288,7 +290,15 @@ def _read(patient: Patient, look: Callable[[Txn], T]) -> T | None:
 def derived_data(patient: Patient) -> Iterator[Finding]:
     """What the next start would refuse."""
     if not patient.config.platforms.youtube.derived_data and _read(patient, holds_derived):
-        yield warning("derived_data", f"{patient.data_dir}: {UNSTATED}", UNSTATED_REMEDY)
+        yield fault("derived_data", f"{patient.data_dir}: {UNSTATED}", UNSTATED_REMEDY)
+
+
+def keys(patient: Patient) -> Iterator[Finding]:
+    """Likewise."""
+    if is_open(patient.config, has_keys=bool(_read(patient, keys_of))):
+        yield fault(
+            "address", f"http.host: {patient.config.http.host!r} is not loopback, and there is no key", OPEN_REMEDY
+        )
 
 
 def _is_fresh(patient: Patient) -> bool:
@@ -365,5 +375,5 @@ def _spent(patient: Patient, txn: Txn) -> Iterator[tuple[str, str]]:
                 )
 
 
-CHECKS = (place, disk, permissions, holder, clock, leftovers, store, records, suppression, derived_data, backups)
+CHECKS = (place, disk, permissions, holder, clock, leftovers, store, records, suppression, derived_data, keys, backups)
 STOPPED_CHECKS = (stopped, indexes, budgets)

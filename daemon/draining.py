@@ -17,7 +17,7 @@ MOST_SECONDS = 86_400.0
 """That a drain may be given."""
 QUIET_LOOKS = 2
 """A round of a Scheduler that had begun before may lease a call after the first."""
-WORDS = "drained by an operator; `pokedexd ctl resume` or a restart lets it go on"
+WORDS = "drained by an operator: nothing is taken in, search goes on; `pokedexd ctl resume` or a restart ends that"
 
 
 class Draining:

@@ -167,9 +167,10 @@ class Forgetting:
         """Account keys, ids, handles or URLs, as in imports; one report each. Raises Malformed for any that is none,
         before anything is done, and Unavailable when the suppression cannot be written."""
         marks = [Mark(subject=await self._subject(text), by=by) for text in references]
+        named = {mark.subject.key for mark in marks}
         reports = []
         for mark in marks:
-            others = await self._env.read(partial(_others, subject=mark.subject))
+            others = [one for one in await self._env.read(partial(_others, subject=mark.subject)) if one not in named]
             added = await self._threads.call(self._suppression.add, _names_of(mark.subject))
             report = Report(alias=mark.subject.alias, known=False, suppressed=bool(added), others=others)
             await self._erase(mark, report)
@@ -177,27 +178,26 @@ class Forgetting:
         await self._clean(marks)
         return reports
 
-    async def forget_again(self) -> int:
+    async def forget_again(self) -> list[Report]:
         """Erases whomever the journal has and the store has all the same, as after the restore of an older backup.
 
-        The journal stays as it is: a handle that somebody had then may be another's by now. Returns how many there were.
+        The journal stays as it is: a handle that somebody had then may be another's by now. Returns one report for each
+        name: an account may be there under its id, and in some text under its handle.
         """
         subjects = await self._env.read(partial(_forgotten, suppression=self._suppression))
-        marks = [Mark(subject=subject) for subject in subjects]
-        for mark in marks:
-            await self._erase(mark, Report(alias=mark.subject.alias, known=True, suppressed=False))
-        if marks:
-            await self._clean(marks)
-        return len(marks)
+        return await self._erase_all([Mark(subject=subject) for subject in subjects])
 
-    async def resume(self) -> int:
-        """Finishes what a crash cut short; returns how many erasures that were. For the start, before the flow."""
-        marks = await self._env.read(marked_erasures)
-        for mark in marks:
-            await self._erase(mark, Report(alias=mark.subject.alias, known=True, suppressed=False))
+    async def resume(self) -> list[Report]:
+        """Finishes what a crash cut short; one report each. For the start, before the flow."""
+        return await self._erase_all(await self._env.read(marked_erasures))
+
+    async def _erase_all(self, marks: Sequence[Mark]) -> list[Report]:
+        reports = [Report(alias=mark.subject.alias, known=True, suppressed=False) for mark in marks]
+        for mark, report in zip(marks, reports, strict=True):
+            await self._erase(mark, report)
         if marks:
             await self._clean(marks)
-        return len(marks)
+        return reports
 
     async def _subject(self, text: str) -> Subject:
         account = await self._env.read(lambda txn: find_account(txn, text))

@@ -10,7 +10,7 @@ import msgspec
 
 from daemon.config import Config, load, memory_ceiling_bytes
 from daemon.deploy.files import (
-    DEFAULT_MEMORY_GIB,
+    CONFIG,
     JOURNAL,
     STATE,
     UNIT,
@@ -69,8 +69,7 @@ def found(answers: Answers, *, config: Path, data_dir: Path, stated: bool, unit_
             _make_folders(folder, 0o700)
         needs = needs_of(settings)
         _write_new(config, text)
-        memory_gib = memory_ceiling_bytes(settings) / GIB or DEFAULT_MEMORY_GIB
-        _write_new(unit_file, unit(own_command(), config, memory_gib, needs))
+        _write_new(unit_file, unit(own_command(), config, memory_ceiling_bytes(settings) / GIB, needs))
     except OSError as error:
         raise Unavailable(f"{error.filename}: cannot be written: {error.strerror}") from error
     return Founded(
@@ -105,21 +104,26 @@ def settings_text(answers: Answers, data_dir: Path | None, journal: Path) -> str
 
 def steps(answers: Answers, config: Path, unit_file: Path) -> list[str]:
     """For who runs the daemon in person."""
-    keys = [] if answers.key_file else ["put a YouTube key into a file and name it as platforms.youtube.key_file"]
+    key = f"put a YouTube key into a file (chmod 0600), and {_stated(config)}"
     return [
-        *keys,
+        *([] if answers.key_file else [key]),
         f"pokedexd doctor --config {config}",
         f"pokedexd serve --config {config}      # or install {unit_file.name}: its head says how",
         f"pokedexd import LIST.csv --config {config}",
     ]
 
 
+def _stated(config: Path) -> str:
+    return f"name it as platforms.youtube.key_file, with platforms.youtube.derived_data ('granted' or 'denied'), in {config}"
+
+
 def service_steps(settings: Config, needs: Needs, config: Path, unit_file: Path) -> list[str]:
     """For root, whose service reads the same settings as the commands."""
     youtube = settings.platforms.youtube
+    folder = "" if config.parent == CONFIG.parent else f"mkdir -p {CONFIG.parent}, "
     key = (
-        f"put a YouTube key into /etc/pokedexd/youtube-key (chmod 0600), take the # off its LoadCredential= in {unit_file}, "
-        f"and state platforms.youtube.derived_data ('granted' or 'denied') in {config}"
+        f"{folder}put a YouTube key into {CONFIG.parent}/youtube-key (chmod 0600), take the # off its LoadCredential= in "
+        f"{unit_file}, and {_stated(config)}, where commands and a daemon without systemd find it"
     )
     place = [] if unit_file.parent == UNITS else [f"install -m 0644 {shlex.quote(str(unit_file))} {UNITS}/{UNIT}"]
     stated = shlex.quote(str(config))

@@ -32,6 +32,7 @@ from stores.audit import latest_audit
 
 GRACEFUL_SECONDS = 5.0
 AUDIT_CAPACITY = 10_000
+OPEN_REMEDY = "make one with `pokedexd keys create`, or name an identity provider in [oidc]"
 PAGE_TASKS = 10
 """The latest tasks, on the page."""
 AUDIT_LOOKED_AT = 20_000
@@ -64,7 +65,7 @@ async def open_listeners(
     stop: trio.Event,
 ) -> Listening:
     """Raises ConfigError when an address is taken, or one beyond loopback would stand open."""
-    refuse_open(config, access)
+    refuse_open(config, has_keys=access.has_keys)
     send, receive = trio.open_memory_channel[AuditEvent](AUDIT_CAPACITY)
     public = _public_services(config, control, searching, access, stores, metrics, now, send, banner, stop)
     web = hypercorn_config(keep_alive_seconds=config.http.keep_alive_seconds, graceful_seconds=GRACEFUL_SECONDS)
@@ -88,18 +89,19 @@ async def open_listeners(
             operations=control.operations,
         )
 
-    tcp = _open(lambda: tcp_listener(config.http.host, config.http.port), f"{config.http.host}:{config.http.port}")
+    tcp = _open_public(config)
     await serve(create_app(public), tcp, tls)
     if config.http.socket:
         path = Path(config.http.socket)
-        await serve(create_app(public, any_host=True), _open(lambda: unix_listener(path), str(path)))
-    await serve(
-        admin(trusted=True),
-        _open(lambda: unix_listener(admin_socket), str(admin_socket)),
-    )
+        await serve(create_app(public, any_host=True), _open(lambda: unix_listener(path), str(path), "http.socket"))
+    await serve(admin(trusted=True), _open(lambda: unix_listener(admin_socket), str(admin_socket), "admin.socket"))
     admin_url = ""
     if config.admin.port >= 0:
-        port = _open(lambda: tcp_listener("127.0.0.1", config.admin.port), f"127.0.0.1:{config.admin.port}")
+        port = _open(
+            lambda: tcp_listener("127.0.0.1", config.admin.port),
+            f"127.0.0.1:{config.admin.port}",
+            "--admin-port (admin.port)",
+        )
         await serve(admin(trusted=False), port)
         admin_url = f"http://127.0.0.1:{port.getsockname()[1]}"
     host = f"[{config.http.host}]" if ":" in config.http.host else config.http.host
@@ -111,13 +113,20 @@ async def open_listeners(
     )
 
 
-def refuse_open(config: Config, access: Access) -> None:
+def refuse_taken(config: Config) -> None:
+    """Raises ConfigError where the address of the API cannot be listened on, before anything else is done."""
+    _open_public(config).close()
+
+
+def is_open(config: Config, *, has_keys: bool) -> bool:
+    """Whether anybody on the network could do anything."""
+    return config.http.host not in LOOPBACK and not has_keys and not config.oidc.issuer
+
+
+def refuse_open(config: Config, *, has_keys: bool) -> None:
     """Raises ConfigError where anybody on the network could do anything."""
-    if config.http.host not in LOOPBACK and not access.has_keys:
-        raise ConfigError(
-            f"http.host: {config.http.host!r} is not loopback, and there is no key yet: "
-            "make one with `pokedexd keys create`, or name an identity provider in [oidc]"
-        )
+    if is_open(config, has_keys=has_keys):
+        raise ConfigError(f"http.host: {config.http.host!r} is not loopback, and there is no key yet: {OPEN_REMEDY}")
 
 
 def hosts_of(config: Config) -> list[str]:
@@ -245,8 +254,14 @@ def admin_key(config: Config) -> str:
     return key
 
 
-def _open(opener: Callable[[], socket.socket], address: str) -> socket.socket:
+def _open_public(config: Config) -> socket.socket:
+    host, port = config.http.host, config.http.port
+    return _open(lambda: tcp_listener(host, port), f"{host}:{port}", "--port (http.port) or http.host")
+
+
+def _open(opener: Callable[[], socket.socket], address: str, setting: str) -> socket.socket:
+    """``setting``: that names the address."""
     try:
         return opener()
     except OSError as error:
-        raise ConfigError(f"cannot listen on {address}: {error.strerror}; choose another port or socket") from error
+        raise ConfigError(f"cannot listen on {address}: {error.strerror}; choose another {setting}") from error

@@ -22,6 +22,8 @@ class Readiness:
 
     def __init__(self) -> None:
         self.dependencies: dict[str, DependencyStatus] = {}
+        self.stopping = False
+        """Whether the daemon is about to end: who balances loads is to send it nobody more."""
         self.set(KEYWORD_SEARCH, "loading", loaded=0.0)
         self.set(MODEL, "loading", loaded=0.0)
 
@@ -46,19 +48,27 @@ class Readiness:
 
     @property
     def status(self) -> str:
+        if self.stopping:
+            return "stopping"
         if not self.serving:
             return "starting"
         return "ok" if all(part.state in ("ok", "off") for part in self.dependencies.values()) else "degraded"
 
 
 async def ready_answer(
-    readiness: Readiness, board: Mapping[str, StageEntry], catalog: Catalog, work: Work, schedule: Schedule
+    readiness: Readiness,
+    board: Mapping[str, StageEntry],
+    catalog: Catalog,
+    work: Work,
+    schedule: Schedule,
+    drained: str,
 ) -> ReadyAnswer:
-    """From kept counters only, so it answers at once however busy the daemon is."""
+    """From kept counters only, so it answers at once however busy the daemon is. ``drained``: why it takes nothing in,
+    empty while it does."""
     counts = await catalog.counts()
     pending = await work.pending() + await schedule.pending()
     return ReadyAnswer(
-        status=readiness.status,
+        status="degraded" if drained and readiness.status == "ok" else readiness.status,
         counts=Counts(
             creators=counts.creators,
             accounts=counts.accounts,
@@ -67,4 +77,5 @@ async def ready_answer(
         ),
         dependencies=dict(readiness.dependencies),
         stages=[entry.status() for entry in board.values()],
+        drained=drained,
     )

@@ -22,7 +22,7 @@ from proto.errors import ConfigError, Malformed, Unavailable
 from stores.backup_file import Manifest, Tell, read_backup_file
 from stores.blocking import Blocking
 from stores.checking import Fault, find_faults
-from stores.env import RESTORING, Environment, lock_data_dir
+from stores.env import LOCK, RESTORING, Environment, lock_data_dir
 from stores.files import sync_folder, write_atomic
 from stores.migrations import migrate_store
 from stores.suppression import Suppression, forget_journal, known_journal, take_journal
@@ -30,7 +30,7 @@ from stores.suppression import Suppression, forget_journal, known_journal, take_
 JOURNAL = "suppression"
 RESTORED_SETTINGS = "pokedexd.toml.restored"
 """Where a restore leaves the settings of the backup; the operator decides about them."""
-NEUTRAL = frozenset({RESTORING, "pokedexd.lock", "lost+found"})
+NEUTRAL = frozenset({RESTORING, LOCK, "lost+found"})
 """What may be in a folder that counts as empty."""
 
 
@@ -43,10 +43,18 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     faults: list[Fault]
 
 
+class Again(msgspec.Struct, frozen=True, kw_only=True):
+    """What the backup held of people who asked to be forgotten."""
+
+    accounts: int
+    names: int
+    """Ids and handles; some stood in texts only."""
+
+
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
     manifest: Manifest
-    erased_again: int
-    """People whom the backup held although they asked to be forgotten."""
+    erased_again: Again | None
+    """None for nobody."""
     holds_derived: bool
     """Whether data derived of YouTube's are in it."""
 
@@ -93,6 +101,7 @@ def restore(
     refuse_unless_empty(data_dir)
     if journal is not None and journal_place is not None:
         refuse_other_journal(journal, journal_place)
+    made = not data_dir.exists()
     lock = lock_data_dir(data_dir)
     work = data_dir / RESTORING
     try:
@@ -103,7 +112,7 @@ def restore(
         if journal is not None:
             erased = _erase_again(work, journal, map_size_bytes, daemon, adopt=adopt)
         else:
-            erased = 0
+            erased = None
             _know_none(work, map_size_bytes)
         if erased or check_again:
             refuse_faults(file, _faults(work, map_size_bytes, tell))
@@ -120,7 +129,16 @@ def restore(
         raise Unavailable(f"{data_dir}: the backup cannot be restored: {error.strerror}") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        if made and not (data_dir / "store").exists():
+            _unmake(data_dir)
         os.close(lock)
+
+
+def _unmake(data_dir: Path) -> None:
+    """Of a restore that came to nothing, in a folder that was not there before."""
+    with contextlib.suppress(OSError):  # somebody has put something into it
+        (data_dir / LOCK).unlink()
+        data_dir.rmdir()
 
 
 def broken_pages(data: Path) -> list[str]:
@@ -206,7 +224,9 @@ def _know_none(folder: Path, map_size_bytes: int) -> None:
         env.write_now(forget_journal)
 
 
-def _erase_again(folder: Path, journal: Path, map_size_bytes: int, daemon: DaemonConfig, *, adopt: bool) -> int:
+def _erase_again(
+    folder: Path, journal: Path, map_size_bytes: int, daemon: DaemonConfig, *, adopt: bool
+) -> Again | None:
     """Also finishes erasures that were under way when the backup was made."""
     env = Environment(folder, map_size_bytes=map_size_bytes)
     with contextlib.closing(env), _opened_copy(journal, folder) as suppression:
@@ -228,8 +248,10 @@ def _erase_again(folder: Path, journal: Path, map_size_bytes: int, daemon: Daemo
         return trio.run(_forget, forgetting)
 
 
-async def _forget(forgetting: Forgetting) -> int:
-    return await forgetting.resume() + await forgetting.forget_again()
+async def _forget(forgetting: Forgetting) -> Again | None:
+    reports = await forgetting.resume() + await forgetting.forget_again()
+    accounts = sum(report.removed.get("accounts", 0) for report in reports)
+    return Again(accounts=accounts, names=len(reports)) if reports else None
 
 
 def _holds_derived(folder: Path, map_size_bytes: int) -> bool:

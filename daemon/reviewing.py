@@ -39,6 +39,7 @@ from stores.identity import (
 )
 from stores.work import enqueue
 
+CREATOR_FORMS = "the id of a creator as searches show it, or an account of it as key, URL or handle"
 PAGE = 50
 MOST_MERGED = 20
 """Creators put together at once."""
@@ -210,7 +211,10 @@ def _creator_id(txn: Txn, reference: str) -> CreatorId:
         found = present_id(txn, CreatorId(int(reference)))
         if found is not None:
             return found
-    creator_id = _account(txn, reference).creator_id
+    try:
+        creator_id = _account(txn, reference).creator_id
+    except (Malformed, NotFound) as error:
+        raise type(error)(f"{error}; expected {CREATOR_FORMS}") from error
     if creator_id is None:
         raise Malformed(f"{reference}: has no creator yet; it is still on its way")
     return creator_id

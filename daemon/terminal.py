@@ -18,7 +18,9 @@ from proto.errors import ConfigError
 
 WIDE = 160
 """Columns of what goes to a file or a pipe, where nothing has to fit."""
-out, err = Console(width=None if sys.stdout.isatty() else WIDE), Console(stderr=True)
+out = Console(width=None if sys.stdout.isatty() else WIDE, emoji=False, markup=False)
+err = Console(stderr=True, emoji=False, markup=False)
+"""Names and paths are shown as they are: neither ``:100:`` nor ``[b]`` in one of them means anything else."""
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="Settings file.", envvar="POKEDEXD_CONFIG", show_default=False)
@@ -57,7 +59,7 @@ def line(text: str) -> None:
     """What strangers wrote must not steer the terminal."""
     if text:
         shown = "".join(one if one.isprintable() else "\ufffd" for one in text)
-        out.print(shown, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        out.print(shown, highlight=False, soft_wrap=True)
 
 
 def json_line(document: bytes) -> None:

@@ -638,10 +638,12 @@ class DependencyStatus(Body):
 
 class ReadyAnswer(Body):
     status: str
-    """``ok``, ``degraded`` (serving without something), or ``starting``."""
+    """``ok``, ``degraded`` (serving without something, or drained), ``starting``, or ``stopping``."""
     counts: Counts
     dependencies: dict[str, DependencyStatus]
     stages: list[StageStatus]
+    drained: str = ""
+    """Why nothing new is taken in, where an operator drains or drained the daemon, and what ends that."""
 
 
 class BudgetStatus(Body):
@@ -787,8 +789,6 @@ class AdminStatus(Body):
     """Platforms from which nothing is fetched for now, and why."""
     pauses: list[PauseView] = []
     """What an operator holds back."""
-    drained: str = ""
-    """Why nothing new is taken in, where an operator drains or drained the daemon."""
     failing: dict[str, str] = {}
     """Services beside the flow that failed and wait to be started again, and why."""
     damaged: list[str] = []

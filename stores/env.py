@@ -93,6 +93,9 @@ SCHEMA = b"schema_version"
 RESTORING = "restoring"
 """Folder in the data directory where a restore is under way: until it is done nothing may be served from there."""
 
+LOCK = "pokedexd.lock"
+"""File in the data directory that the process which has it holds."""
+
 COPYING = "backup-copy"
 """Folder in the data directory for the copy that a backup is made of; what a crash leaves of it goes at the next start,
 since it may hold somebody who was forgotten since."""
@@ -600,7 +603,7 @@ def lock_data_dir(data_dir: Path) -> int:
     """Takes the directory for this process; the kernel lets go when the process ends, however it ends."""
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(data_dir / "pokedexd.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, stat.S_IRUSR | stat.S_IWUSR)
+        handle = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, stat.S_IRUSR | stat.S_IWUSR)
     except OSError as error:
         raise Unavailable(f"{data_dir}: the data directory cannot be used: {error.strerror}") from error
     try:

@@ -214,7 +214,8 @@ def value_of(column: Column, value: str, vocabulary: Vocabulary, place: Place) -
     spelt = _spelt(column, value)
     known = column.values or vocabulary.get(column.name)
     if known is not None and spelt not in known:
-        hint = near(spelt, known) or f"known are {', '.join(sorted(known)[:LISTED]) or 'none'}"
+        listed = f"known are {', '.join(sorted(known)[:LISTED])}" if known else f"there is no {column.name} yet"
+        hint = near(spelt, known) or listed
         raise place.error(f"unknown value {shown(value)} of {column.name}", column.name, hint)
     if column.form and not (value.isascii() and re.fullmatch(column.form, spelt)):
         raise place.error(f"{shown(value)} is no value of {column.name}", column.name, f"expected {column.form_about}")

@@ -13,7 +13,6 @@ from daemon.deploy.files import (
     ALERTS,
     CONFIG,
     DASHBOARD,
-    DEFAULT_MEMORY_GIB,
     SCRAPE,
     UNIT,
     hidden_folder,
@@ -33,6 +32,9 @@ deploy_app = typer.Typer(help="Write files for systemd, Prometheus and Grafana."
 OutputOption = Annotated[
     Path, typer.Option("--output", "-o", help="The folder that they are written to.", show_default=False)
 ]
+UnusedConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="As for `deploy systemd`; these files have nothing of it.")
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that are there with another text.")]
 
 
@@ -45,8 +47,8 @@ def systemd(
         typer.Option(
             min=0.125,
             max=MOST_MEMORY_GIB,
-            help="Memory that the daemon may use.",
-            show_default="memory.ceiling, else 4",
+            help="Memory at which systemd ends the daemon.",
+            show_default="memory.ceiling, else no limit",
         ),
     ] = None,
     force: ForceOption = False,
@@ -54,7 +56,7 @@ def systemd(
     """A hardened unit that runs this installation."""
     command = own_command()
     stated = load(config, {}, {}).config if config.is_file() else Config()
-    limit = memory_gib or memory_ceiling_bytes(stated) / GIB or DEFAULT_MEMORY_GIB
+    limit = memory_gib or memory_ceiling_bytes(stated) / GIB
     _tell(write(output, {UNIT: unit(command, config.absolute(), limit, needs_of(stated))}, force=force))
     folder = hidden_folder(command)
     if folder:
@@ -65,14 +67,16 @@ def systemd(
 
 
 @deploy_app.command("prometheus")
-def prometheus(output: OutputOption, force: ForceOption = False) -> None:
+def prometheus(output: OutputOption, config: UnusedConfigOption = None, force: ForceOption = False) -> None:
     """Alert rules, and how the daemon is scraped."""
+    del config
     _tell(write(output, {name: shipped(name) for name in (ALERTS, SCRAPE)}, force=force))
 
 
 @deploy_app.command("grafana")
-def grafana(output: OutputOption, force: ForceOption = False) -> None:
+def grafana(output: OutputOption, config: UnusedConfigOption = None, force: ForceOption = False) -> None:
     """A dashboard."""
+    del config
     _tell(write(output, {DASHBOARD: shipped(DASHBOARD)}, force=force))
 
 

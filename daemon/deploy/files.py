@@ -17,8 +17,6 @@ UNIT = "pokedexd.service"
 ALERTS, SCRAPE = "pokedexd-alerts.yml", "pokedexd-scrape.yml"
 DASHBOARD = "pokedexd-dashboard.json"
 CONFIG = Path("/etc/pokedexd/pokedexd.toml")
-DEFAULT_MEMORY_GIB = 4.0
-"""Of the unit where no ceiling is set."""
 HIGH_SHARE = 0.75
 """Of the memory limit: from there on the kernel takes pages back before it ends anything."""
 STATE = Path("/var/lib/pokedexd")
@@ -48,16 +46,14 @@ NONE = Needs()
 
 
 def unit(command: Sequence[str], config: Path, memory_gib: float, needs: Needs = NONE) -> str:
-    """The systemd unit. ``command``: how this installation is run; ``memory_gib``: what the daemon may use at most."""
-    limit_mib = int(memory_gib * 1024)
+    """The systemd unit. ``command``: how this installation is run; ``memory_gib``: where systemd ends the daemon; 0: nowhere."""
     start = " ".join(quoted(part) for part in (*command, "serve", "--config", str(config)))
     values = {
         "@EXEC_START@": start,
         "@CONFIG@": str(config),
         "@ACCOUNT@": "".join(f"#   {step}\n" for step in account_steps(needs)),
         "@RUN_AS@": _run_as(needs),
-        "@MEMORY_HIGH_MIB@": str(int(limit_mib * HIGH_SHARE)),
-        "@MEMORY_MAX_MIB@": str(limit_mib),
+        "@MEMORY@": _memory(int(memory_gib * 1024)),
     }
     text = shipped(UNIT)
     for mark, value in values.items():
@@ -66,6 +62,12 @@ def unit(command: Sequence[str], config: Path, memory_gib: float, needs: Needs =
         offered, path = f"#LoadCredential={name}:/etc/pokedexd/{name}", file.replace("%", "%%")
         text = text.replace(offered + "\n", f"LoadCredential={name}:{path}\n")
     return text
+
+
+def _memory(limit_mib: int) -> str:
+    if not limit_mib:
+        return "# No limit: memory.ceiling is not set; the daemon takes what its creators need."
+    return f"MemoryHigh={int(limit_mib * HIGH_SHARE)}M\nMemoryMax={limit_mib}M"
 
 
 def _run_as(needs: Needs) -> str:

@@ -22,7 +22,7 @@ def needs_of(config: Config) -> Needs:
     socket = admin_socket_path(config, UNIT_FOLDERS, data)
     places = [
         data,
-        journal if journal.exists() else journal.parent,
+        journal if _lies_among_others(journal) else journal.parent,
         socket.parent,
         *([folder_of(config.backup)] if config.backup.folder else []),
     ]
@@ -48,6 +48,12 @@ def owner_of(path: Path) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
+
+
+def _lies_among_others(journal: Path) -> bool:
+    """Then it is handed over alone. Its own folder is handed over whole, whether it has been begun there or not: who is
+    given the file alone cannot reach it in a folder of root's."""
+    return journal.exists() and any(one.name != journal.name for one in journal.parent.iterdir())
 
 
 def _is_shared(file: Path) -> bool:

@@ -114,7 +114,7 @@ def create_app(services: PublicServices, *, any_host: bool = False) -> QuartTrio
     @app.get("/readyz")
     async def readyz() -> Response:
         ready = await services.ready()
-        status = 503 if ready.status == "starting" else 200
+        status = 503 if ready.status in ("starting", "stopping") else 200
         return Response(msgspec.json.encode(ready), status, content_type="application/json")
 
     @app.get("/openapi.json")

@@ -82,8 +82,9 @@ def request_of(given: Mapping[str, str], *, names: Sequence[str] = SEARCH_PARAME
     )
 
 
-async def ask(services: SearchServices, asked: SearchRequest, tenant_id: str) -> Asked:
-    """Raises BadParameter and FilterError for what cannot be understood."""
+async def ask(services: SearchServices, asked: SearchRequest, tenant_id: str, *, stale_drops: bool = False) -> Asked:
+    """Raises BadParameter and FilterError for what cannot be understood. ``stale_drops``: whether ``drop`` may name what
+    is not read of these words, as an old link to a page does."""
     if len(asked.q) > MAX_QUERY_CHARS:
         raise BadParameter(f"q may be {MAX_QUERY_CHARS} characters long, not {len(asked.q)}", pointer="q")
     sort, ascending = _sort(asked.sort)
@@ -92,7 +93,7 @@ async def ask(services: SearchServices, asked: SearchRequest, tenant_id: str) ->
     if len(asked.drop) > MAX_DROPPED:
         raise BadParameter(f"drop names {MAX_DROPPED} interpretations at most", pointer="drop")
     own = await _filter(services, asked, tenant_id)
-    interpretation = await _interpret(services, asked, own)
+    interpretation = await _interpret(services, asked, own, stale_drops=stale_drops)
     filters = all_of([*conditions_of(own), *interpretation.conditions])
     query = await _query(
         services,
@@ -162,11 +163,19 @@ def list_names_in(node: Node | None) -> set[str]:
     return {name for one, _ in walk(node) if isinstance(one, In) and one.column == LIST for name in one.values}
 
 
-async def _interpret(services: SearchServices, asked: SearchRequest, own: Node | None) -> Interpretation:
+async def _interpret(
+    services: SearchServices, asked: SearchRequest, own: Node | None, *, stale_drops: bool
+) -> Interpretation:
     """A query that equals a known name or handle is never read as anything else."""
     if asked.interpret == OFF or not asked.q.strip():
         return untouched(asked.q)
     brief = services.read_brief(asked.q)
+    ids = [one.id for one in (*brief.interpreted, *brief.boosts)]
+    strange = next((one for one in asked.drop if one not in ids), "")
+    if strange and not stale_drops:
+        raise BadParameter(
+            f"{strange[:100]!r} is nothing that q was read as; there is {', '.join(ids) or 'nothing'}", pointer="drop"
+        )
     if not (brief.interpreted or brief.boosts) or await services.is_known(asked.q):
         return untouched(asked.q)
     return interpret(brief, apply=asked.interpret == APPLY, drop=asked.drop, own=own)

@@ -6,15 +6,18 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from daemon.web.params import MAX_LIMIT, only_known, parse_creator_id, whole_number
+from daemon.web.problems import BadParameter
 from daemon.web.replies import json_response, see
 from daemon.web.services import PublicServices
 from daemon.web.views import content_view, creator_view, embedding_view, vital_signs_view
 from proto.api import CreatorDetail
-from proto.errors import NotFound
+from proto.errors import Malformed, NotFound
 from proto.ids import CreatorId
 
 REVIEWS_LIMIT = 50
 RECENT = 20
+MAX_REFERENCE_CHARS = 100
+"""Of an account's key or handle."""
 
 
 def register(app: QuartTrio, services: PublicServices) -> None:
@@ -75,7 +78,19 @@ async def detail(services: PublicServices, creator_id: str) -> CreatorDetail:
 
 
 async def moved_to(services: PublicServices, creator_id: str) -> CreatorId | None:
-    """The creator that has taken over this id's accounts; None where the id stands for itself, or for nobody."""
+    """The creator that has taken over this id's accounts, or has the account that is named instead; None where the id
+    stands for itself, or for nobody. Raises BadParameter and NotFound for what names nobody."""
+    if not creator_id.isdecimal():
+        return await _named(services, creator_id)
     number = parse_creator_id(creator_id)
     present = await services.present_id(number)
     return present if present != number else None
+
+
+async def _named(services: PublicServices, reference: str) -> CreatorId:
+    """By an account of it, as explain and similar take one."""
+    try:
+        (seed,) = await services.searching.seeds([reference[:MAX_REFERENCE_CHARS]])
+    except Malformed as error:
+        raise BadParameter(str(error), pointer="creator_id") from error
+    return seed.creator_id

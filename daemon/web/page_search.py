@@ -74,7 +74,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
         ready = await services.ready()
         found, wrong = None, ""
         try:
-            asked = await ask(searching, query.request(facets=PICKED), who.tenant_id)
+            asked = await ask(searching, query.request(facets=PICKED), who.tenant_id, stale_drops=True)
             using = quiet if request.args.get("typing") else searching
             found = await answer(using, asked, services.audit, services.now())
         except Unavailable:
@@ -134,7 +134,7 @@ def register(app: QuartTrio, services: PublicServices, pages: Pages) -> None:
     async def why_page(creator_id: str) -> Response:
         """Where a creator stands in a search, whether it is found or not."""
         who, query = viewer(), page_query(request.args)
-        asked = await ask(searching, _explained(query), who.tenant_id)
+        asked = await ask(searching, _explained(query), who.tenant_id, stale_drops=True)
         (seed,) = await searching.seeds([str(parse_creator_id(creator_id))])
         placed = await standing(searching, asked, seed)
         (pair,) = await services.creators([seed.creator_id])

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import structlog
 import trio
-from quart import Response, g
+from quart import Response, g, request
 from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import NotFound as UnknownPath
 
 from proto.api import Problem
 from proto.errors import (
@@ -43,6 +44,8 @@ ANSWERS: tuple[tuple[type[PokedexError], int, str], ...] = (
     (ModelMissing, 503, "model_missing"),
 )
 """Status and code of the failures that say something to whoever asked; any other kind is a bug here."""
+MAX_PATH_CHARS = 200
+"""Of an address, in an error."""
 TITLES = {
     400: "Bad request",
     401: "Unauthorized",
@@ -130,11 +133,21 @@ def _too_slow(error: trio.TooSlowError) -> Response:
 
 def _http(error: HTTPException) -> Response:
     status = error.code or 500
-    answer = problem(status, (error.name or "error").lower().replace(" ", "_"), error.description or "")
+    answer = problem(status, (error.name or "error").lower().replace(" ", "_"), _words(error))
     for name, value in error.get_headers():
         if name.lower() in ("allow", "retry-after"):
             answer.headers[name] = value
     return answer
+
+
+def _words(error: HTTPException) -> str:
+    """werkzeug's own are for people who typed an address."""
+    path = request.path[:MAX_PATH_CHARS]
+    if isinstance(error, MethodNotAllowed):
+        return f"{path} takes {', '.join(sorted(error.valid_methods or ()))}; not {request.method}"
+    if isinstance(error, UnknownPath) and error.description == UnknownPath.description:
+        return f"there is no {path}" + ("; /openapi.json lists what the API has" if path.startswith("/v1/") else "")
+    return error.description or ""
 
 
 def _unexpected(error: Exception) -> Response:

@@ -57,7 +57,8 @@ ID: Parameter = ({"type": "string", "pattern": "^[0-9]{1,19}$"}, "The creator's 
 LIST_ID: Parameter = ({"type": "string", "pattern": "^[0-9a-f]{16}$"}, "The list's id.")
 SEARCH_ID: Parameter = ({"type": "string", "pattern": "^[0-9a-f]{16}$"}, "The saved search's id.")
 CURSOR: Parameter = ({"type": "string"}, "The `cursor` of the page before.")
-MOVED = "An id of a creator that was merged into another leads there."
+CREATOR: Parameter = ({"type": "string", "maxLength": 100}, "The creator's id, or an account's key or handle.")
+MOVED = "An id of a creator that was merged into another, or an account's key or handle, leads there."
 READING = (400,)
 WRITING = (400, 413, 415)
 
@@ -436,7 +437,7 @@ ROUTES: tuple[Route, ...] = (
         path="/v1/creators/{creator_id}",
         summary="One creator with accounts, labels, vital signs and recent content.",
         answer=CreatorDetail,
-        places={"creator_id": ID},
+        places={"creator_id": CREATOR},
         moves=MOVED,
         problems=(400, 404),
     ),
@@ -445,7 +446,7 @@ ROUTES: tuple[Route, ...] = (
         path="/v1/creators/{creator_id}/schedule",
         summary="When the creator's accounts are looked at next, why, and what that costs.",
         answer=CreatorSchedule,
-        places={"creator_id": ID},
+        places={"creator_id": CREATOR},
         moves=MOVED,
         problems=(400, 404),
     ),
@@ -454,7 +455,7 @@ ROUTES: tuple[Route, ...] = (
         path="/v1/creators/{creator_id}/identity",
         summary="Why each account belongs to the creator, and which others may.",
         answer=CreatorIdentity,
-        places={"creator_id": ID},
+        places={"creator_id": CREATOR},
         moves=MOVED,
         problems=(400, 404),
     ),

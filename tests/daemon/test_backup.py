@@ -208,9 +208,12 @@ async def test_what_became_of_a_backup_is_an_event(
     await backups.make(tmp_path / "one.backup")
     with pytest.raises(Unavailable, match="No such file"):
         await backups.make(tmp_path / "absent" / "two.backup")
+    with pytest.raises(Malformed, match="exists already"):
+        await backups.make(tmp_path / "one.backup")
     assert await events(env) == [
         ("backup_made", "info", str(tmp_path / "one.backup")),
         ("backup_failed", "error", str(tmp_path / "absent" / "two.backup")),
+        ("backup_refused", "info", str(tmp_path / "one.backup")),
     ]
     assert backups.progress.step == ""
 

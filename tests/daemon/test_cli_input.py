@@ -14,6 +14,7 @@ import trustme
 from typer.testing import CliRunner, Result
 
 from daemon.cli import app
+from daemon.terminal import out, table
 from proto.errors import ConfigError, Malformed, NotFound, Unavailable
 from stores.env import Environment
 from tests.flow.processes import run_cli
@@ -34,6 +35,17 @@ def data(tmp_path: Path) -> Path:
     (tmp_path / "data").mkdir()
     assert run("tenants", "create", "acme", "--data-dir", str(tmp_path / "data")).exit_code == 0
     return tmp_path / "data"
+
+
+def test_names_and_paths_are_shown_as_they_are(data: Path) -> None:
+    name = ":smile: [b] [/b]"
+    assert run("keys", "create", "--name", name, "--data-dir", str(data)).exit_code == 0
+    assert name in run("keys", "list", "--data-dir", str(data)).output
+    file = data.parent / ":100:[b]"
+    assert str(file) in run("backup", str(file), "--data-dir", str(data)).output.replace("\n", "")
+    with out.capture() as shown:
+        out.print(table("paused", ["reason"], [["youtube", name]]))
+    assert name in shown.get()
 
 
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e300", "-1"])
@@ -296,6 +308,19 @@ def test_other_files_that_the_start_reads_are_looked_at_too(text: str, words: st
     (tmp_path / "p.toml").write_text(text)
     done = run("config", "check", "--config", str(tmp_path / "p.toml"))
     assert isinstance(done.exception, ConfigError) and words in str(done.exception)
+
+
+def test_settings_that_a_start_over_this_store_refuses_are_no_good(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "p.toml").write_text('[http]\nhost = "0.0.0.0"\n')
+    check = ("config", "check", "--config", str(tmp_path / "p.toml"), "--data-dir")
+    refused = run(*check, str(data))
+    assert isinstance(refused.exception, ConfigError)
+    assert "'0.0.0.0' is not loopback, and there is no key yet" in str(refused.exception)
+    nowhere = run(*check, str(tmp_path / "new"))
+    assert (nowhere.exit_code, "warning: http.host" in nowhere.stdout) == (0, True)
+    assert run("keys", "create", "--data-dir", str(data)).exit_code == 0
+    checked = run(*check, str(data))
+    assert (checked.exit_code, "warning" in checked.stdout) == (0, False)
 
 
 def test_a_demo_needs_no_keys_and_no_backups(tmp_path: Path) -> None:

@@ -65,11 +65,16 @@ def test_a_service_and_the_commands_of_root_look_at_the_same_places(tmp_path: Pa
     config = load(settings_of(tmp_path), {}, {}).config
     assert places(config, {}) == places(config, UNIT_FOLDERS) == [STATE, JOURNAL, STATE / "admin.sock"]
     assert {"DynamicUser=yes", "StateDirectory=pokedexd pokedexd-suppression"} <= set(unit_of(tmp_path))
-    assert not any(line.startswith("ReadWritePaths=") for line in unit_of(tmp_path))
+    assert not any(line.startswith(("ReadWritePaths=", "MemoryMax=")) for line in unit_of(tmp_path))
     assert [mode(path) for path in (settings_of(tmp_path), settings_of(tmp_path).parent)] == [0o644, 0o755]
     steps = done.output.partition("next:")[2]
     assert f"pokedexd import LIST.csv --config {settings_of(tmp_path)}" in steps
     assert steps.index("systemctl") < steps.index("pokedexd doctor") < steps.index("pokedexd import")
+    assert "mkdir -p /etc/pokedexd, put a YouTube key into /etc/pokedexd/youtube-key" in steps
+    assert (
+        f"platforms.youtube.key_file, with platforms.youtube.derived_data ('granted' or 'denied'), in {settings_of(tmp_path)}"
+        in steps
+    )
     check_by_systemd(tmp_path / "etc" / UNIT)
 
 

@@ -315,7 +315,7 @@ async def survey(world: World) -> None:
 async def tell_figures(world: World) -> None:
     """`/readyz`, `ctl status`, `/metrics` and the page of operations."""
     stores, pipeline = world.stores, world.pipeline
-    ready = await ready_answer(Readiness(), pipeline.board, stores.catalog, stores.work, stores.schedule)
+    ready = await ready_answer(Readiness(), pipeline.board, stores.catalog, stores.work, stores.schedule, "")
     assert ready.counts.work_pending
     await read_figures(
         stores,

@@ -118,7 +118,7 @@ def test_who_was_forgotten_stays_so_after_the_restore_of_an_older_backup(lived: 
         "restore", str(lived.older), "--data-dir", str(data), "--suppression-file", str(journal), env=lived.env
     )
     assert done.returncode == 0, done.stderr
-    assert "1 who asked to be forgotten" in done.stdout
+    assert "who asked to be forgotten was erased again; accounts: 1" in done.stdout
     names = (lived.ids[3], lived.gone["handle"])
     assert files_holding(tmp_path, *names) == []
     assert journal_of(data).read_bytes() == journal.read_bytes()
@@ -135,7 +135,7 @@ def test_a_drill_leaves_nothing(lived: Lived, tmp_path: Path) -> None:
     env = lived.env | {"TMPDIR": str(tmp_path)}
     done = run_cli("restore", str(lived.older), "--drill", "--data-dir", str(lived.data), env=env)
     assert done.returncode == 0, done.stderr
-    assert "1 who asked to be forgotten" in done.stdout
+    assert "who asked to be forgotten was erased again; accounts: 1" in done.stdout
     assert list(tmp_path.glob("pokedexd*")) == []
 
 

@@ -283,8 +283,12 @@ PLANTS: dict[str, tuple[Plant, str, Severity, str, str]] = {
         "pokedexd adopt-journal",
     ),
     "what may be derived is not said": (
-        _say_nothing_of_derived_data, "derived_data", Severity.WARNING, "holds data derived of YouTube's",
+        _say_nothing_of_derived_data, "derived_data", Severity.FAULT, "holds data derived of YouTube's",
         "set it to 'granted' to keep them",
+    ),
+    "the network would be let in without a key": (
+        lambda home: home.settings.update({"http.host": "0.0.0.0"}), "address", Severity.FAULT, "there is no key",
+        "pokedexd keys create",
     ),
     "a setting is unknown": (
         lambda home: home.environ.update({"POKEDEXD_HTPP__PORT": "1"}), "settings", Severity.FAULT,

@@ -119,7 +119,7 @@ def test_whoever_is_forgotten_stays_gone_while_the_other_account_goes_on(world: 
     import_everybody(world, data, env)
     with Daemon(data, env) as daemon:
         counts = daemon.wait_until_done()["counts"]
-        twin = next(creator for creator in everybody(daemon) if len(creator["accounts"]) == 2)
+        twin, another = [creator for creator in everybody(daemon) if len(creator["accounts"]) == 2][:2]
         channel, profile = reversed(keys(twin))
         refused = run_cli("forget", twin["creator_id"], "--data-dir", str(data), env=env)
         assert refused.returncode != 0
@@ -137,6 +137,8 @@ def test_whoever_is_forgotten_stays_gone_while_the_other_account_goes_on(world: 
         refused = run_cli("ctl", "merge", channel, profile, "--data-dir", str(data), env=env)
         assert refused.returncode != 0
         assert "no such account or creator" in refused.stdout + refused.stderr
+        whole = run_cli("forget", *keys(another), "--data-dir", str(data), env=env)
+        assert (whole.returncode, "other accounts stay" in whole.stdout) == (0, False), whole.stdout
         assert daemon.terminate() == 0
 
 
@@ -151,6 +153,7 @@ def test_wrong_words_are_refused_with_what_is_expected(world: Simulator, tmp_pat
             (("split", key), "the only account of its creator"),
             (("accept", key, key), "one account"),
             (("merge", key), "expected 2 to 20"),
+            (("merge", key, "2"), "of an account: '2'; expected the id of a creator as searches show it"),
             (("reject", key, "@nobody.at.all"), "no such account"),
         ):
             done = run_cli("ctl", *arguments, "--data-dir", str(data), env=env)

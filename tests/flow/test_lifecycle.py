@@ -145,6 +145,37 @@ def test_a_second_instance_is_refused_with_a_word(sim: Simulator, data: Path) ->
         assert daemon.get("/healthz").status_code == 200
 
 
+def test_a_start_on_a_port_that_is_taken_names_the_option_and_begins_no_data_directory(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = str(holder.getsockname()[1])
+        refused = run_cli("serve", "--data-dir", str(tmp_path / "data"), "--port", port)
+    assert refused.returncode == 1
+    assert f"127.0.0.1:{port}: Address already in use; choose another --port (http.port)" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_drained_daemon_says_so_and_what_ends_that(sim: Simulator, data: Path) -> None:
+    """To who balances loads too, who has it answer still."""
+    env = environment(sim, LOG__LEVEL="info")
+    with Daemon(data, env) as daemon:
+        daemon.wait_until_done()
+        assert run_cli("ctl", "drain", "--data-dir", str(data), env=env).returncode == 0
+        reply = daemon.get("/readyz")
+        assert (reply.status_code, reply.json()["status"]) == (200, "degraded")
+        assert "`pokedexd ctl resume`" in reply.json()["drained"]
+        head = run_cli("ctl", "status", "--data-dir", str(data), env=env).stdout.splitlines()
+        assert (head[0].endswith(" degraded"), head[1]) == (True, reply.json()["drained"])
+        assert run_cli("ctl", "resume", "--data-dir", str(data), env=env).returncode == 0
+        assert daemon.get("/readyz").json()["status"] == "ok"
+        assert daemon.terminate() == 0
+        assert "event='stopped'" in daemon.log().splitlines()[-1]
+
+
+def test_what_speaks_to_no_daemon_says_how_to_start_one(tmp_path: Path) -> None:
+    refused = run_cli("ctl", "status", "--data-dir", str(tmp_path))
+    assert "start it, such as by `pokedexd serve`" in refused.stderr
+
+
 def corrupt(path: Path) -> None:
     body = bytearray(path.read_bytes())
     body[len(body) // 2] ^= 0xFF
@@ -205,6 +236,7 @@ def test_reindex_gives_the_same_answers(sim: Simulator, data: Path) -> None:
         refused = run_cli("reindex", "--data-dir", str(data), env=env)
         assert refused.returncode == 1
         assert "another pokedexd" in refused.stderr
+        assert "`pokedexd ctl reindex`" in refused.stderr
         assert daemon.terminate() == 0
     done = run_cli("reindex", "--data-dir", str(data), env=env)
     assert done.returncode == 0, done.stderr

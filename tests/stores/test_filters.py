@@ -304,6 +304,11 @@ def test_a_range_that_is_no_number_is_refused() -> None:
         check_filter(Range(column="followers", gte=math.nan))
 
 
+def test_where_there_is_no_list_that_is_said() -> None:
+    with pytest.raises(FilterError, match="unknown value 'spring' of list at character 8; there is no list yet"):
+        parse_filter("list = spring", VOCABULARY | {"list": ()})
+
+
 def test_without_a_vocabulary_any_niche_may_be_asked_for() -> None:
     assert parse_filter("niche = Whatever") == one_of("niche", "whatever")
 

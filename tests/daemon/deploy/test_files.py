@@ -27,6 +27,7 @@ from daemon.deploy.files import (
 )
 from daemon.metrics import Metrics
 from proto.errors import ConfigError, Unavailable
+from stores.suppression import Suppression
 from tests.daemon.deploy.tools import debian_tool, run
 
 EXPOSURE_LIMIT = 1.5
@@ -62,6 +63,15 @@ def test_the_unit_runs_this_installation_with_the_settings_and_the_memory_that_w
     assert (tmp_path / UNIT).stat().st_mode & 0o777 == 0o644
 
 
+def test_without_a_ceiling_the_unit_sets_no_limit_of_memory(tmp_path: Path) -> None:
+    settings = tmp_path / "pokedexd.toml"
+    for text, limits in (("", []), ('[memory]\nceiling = "2 GiB"\n', ["MemoryHigh=1536M", "MemoryMax=2048M"])):
+        settings.write_text(text)
+        written(tmp_path, "systemd", "--config", str(settings), "--force")
+        lines = (tmp_path / UNIT).read_text().splitlines()
+        assert [line for line in lines if line.startswith("Memory") and "Deny" not in line] == limits
+
+
 def test_the_unit_lets_the_daemon_write_where_the_settings_say(tmp_path: Path) -> None:
     settings = tmp_path / "pokedexd.toml"
     settings.write_text(f'[daemon]\ndata_dir = "{tmp_path}/data"\n[llm]\nkey_file = "{tmp_path}/50%"\n')
@@ -74,6 +84,20 @@ def test_the_unit_lets_the_daemon_write_where_the_settings_say(tmp_path: Path) -
     settings.write_text('[daemon]\ndata_dir = "data"\n')
     done = CliRunner().invoke(deploy_app, ["systemd", "--config", str(settings), "--output", str(tmp_path)])
     assert isinstance(done.exception, ConfigError)
+
+
+def test_the_unit_is_the_same_before_and_after_the_first_start(tmp_path: Path) -> None:
+    settings, journal = tmp_path / "pokedexd.toml", tmp_path / "data-suppression" / "suppression"
+    settings.write_text(f'[daemon]\ndata_dir = "{tmp_path}/data"\nsuppression_file = "{journal}"\n')
+    units = []
+    for _ in range(2):
+        written(tmp_path, "systemd", "--config", str(settings), "--force")
+        units.append((tmp_path / UNIT).read_text())
+        (tmp_path / "data").mkdir(exist_ok=True)
+        journal.parent.mkdir(mode=0o700, exist_ok=True)
+        Suppression.open(journal).close()
+    assert units[0] == units[1]
+    assert f"ReadWritePaths={tmp_path}/data {journal.parent}\n" in units[0]
 
 
 def test_no_unit_is_given_a_folder_of_the_system(tmp_path: Path) -> None:
@@ -109,7 +133,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_each_kind_writes_its_files(tmp_path: Path) -> None:
     for kind, names in {"prometheus": [ALERTS, SCRAPE], "grafana": [DASHBOARD]}.items():
-        said = written(tmp_path / kind, kind)
+        said = written(tmp_path / kind, kind, "--config", str(CONFIG))
         assert said.split() == [str(tmp_path / kind / name) for name in names]
         assert all((tmp_path / kind / name).read_text() == shipped(name) for name in names)
 

@@ -243,6 +243,10 @@ class World:
     async def seeds(self, references: Sequence[str]) -> list[Seed]:
         found = []
         for one in references:
+            named = [creator for creator, accounts in self.pairs.values() if one in {of.handle for of in accounts}]
+            if len(named) == 1:
+                found.append(Seed(creator_id=named[0].creator_id, row=named[0].row))
+                continue
             if not one.isdecimal() or CreatorId(int(one)) not in self.pairs:
                 raise NotFound(f"no creator {one!r}")
             record = self.pairs[CreatorId(int(one))][0]

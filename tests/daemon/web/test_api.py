@@ -213,17 +213,37 @@ async def test_a_schedule_is_of_a_known_creator(connect: Connect) -> None:
     assert (await http.get(f"/v1/creators/{BIG_ID}/schedule")).json() == {"creator_id": str(BIG_ID), "accounts": []}
     missing = await http.get("/v1/creators/77777/schedule")
     assert (missing.status_code, problem(missing)["code"]) == (404, "not_found")
-    odd = await http.get("/v1/creators/abc/schedule")
+    odd = await http.get(f"/v1/creators/{1 << 63}/schedule")
     assert (odd.status_code, problem(odd)["pointer"]) == (400, "creator_id")
+
+
+async def test_an_unknown_address_is_named(connect: Connect) -> None:
+    http = await connect(create_app(world().services()))
+    missing = await http.get("/v1/creator/5")
+    assert missing.status_code == 404
+    assert problem(missing)["detail"] == "there is no /v1/creator/5; /openapi.json lists what the API has"
+    assert problem(await http.get("/nowhere"))["detail"] == "there is no /nowhere"
+    refused = problem(await http.delete("/v1/reviews"))
+    assert refused["detail"] == "/v1/reviews takes GET, HEAD, OPTIONS; not DELETE"
 
 
 async def test_unknown_and_malformed_creators_are_told_apart(connect: Connect) -> None:
     http = await connect(create_app(world().services()))
     missing = await http.get("/v1/creators/77777")
     assert (missing.status_code, problem(missing)["code"]) == (404, "not_found")
-    for odd in ("abc", "-1", "1" * 20, str(1 << 63), "%D9%A1"):
+    for odd in ("1" * 20, str(1 << 63), "%D9%A1"):
         reply = await http.get(f"/v1/creators/{odd}")
         assert (reply.status_code, problem(reply)["pointer"]) == (400, "creator_id"), odd
+
+
+async def test_a_handle_that_one_creator_has_leads_there(connect: Connect) -> None:
+    fake = world()
+    http = await connect(create_app(fake.services()))
+    creator, accounts = fake.pairs[BIG_ID]
+    for tail in ("", "/schedule", "/identity"):
+        reply = await http.get(f"/v1/creators/{accounts[0].handle}{tail}")
+        assert (reply.status_code, reply.headers["location"]) == (307, f"/v1/creators/{creator.creator_id}{tail}")
+    assert (await http.get("/v1/creators/nobody.at.all")).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -297,7 +317,7 @@ async def test_paths_and_methods_that_are_not_there(connect: Connect) -> None:
     assert "GET" in reply.headers["allow"]
 
 
-@pytest.mark.parametrize(("status", "expected"), [("ok", 200), ("degraded", 200), ("starting", 503)])
+@pytest.mark.parametrize(("status", "expected"), [("ok", 200), ("degraded", 200), ("starting", 503), ("stopping", 503)])
 async def test_readiness_has_the_same_body_whatever_its_status(connect: Connect, status: str, expected: int) -> None:
     fake = world()
     fake.ready_status = status

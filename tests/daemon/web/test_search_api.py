@@ -38,14 +38,14 @@ async def test_a_get_and_a_post_ask_the_same(connect: Connect) -> None:
     fake = world()
     http = await connect(create_app(fake.services()))
     given = {
-        "q": "yoga", "filter": "country = BR", "limit": "3", "sort": "followers:asc", "facets": "platform,niche",
-        "explain": "false", "interpret": "suggest", "drop": "a,b", "fields": "name", "fusion": "rrf",
+        "q": "fitness creators", "filter": "country = BR", "limit": "3", "sort": "followers:asc", "facets": "platform,niche",
+        "explain": "false", "interpret": "suggest", "drop": "any_niche@0", "fields": "name", "fusion": "rrf",
         "diversity": "0.5", "weights": "keyword:0.5,yt_bio:2", "fresh_within": "2w",
     }  # fmt: skip
     body = {
-        "q": "yoga", "filter": {"op": "in", "column": "country", "values": ["BR"]}, "limit": 3,
+        "q": "fitness creators", "filter": {"op": "in", "column": "country", "values": ["BR"]}, "limit": 3,
         "sort": "followers:asc", "facets": ["platform", "niche"], "explain": False, "interpret": "suggest",
-        "drop": ["a", "b"], "fields": ["name"], "fusion": "rrf", "diversity": 0.5,
+        "drop": ["any_niche@0"], "fields": ["name"], "fusion": "rrf", "diversity": 0.5,
         "weights": {"keyword": 0.5, "yt_bio": 2}, "fresh_within": 14,
     }  # fmt: skip
     first = (await http.get("/v1/search", params=given)).json()
@@ -88,6 +88,11 @@ async def test_interpretations_can_be_dropped_overridden_and_switched_off(connec
     assert "Brazil" in dropped["rest"]
     assert {one["field"]: one["applied"] for one in dropped["interpreted"]}["country"] is False
     assert "country" not in str(fake.queries[-1].filters)
+    http = await connect(create_app(fake.services()))
+    refused = await http.get("/v1/search", params={"q": text, "drop": "country@99"})
+    assert (refused.status_code, refused.json()["pointer"]) == (400, "drop")
+    assert f"'country@99' is nothing that q was read as; there is any_niche@0, {country}, " in refused.json()["detail"]
+    assert (await http.get("/", params={"q": text, "drop": "country@99"})).status_code == 200
     overridden = await ask(connect, fake, q=text, filter="country = PT")
     assert "Brazil" not in overridden["rest"]
     assert "'BR'" not in str(fake.queries[-1].filters)
