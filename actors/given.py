@@ -83,8 +83,10 @@ def prepare(line: bytes, rules: GivenRules, now: int) -> Prepared:
     recent = [msgspec.structs.replace(part, items=part.items[: rules.recent_items]) for part in whole]
     permitted = derivable(recent, rules.policies)
     labels_stand = _labels_stand(given, rules.taxonomy, notes)
-    if labels_stand and len(permitted) < len(recent):
-        notes["labels are left out: nothing may be derived of one of the accounts"] = None
+    barred = [part.account for part in recent if not rules.policies[part.account.platform].derives]
+    if labels_stand and barred:
+        setting = f"platforms.{barred[0].platform.value}.derived_data"
+        notes[f"labels are left out: nothing may be derived of {barred[0].key} ({setting})"] = None
         labels_stand = False
     if any(_is_over_age(part.account, rules, now) for part in whole):
         notes["an account was read so long ago that it is erased unless it is read again"] = None

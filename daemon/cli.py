@@ -493,8 +493,10 @@ def reprocess(
         )
     if as_json:
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
-        return
-    _show_reprocessed(report)
+    else:
+        _show_reprocessed(report)
+    if report.unreadable and not report.pages_read:
+        raise Unavailable("no page could be read, so that nothing is known of what would change")
 
 
 @raw_app.command("export")
@@ -870,8 +872,8 @@ def main() -> NoReturn:
         app(standalone_mode=True)
     except* PokedexError as group:
         failed = True  # Python 3.11.2 makes a group, with its traceback, of a SystemExit that is raised in here
-        for error in _leaves(group):
-            err.print(Text("error:", "red"), str(error), highlight=False, soft_wrap=True)
+        for text in dict.fromkeys(map(str, _leaves(group))):  # of a store that is damaged several say the same
+            err.print(Text("error:", "red"), text, highlight=False, soft_wrap=True)
     sys.exit(1 if failed else 0)
 
 

@@ -87,6 +87,11 @@ def export_command(
     said += [f"{done.left_out:,} left out (forgotten, too old, or never read)"] if done.left_out else []
     said += [f"{done.cut:,} without their oldest content"] if done.cut else []
     line("; ".join(said))
+    if done.underived:
+        line(
+            f"{done.underived:,} without vectors or labels that the store holds: nothing may be derived of YouTube's data "
+            "(platforms.youtube.derived_data)"
+        )
 
 
 def send(

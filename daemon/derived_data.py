@@ -16,6 +16,11 @@ UNSTATED = (
 )
 UNSTATED_REMEDY = "set it to 'granted' to keep them, or to 'denied', and the next start erases them"
 
+EXPORT_REMEDY = (
+    "set it as the daemon's settings do (--config, or POKEDEXD_PLATFORMS__YOUTUBE__DERIVED_DATA): to 'granted', as a demo "
+    "has it, to write them too, or to 'denied' to leave them out"
+)
+
 
 def mark_of(model_id: str, denied: list[str]) -> str:
     """``model_id``: empty without a model; ``denied``: platforms of which nothing may be derived."""
@@ -32,7 +37,7 @@ def holds_derived(txn: Txn) -> bool:
     return permitted and next(txn.scan("accounts", begin), None) is not None
 
 
-def refuse_unstated(txn: Txn, config: Config) -> None:
-    """Raises ConfigError where a start would erase what nobody said is to be erased."""
+def refuse_unstated(txn: Txn, config: Config, remedy: str = UNSTATED_REMEDY) -> None:
+    """Raises ConfigError where a start would erase, or an export leave out, what nobody said is to be."""
     if not config.platforms.youtube.derived_data and holds_derived(txn):
-        raise ConfigError(f"{UNSTATED}: {UNSTATED_REMEDY}")
+        raise ConfigError(f"{UNSTATED}: {remedy}")

@@ -23,9 +23,10 @@ from daemon.findings import Finding, fault, note, warning
 from daemon.listeners import OPEN_REMEDY, is_open
 from daemon.migrating import earlier_backups
 from daemon.restoring import words_of
-from proto.errors import IndexBroken, Unavailable
+from proto.errors import IndexBroken, StoreDamaged, Unavailable
 from stores.checking import Fault, find_faults_within
 from stores.codec import SCHEMA_VERSION
+from stores.damage import page_faults
 from stores.env import COPYING, RESTORING, Txn, look_into, newer_schema
 from stores.keys import keys_of
 from stores.ledger import standing_of
@@ -39,6 +40,9 @@ T = TypeVar("T")
 MIB = 1 << 20
 SLACK = 4
 """Times the floor of free disk below which is warned."""
+RESTORE = "restore a backup (pokedexd restore) into an empty folder"
+PAGES_BYTES = 4 << 30
+"""Of a store whose pages are looked through, some 300 MB a second."""
 RECORDS_SECONDS = 60.0
 """For reading records: a million creators' accounts and creators take less, with all their content it takes longer."""
 FULL_SHARE, NEARLY_FULL_SHARE = 0.95, 0.8
@@ -172,7 +176,7 @@ def store(patient: Patient) -> Iterator[Finding]:
             share = found.used_bytes / patient.map_bytes
             version = found.schema_version
     except Unavailable as error:
-        yield fault("store", str(error), "restore a backup (pokedexd restore) into an empty folder")
+        yield fault("store", str(error), RESTORE)
         return
     if version is not None and version > SCHEMA_VERSION:
         yield fault("schema", newer_schema(patient.data_dir, version, SCHEMA_VERSION), "install the newer pokedexd")
@@ -186,12 +190,24 @@ def store(patient: Patient) -> Iterator[Finding]:
 
 
 def records(patient: Patient) -> Iterator[Finding]:
-    """Every record is read, as long as `RECORDS_SECONDS` last."""
+    """Every record is read, as long as `RECORDS_SECONDS` last; not where pages are damaged, since that can end the
+    process."""
     shared = patient.holder != 0
     faults, done, total = list[Fault](), 0, 0
-    with suppress(Unavailable, KeyError), look_into(patient.data_dir, shared=shared) as found:  # which `store` tells
-        if found.schema_version == SCHEMA_VERSION:
-            faults, done, total = _faults_in(patient, found.txn)
+    try:
+        with suppress(KeyError), look_into(patient.data_dir, shared=shared) as found:
+            file = patient.data_dir / "store"
+            pages = page_faults(file) if not shared and found.used_bytes <= PAGES_BYTES else []
+            if pages:
+                text = f"{file}: the store is damaged: {len(pages):,} faults of its pages, such as {pages[0]}"
+                yield fault("store", text, RESTORE)
+            elif found.schema_version == SCHEMA_VERSION:
+                faults, done, total = _faults_in(patient, found.txn)
+    except StoreDamaged as error:
+        if patient.has_store and _opens(patient):  # else `store` tells
+            yield fault("store", str(error), RESTORE)
+    except Unavailable:
+        pass
     for one in faults:
         yield fault("record", words_of(one), REMEDY)
     if done < total:
@@ -199,6 +215,10 @@ def records(patient: Patient) -> Iterator[Finding]:
             f"{done:,} of {total:,} records were read in {RECORDS_SECONDS:g} s; pokedexd verify reads all of a backup"
         )
         yield note("record", text)
+
+
+def _opens(patient: Patient) -> bool:
+    return _read(patient, lambda _: True) is not None
 
 
 def _faults_in(patient: Patient, txn: Txn) -> tuple[list[Fault], int, int]:

@@ -16,6 +16,7 @@ import zstandard
 from actors.given import INGESTED, MAX_ACCOUNTS, MAX_ITEMS, MAX_LINE_BYTES
 from actors.policy import Policy, derivable, policies
 from daemon.config import Config, data_dir, suppression_path
+from daemon.derived_data import EXPORT_REMEDY, refuse_unstated
 from proto.errors import StoreBusy, Unavailable
 from proto.given import GivenAccount, GivenCreator, GivenEnrichment, GivenItem, GivenVector
 from proto.ids import AccountKey, CreatorId, Platform
@@ -38,6 +39,8 @@ class Exported(msgspec.Struct, kw_only=True):
     """Of whom nothing may be handed on: forgotten, too old, never read, or too much to say for a line."""
     cut: int = 0
     """Without their oldest content, or some of their accounts: a line has an end."""
+    underived: int = 0
+    """Without vectors or labels that the store holds, since nothing may be derived of one of their accounts."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +64,8 @@ _encode = msgspec.json.Encoder().encode
 def export_creators(config: Config, file: Path, tell: Tell) -> Exported:
     """Blocking: the store as it stands at the begin, with a daemon beside or without; zstd where the name ends in ``.zst``.
 
-    The file appears whole. Raises Unavailable where the store cannot be read, or the file not be written.
+    The file appears whole. Raises Unavailable where the store cannot be read, or the file not be written, and ConfigError
+    where the store holds what was derived of YouTube's data and the settings do not say whether that may be.
     """
     folder = data_dir(config, os.environ)
     with look_into(folder, shared=True) as found:
@@ -70,6 +74,7 @@ def export_creators(config: Config, file: Path, tell: Tell) -> Exported:
             raise Unavailable(
                 (newer_schema if stored > SCHEMA_VERSION else older_schema)(folder, stored, SCHEMA_VERSION)
             )
+        refuse_unstated(found.txn, config, EXPORT_REMEDY)
         rules = Rules(
             policies=policies(config.platforms.youtube.derived_data),
             forbids=_forbids(config, folder),
@@ -106,6 +111,14 @@ def line_of(bundle: CreatorBundle, founder: AccountKey | None, rules: Rules) -> 
     return line, cut or any(len(part.items) > MAX_ITEMS for part in parts)
 
 
+def loses_derived(bundle: CreatorBundle, rules: Rules) -> bool:
+    """Whether vectors or labels of a creator are held and may not be handed on."""
+    permitted = {part.account.key for part in derivable(bundle.accounts, rules.policies)}
+    if any(part.vectors for part in bundle.accounts if part.account.key not in permitted):
+        return True
+    return not permitted and bundle.creator.primary_niche is not None
+
+
 def _write(txn: Txn, rules: Rules, file: Path, tell: Tell) -> Exported:
     unfinished = file.with_name(file.name + UNFINISHED)
     try:
@@ -138,6 +151,7 @@ def _write_lines(txn: Txn, rules: Rules, target: BinaryIO, tell: Tell) -> Export
             target.write(line[0] + b"\n")
             exported.creators += 1
             exported.cut += line[1]
+            exported.underived += bundle is not None and loses_derived(bundle, rules)
         tell(done, total)
     return exported
 

@@ -85,6 +85,7 @@ class Report(msgspec.Struct, kw_only=True):
 
     applied: bool
     pages: int = 0
+    pages_read: int = 0
     accounts_added: int = 0
     accounts_changed: int = 0
     items_added: int = 0
@@ -164,6 +165,7 @@ class Reprocessing:
         self._report.pages += len(entries)
         refused = [entry.raw_id for entry, one in zip(entries, read, strict=True) if one == "forbidden"]
         good = [one for one in read if isinstance(one, _Reread)]
+        self._report.pages_read += len(good)
         self._report.forbidden += len(refused)
         for diff in await self._write(good, refused):
             _count(self._report, diff)

@@ -121,19 +121,29 @@ class Resources:
         elif self._env.full_because and not self._full:
             self._refused()
         elif self._full and trio.current_time() >= self._try_again_at:
+            of_map = self._env.map_is_full
+            if of_map and not await self._env.find_room():
+                self._refused()
+                return
             self._full = False
             self._env.release()
-            await self._tell("disk_has_room", "info", f"{self.disk_free_bytes // MIB:,} MiB are free; intake goes on")
+            if of_map:
+                await self._tell("map_has_room", "info", "the store's map has room again; intake goes on")
+            else:
+                free = f"{self.disk_free_bytes // MIB:,} MiB are free"
+                await self._tell("disk_has_room", "info", f"{free}; intake goes on")
             return
         if self._env.held_because and not self._full:
             self._full = True
-            await self._tell("disk_full", "error", self._env.held_because)
+            kind = "map_full" if self._env.map_is_full else "disk_full"
+            await self._tell(kind, "error", self._env.held_because)
 
     def _is_short(self) -> bool:
         return self.disk_free_bytes < self.limits.floor * (ROOMY_SHARE if self._full else 1)
 
     def _refused(self) -> None:
-        """A write was, although there is room by the system's word: another is tried now and then."""
+        """A write was, although there is room by the system's word: it is tried again now and then. Of a map that is full
+        it is looked first whether pages of it came free."""
         again = trio.current_time() - self._try_again_at < 2 * self._patience_seconds
         self._patience_seconds = (
             min(2 * self._patience_seconds, LONGEST_PATIENCE_SECONDS) if again else FIRST_PATIENCE_SECONDS

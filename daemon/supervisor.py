@@ -127,7 +127,7 @@ async def _runs_to_its_end(
         log.exception("actor failed", actor=entry.name, restarts=entry.restarts)
         if policy.exhausted(failures, trio.current_time()):
             raise ActorFailed(
-                f"{entry.name}: failed {len(failures)} times within {policy.window_seconds:g} s"
+                f"{entry.name}: failed {len(failures)} times within {policy.window_seconds:g} s, in the end by: {error}"
             ) from error
         return False
     return True

@@ -39,6 +39,10 @@ class Unavailable(PokedexError):
     """A passing fault: network, 5xx, timeout. Worth a retry with backoff."""
 
 
+class StoreDamaged(Unavailable):
+    """The store's file is not as it was written. The text names the place and the remedy."""
+
+
 class DiskFull(Unavailable):
     """The disk, a quota or the store's map has no room for what is to be written. Nothing of it was."""
 

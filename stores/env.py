@@ -16,11 +16,11 @@ from typing import Any, Generic, TypeVar
 import lmdb
 import msgspec
 import trio
-from lmdb.verify import VerifyError, verify
 
 from proto.errors import DiskFull, StoreBusy, Unavailable, Unreadable
 from stores.blocking import Blocking, RunSync
 from stores.codec import SCHEMA_VERSION, pack_id, unpack_id
+from stores.damage import DAMAGE, damage_told, damaged, open_environment
 from stores.files import is_disk_full
 
 T = TypeVar("T")
@@ -105,6 +105,11 @@ Damaged = dict[tuple[str, str], str]
 
 FULL_SECONDS = 2.0
 """Between tries of a change for which there was no room."""
+
+ROOM_BYTES, ROOM_SHARE = 32 << 20, 0.05
+"""So much of a map that was full, or this share of a small one, must be free before it has room again."""
+ROOM_FILLER = bytes(4_000)
+"""Takes a page of its own."""
 
 MAX_FOLDED = 1_000
 """Changes folded into one transaction at most."""
@@ -226,10 +231,10 @@ class Environment:
         try:
             _refuse_half_restored(data_dir)
             shutil.rmtree(data_dir / COPYING, ignore_errors=True)
-            path = data_dir / "store"
-            path.mkdir(mode=0o700, exist_ok=True)
-            self._env = lmdb.open(
-                str(path),
+            self._path = data_dir / "store"
+            self._path.mkdir(mode=0o700, exist_ok=True)
+            self._env = open_environment(
+                self._path,
                 map_size=map_size_bytes,
                 max_dbs=len(DATABASES),
                 max_readers=64,
@@ -239,9 +244,13 @@ class Environment:
                 sync=durable,
                 mode=0o600,
             )
-            self._refuse_cut_off(path)
-            self._databases = {name: self._env.open_db(name.encode()) for name in DATABASES}
-            self._take_schema(data_dir, schema_version)
+            try:
+                with damage_told(self._path):
+                    self._databases = {name: self._env.open_db(name.encode()) for name in DATABASES}
+                    self._take_schema(data_dir, schema_version)
+            except BaseException:
+                self._env.close()
+                raise
         except (lmdb.Error, OSError) as error:
             os.close(self._lock_file)
             raise Unavailable(f"{data_dir}: the store cannot be opened: {error}") from error
@@ -256,7 +265,9 @@ class Environment:
         self.waits_for_room = False
         """Whether a change for which there is no room waits until there is, or raises DiskFull; see `write`."""
         self.full_because = ""
-        """What the disk said when it refused the latest change; empty once one has been written."""
+        """What the disk said when it refused the latest change; empty once one has been written. Of a map that is full:
+        until `find_room` finds some, since a small change may find its pages where a large one does not."""
+        self.map_is_full = False
         self._held_because = ""
         self._free = trio.Event()
         self.commits = 0
@@ -364,8 +375,34 @@ class Environment:
 
     def _note_room(self, batch: list[_Change[Any]]) -> None:
         full = next((str(change.error) for change in batch if isinstance(change.error, DiskFull)), "")
-        if full or any(change.error is None for change in batch):
+        if full or (any(change.error is None for change in batch) and not self.map_is_full):
             self.full_because = full
+
+    async def find_room(self) -> bool:
+        """Whether the map has room again, in pages that were freed or never used; nothing is written."""
+        self.map_is_full = not await self._writer.call(self._has_map_room)
+        if not self.map_is_full:
+            self.full_because = ""
+        return not self.map_is_full
+
+    def _has_map_room(self) -> bool:
+        meta = self._databases["meta"]
+        try:
+            with self._env.begin(write=True, db=meta) as txn:  # what was freed can be used by the commit after the next
+                txn.put(SCHEMA, txn.get(SCHEMA))
+            self._fill(meta)
+        except lmdb.MapFullError:
+            return False
+        return True
+
+    def _fill(self, database: Any) -> None:
+        pages = min(ROOM_BYTES, int(self._env.info()["map_size"] * ROOM_SHARE)) // int(self._env.stat()["psize"])
+        txn = self._env.begin(write=True, db=database)
+        try:
+            for number in range(pages):
+                txn.put(b"room:%d" % number, ROOM_FILLER)
+        finally:
+            txn.abort()
 
     def _sync(self) -> Unavailable | None:
         """What the disk refused, if it did: then nobody of the batch may believe that it is stored."""
@@ -387,7 +424,14 @@ class Environment:
         try:
             self._run_together([change])
         except Exception as error:
-            change.error = DiskFull(_full_words(error)) if _says_full(error) else error
+            change.error = self._told(error)
+
+    def _told(self, error: Exception) -> Exception:
+        """In the words of operators, where it is about the store and not about the change."""
+        if _says_full(error):
+            self.map_is_full = self.map_is_full or isinstance(error, lmdb.MapFullError)
+            return DiskFull(_full_words(error))
+        return damaged(self._path, error) if isinstance(error, DAMAGE) else error
 
     def note_damage(self, error: Unreadable) -> None:
         """That it was passed over, as `Txn.if_whole` does."""
@@ -413,12 +457,6 @@ class Environment:
         (target / "data.mdb").chmod(0o600)
         return commit
 
-    def _refuse_cut_off(self, path: Path) -> None:
-        trouble = cut_off(self._env, path)
-        if trouble:
-            self._env.close()
-            raise Unavailable(trouble)
-
     def _take_schema(self, data_dir: Path, expected: int) -> None:
         """Raises Unavailable for a store of another schema."""
         with self.snapshot() as txn:
@@ -427,18 +465,19 @@ class Environment:
             with self._env.begin(write=True) as raw:
                 raw.put(SCHEMA, pack_id(expected), db=self._databases["meta"])
         elif stored != expected:
-            self._env.close()
             words = newer_schema if stored > expected else older_schema
             raise Unavailable(words(data_dir, stored, expected))
 
 
 @contextmanager
-def _reading(env: Any, databases: dict[str, Any], damaged: Damaged | None = None) -> Iterator[Txn]:
-    txn = Txn(env.begin(), databases, damaged)
-    try:
-        yield txn
-    finally:
-        txn.end_reading()
+def _reading(env: Any, databases: dict[str, Any], noted: Damaged | None = None) -> Iterator[Txn]:
+    """Raises StoreDamaged where what is read of the store cannot be."""
+    with damage_told(Path(env.path())):
+        txn = Txn(env.begin(), databases, noted)
+        try:
+            yield txn
+        finally:
+            txn.end_reading()
 
 
 def _says_full(error: BaseException) -> bool:
@@ -464,20 +503,14 @@ def _schema_in(txn: Txn) -> int | None:
 
 def stored_schema(data_dir: Path) -> int | None:
     """Blocking, writes nothing: the schema version of a data directory's store; None where there is no store, or an empty
-    one. Raises Unavailable for what is no store. For a directory that no other process has."""
-    path = data_dir / "store"
+    one. Raises Unavailable for what is no whole store. For a directory that no other process has."""
     try:
-        if not (path / "data.mdb").exists():
+        if not (data_dir / "store" / "data.mdb").exists():
             return None
-        with lmdb.open(str(path), readonly=True, lock=False, max_dbs=1) as env:
-            try:
-                meta = env.open_db(b"meta", create=False)
-            except lmdb.NotFoundError:
-                return None
-            with _reading(env, {"meta": meta}) as txn:
-                return _schema_in(txn)
-    except (lmdb.Error, OSError) as error:
+    except OSError as error:
         raise Unavailable(f"{data_dir}: the store cannot be opened: {error}") from error
+    with look_into(data_dir, shared=False) as found:
+        return found.schema_version
 
 
 class Glimpse(msgspec.Struct, frozen=True, kw_only=True):
@@ -535,33 +568,16 @@ def look_on(data_dir: Path) -> Iterator[Onlooker]:
 
 @contextmanager
 def _opened_to_read(path: Path, *, shared: bool) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """The environment with those databases that it has. Raises lmdb.Error and OSError, and Unavailable for one that is
-    cut off."""
-    with lmdb.open(str(path), readonly=True, lock=shared, max_dbs=len(DATABASES), mode=0o600) as env:
-        trouble = cut_off(env, path)
-        if trouble:
-            raise Unavailable(trouble)
+    """The environment with those databases that it has. Raises lmdb.Error and OSError, and StoreDamaged."""
+    with (
+        damage_told(path),
+        open_environment(path, readonly=True, lock=shared, max_dbs=len(DATABASES), mode=0o600) as env,
+    ):
         databases: dict[str, Any] = {}
         for name in DATABASES:
             with suppress(lmdb.NotFoundError):
                 databases[name] = env.open_db(name.encode(), create=False)
         yield env, databases
-
-
-def cut_off(env: Any, path: Path) -> str:
-    """Blocking: why the file behind a store that was just opened must not be read, since what lies behind its end ends
-    the process; empty for a sound one. Pages that were freed before they were written may lie there."""
-    data = path / "data.mdb"
-    used, size = int(env.info()["last_pgno"] + 1) * int(env.stat()["psize"]), data.stat().st_size
-    if size >= used:
-        return ""
-    try:
-        problems = verify(str(data), subdir=False)  # type: ignore[no-untyped-call]
-    except VerifyError as error:
-        problems = [str(error)]
-    if not problems:
-        return ""
-    return f"{path}: the store is cut off, {size:,} bytes of {used:,}: restore a backup into an empty folder"
 
 
 def newer_schema(data_dir: Path, stored: int, known: int) -> str:

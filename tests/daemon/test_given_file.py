@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +14,12 @@ import zstandard
 from actors.given import MAX_LINE_BYTES, prepare
 from actors.policy import policies
 from actors.taking_in import TakingIn
-from daemon.config import Config, DaemonConfig
-from daemon.given_export import Rules, export_creators, line_of
+from daemon.config import Config, DaemonConfig, PlatformsConfig, YouTubeConfig
+from daemon.derived_data import EMBEDDED_WITH, mark_of
+from daemon.given_export import Rules, export_creators, line_of, loses_derived
 from daemon.given_file import PIECE_BYTES, PIECE_LINES, Lines, import_id_of, read_pieces
 from daemon.pipeline import visit_policies
-from proto.errors import Malformed
+from proto.errors import ConfigError, Malformed
 from proto.ids import AccountKey
 from stores.catalog import CreatorBundle
 from stores.env import Environment
@@ -154,6 +156,13 @@ def test_a_creator_with_too_much_for_a_line_loses_its_oldest_content() -> None:
     assert line_of(whole, CHANNEL, handing()) is None
 
 
+def stating(derived_data: str, data: Path) -> Config:
+    return Config(
+        daemon=DaemonConfig(data_dir=str(data), clock_at=datetime.fromtimestamp(NOW, UTC).isoformat()),
+        platforms=PlatformsConfig(youtube=YouTubeConfig(derived_data=derived_data)),
+    )
+
+
 def test_a_daemon_that_starts_while_an_export_is_written_has_its_journal(tmp_path: Path) -> None:
     env, place = Environment(tmp_path / "data", map_size_bytes=1 << 24), tmp_path / "data.suppression"
     journal = Suppression.open(place)
@@ -167,7 +176,31 @@ def test_a_daemon_that_starts_while_an_export_is_written_has_its_journal(tmp_pat
         Suppression.open(place).close()
         told.append((done, total))
 
-    clock_at = datetime.fromtimestamp(NOW, UTC).isoformat()
-    config = Config(daemon=DaemonConfig(data_dir=str(tmp_path / "data"), clock_at=clock_at))
+    config = stating("granted", tmp_path / "data")
     assert export_creators(config, tmp_path / "out", tell).creators == 1
     assert told == [(1, 1)]
+
+
+def test_what_is_derived_is_not_left_out_unless_the_settings_say_so(tmp_path: Path) -> None:
+    env = Environment(tmp_path / "data", map_size_bytes=1 << 24)
+    said = prepared(creator(account(), primary_niche=NICHE))
+    assert said.labelled
+    with contextlib.closing(Suppression.open(tmp_path / "data.suppression")) as journal:
+        taking = TakingIn(suppression=journal, visits_of=visit_policies(Config()), now=NOW)
+        env.write_now(lambda txn: taking.put(txn, said))
+        env.write_now(lambda txn: txn.put("meta", EMBEDDED_WITH.encode(), mark_of("m", []).encode()))
+    env.close()
+    with pytest.raises(ConfigError, match=r"platforms\.youtube\.derived_data: set it as the daemon's settings do"):
+        export_creators(stating("", tmp_path / "data"), tmp_path / "out", lambda *_: None)
+    assert not (tmp_path / "out").exists()
+    for stated, left_out in (("granted", 0), ("denied", 1)):
+        done = export_creators(stating(stated, tmp_path / "data"), tmp_path / "out", lambda *_: None)
+        assert (done.creators, done.underived) == (1, left_out)
+        assert ("primary_niche" in (tmp_path / "out").read_text()) == (not left_out)
+
+
+def test_of_a_creator_nothing_is_lost_that_is_not_held() -> None:
+    denied = handing(derived_data="denied")
+    assert loses_derived(bundle(account()), denied)
+    assert not loses_derived(bundle(account()), handing())
+    assert not loses_derived(bundle(account(platform="instagram", platform_user_id="7")), denied)

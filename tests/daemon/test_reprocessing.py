@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from daemon import reprocessing
 from daemon.cli import app
 from daemon.reprocessing import Reader, Report, Reprocessing, open_readers
-from proto.errors import StoreBusy
+from proto.errors import StoreBusy, Unavailable
 from proto.ids import AccountKey, Platform, account_key
 from proto.messages import AccountUpserted
 from proto.records import AccountStatus, CreatorAccount, Job, JobKind, Normalised, RawPage
@@ -335,6 +335,20 @@ def test_the_command_tells_people_what_differs(tmp_path: Path) -> None:
     assert f'    {BEN_KEY}: "old" → "\ufffd31m[b]"\n' in result.stdout
     assert f"{ANA_KEY}  2026-09-21T14:13:20Z  item 0" in result.stdout
     assert "0 pages read again" in run(tmp_path / "data", "--since", "2026-09-22").stdout
+
+
+def test_the_command_fails_where_no_page_can_be_read(tmp_path: Path) -> None:
+    for sound in (True, False):
+        with contextlib.closing(Environment(tmp_path / "data", map_size_bytes=1 << 30)) as env:
+            pages = [profile(at=NOW + number, bio=str(number)) for number in range(2)]
+            env.write_now(partial(keep_all, pages=pages))
+            for one in pages[sound:]:
+                env.write_now(lambda txn, one=one: put_raw(txn, one, raw_id_of(one), b"no zstd"))  # type: ignore[misc]
+        result = run(tmp_path / "data", "--json")
+        report = msgspec.json.decode(result.stdout, type=Report)
+        assert (report.pages, report.pages_read, report.unreadable) == (2, int(sound), 2 - sound)
+        assert result.exit_code == (0 if sound else 1)
+    assert isinstance(result.exception, Unavailable) and "no page could be read" in str(result.exception)
 
 
 def test_the_command_heeds_who_asked_to_be_forgotten(tmp_path: Path) -> None:

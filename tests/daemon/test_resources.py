@@ -15,10 +15,11 @@ import trio.testing
 
 from daemon.access import Access, note_uses
 from daemon.doctor_settings import open_files_of
-from daemon.resources import MIB, Limits, Resources, raise_open_files
+from daemon.evaluation.virtual_time import VirtualThreads
+from daemon.resources import LONGEST_PATIENCE_SECONDS, MIB, Limits, Resources, raise_open_files
 from proto.errors import DiskFull
 from proto.records import DEFAULT_TENANT, Event
-from stores.blocking import Blocking
+from stores.blocking import Blocking, RunSync
 from stores.env import Environment, Txn
 from stores.journal import Journal
 
@@ -28,7 +29,7 @@ FLOOR, CEILING = 100 * MIB, 1_000 * MIB
 class Machine:
     """What there is, and what was told."""
 
-    def __init__(self, env: Environment) -> None:
+    def __init__(self, env: Environment, run_sync: RunSync = trio.to_thread.run_sync) -> None:
         self.free, self.resident = 10 * FLOOR, 0
         self.events: list[Event] = []
         self.intake: dict[str, str] = {}
@@ -39,7 +40,7 @@ class Machine:
             journal=Journal(env, self.events.append),
             limits=Limits(floor=FLOOR, ceiling=CEILING),
             set_intake=self.intake.__setitem__,
-            threads=Blocking("resources", 1),
+            threads=Blocking("resources", 1, run_sync),
             now=lambda: 1_000.0,
             disk_free=lambda _: self.free,
             resident=lambda: self.resident,
@@ -128,8 +129,40 @@ async def test_a_full_map_is_told_with_its_remedy_and_harms_nothing(tmp_path: Pa
             await put_into(env, b"large", 8 * MIB)
         assert env.full_because
         await put_into(env, b"after")
+        assert env.full_because, "what is small finds room where what is large does not"
+        assert await env.find_room()
         assert env.full_because == ""
         assert [await written(env, key) for key in (b"before", b"large", b"after")] == [True, False, True]
+    finally:
+        env.close()
+
+
+async def test_a_full_map_holds_intake_until_pages_of_it_come_free(
+    tmp_path: Path, threads: VirtualThreads, autojump_clock: trio.testing.MockClock
+) -> None:
+    env = Environment(tmp_path / "small", map_size_bytes=4 * MIB, run_sync=threads)
+    try:
+        machine = Machine(env, threads)
+        with pytest.raises(DiskFull):
+            for number in range(100):
+                await put_into(env, b"piece %d" % number, 100_000, synced=True)
+        await put_into(env, b"of an operator", synced=True)
+        for _ in range(10):  # the disk has room all the time
+            await machine.resources.look()
+            await trio.sleep(LONGEST_PATIENCE_SECONDS)
+        assert "raise storage.map_size_gib and restart" in env.held_because
+        assert machine.resources.refuses == env.held_because
+        assert machine.kinds() == ["map_full"]
+        assert "storage.map_size_gib" in machine.events[0].detail
+        await env.write(lambda txn: [txn.delete("meta", b"piece %d" % number) for number in range(20)], synced=True)
+        for _ in range(3):
+            await machine.resources.look()
+            await trio.sleep(LONGEST_PATIENCE_SECONDS)
+        assert (env.held_because, machine.resources.refuses) == ("", "")
+        await put_into(env, b"of a stage", 100_000)
+        await machine.resources.look()
+        assert machine.kinds() == ["map_full", "map_has_room"]
+        assert await written(env, b"of a stage") and not await written(env, b"room:0")
     finally:
         env.close()
 

@@ -31,6 +31,7 @@ from stores.suppression import KNOWN
 from stores.text_index import TantivyTextIndex
 from stores.vectors import HnswVectorIndex
 from tests.flow.processes import Daemon, Simulator, environment, run_cli, simulator
+from tests.flow.test_damaged_store import overwrite
 from tests.stores.test_migrations import RELEASED, unpacked
 
 MAP_BYTES = 1 << 28
@@ -171,6 +172,11 @@ def _damage(path: Path) -> None:
     path.write_bytes(data)
 
 
+def _damage_pages(home: Home) -> None:
+    """Every page of records, as far as they name a platform."""
+    overwrite(home.data / "store" / "data.mdb", b"youtube:UC")
+
+
 def _leave_socket(home: Home) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(home.data / "admin.sock"))
@@ -256,9 +262,12 @@ PLANTS: dict[str, tuple[Plant, str, Severity, str, str]] = {
         _leave_socket, "stale_socket", Severity.WARNING, "ended without being stopped", "journalctl",
     ),
     "the store is cut off": (_cut_off, "store", Severity.FAULT, "the store is cut off", "pokedexd restore"),
+    "pages of the store are damaged": (
+        _damage_pages, "store", Severity.FAULT, "faults of its pages, such as", "restore a backup",
+    ),
     "the store is something else": (
         lambda home: (home.data / "store" / "data.mdb").write_bytes(b"x" * 65_536), "store", Severity.FAULT,
-        "cannot be read", "restore a backup",
+        "the store is damaged", "restore a backup",
     ),
     "the backup is old": (_age_backup, "backup", Severity.WARNING, "20.0 days old", "pokedexd backup"),
     "a restore was cut short": (
