@@ -368,7 +368,7 @@ async def _take_in(running: Running, base_url: str, folder: Path, console: Conso
             return
         except Unavailable as error:  # there is no room for more
             if not waits:
-                console.print(f"[yellow]the demo waits:[/yellow] {error}", highlight=False, soft_wrap=True)
+                console.print(f"the demo waits: {error}", style="yellow", highlight=False, soft_wrap=True)
                 console.print(f"make room at {folder}, or stop with Ctrl-C and choose another --data-dir")
             waits = True
         with trio.move_on_after(ROOM_SECONDS):

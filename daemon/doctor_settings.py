@@ -24,6 +24,7 @@ from daemon.config import (
 from daemon.doctor_patient import Patient
 from daemon.findings import Finding, fault, note, warning
 from daemon.housekeeping import expiry_words
+from daemon.resources import MOST_OPEN_FILES
 from daemon.web.tls import tls_of
 from models.build import MODEL, REMEDY, TOKENIZER, damaged_file, read_manifest
 from proto.errors import ConfigError, Malformed
@@ -195,7 +196,7 @@ def open_files_of(pid: int) -> int:
         limit, hard = resource.prlimit(max(pid, 0), resource.RLIMIT_NOFILE)
     except OSError:
         pid, (limit, hard) = 0, resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = limit if pid > 0 else hard
+    limit = limit if pid > 0 else max(limit, min(hard, MOST_OPEN_FILES))
     return limit if limit != resource.RLIM_INFINITY else 1 << 30
 
 

@@ -61,7 +61,7 @@ class _Unwritten(Generic[T]):
             except Exception as error:
                 failed = error
                 continue
-            self.entries.remove(entry)
+            self.entries = [one for one in self.entries if one is not entry]
         if failed is not None:
             await self._give_up(failed)
 

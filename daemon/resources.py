@@ -41,6 +41,8 @@ each try that fails."""
 NEAR_SHARE, CALM_SHARE = 0.9, 0.85
 """Of memory.ceiling: from where on it is warned, and below which that is over."""
 MEMORY = "memory"
+MOST_OPEN_FILES = 65_536
+"""As in the unit. Without an end, as containers have it, a child that closes all that it may have open takes minutes."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,11 +62,12 @@ def limits_of(config: Config) -> Limits:
 def raise_open_files() -> None:
     """As many files as this process may allow itself: with few of them open connections leave none for the indexes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == hard:
+    wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
     with suppress(OSError, ValueError):  # where the system allows less meanwhile
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        log.debug("more files may be open", before=soft, now=hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        log.debug("more files may be open", before=soft, now=wanted)
 
 
 class Resources:

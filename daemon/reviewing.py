@@ -18,7 +18,7 @@ from actors.identity_weights import probability
 from daemon.naming import MAX_ID_DIGITS, find_account
 from daemon.web.views import account_url, instant
 from proto.api import AccountIdentity, CreatorIdentity, DecisionView, EvidenceView, NamedAccount, ReviewPage, ReviewView
-from proto.errors import Malformed, NotFound
+from proto.errors import Malformed, NotFound, Unreadable
 from proto.identity import IdentityDecision, IdentityPair, Standing
 from proto.ids import AccountKey, CreatorId
 from proto.messages import AccountEmbedded, AnyWork
@@ -213,6 +213,8 @@ def _creator_id(txn: Txn, reference: str) -> CreatorId:
             return found
     try:
         creator_id = _account(txn, reference).creator_id
+    except Unreadable:
+        raise
     except (Malformed, NotFound) as error:
         raise type(error)(f"{error}; expected {CREATOR_FORMS}") from error
     if creator_id is None:

@@ -389,7 +389,7 @@ class Environment:
         meta = self._databases["meta"]
         try:
             with self._env.begin(write=True, db=meta) as txn:  # what was freed can be used by the commit after the next
-                txn.put(SCHEMA, txn.get(SCHEMA))
+                txn.put(SCHEMA, txn.get(SCHEMA) or pack_id(1))  # one without the entry is of version 1
             self._fill(meta)
         except lmdb.MapFullError:
             return False

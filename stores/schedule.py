@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -85,10 +86,9 @@ class Schedule:
 
         def look(txn: Txn) -> bool:
             return any(
-                unpack_id(head[0][3:11]) < moment
+                _first_due_at(txn, _queue(platform, kind, priority), moment) < moment
                 for kind in kinds
                 for priority, moment in before.items()
-                if (head := next(txn.scan("schedule_due", _queue(platform, kind, priority)), None))
             )
 
         return await self._env.read(look)
@@ -119,12 +119,12 @@ class Schedule:
             for state_key, lease_end in leases:
                 stored = txn.get("schedule", state_key)
                 assert stored is not None, "a lease without its job"
+                txn.delete("leases", state_key)
                 job = txn.if_whole(partial(decode, Job, stored, "schedule", state_key))
                 if job is None:
                     continue
                 txn.delete("schedule_due", _due_key(job, unpack_id(lease_end)))
                 txn.put("schedule_due", _due_key(job, job.due_at), b"")
-                txn.delete("leases", state_key)
             return len(leases)
 
         return self._env.write_now(change)
@@ -266,11 +266,28 @@ def _due(txn: Txn, platform: Platform, rule: PackRule, now: int, priorities: Col
         for key, _ in txn.scan("schedule_due", queue):
             if len(found) == rule.size or unpack_id(key[3:11]) > now:
                 break
-            stored = txn.get("schedule", key[:2] + key[11:])
-            assert stored is not None, "a due entry without its job"
-            job = txn.if_whole(partial(decode, Job, stored, "schedule", key[:2] + key[11:]))
+            job = _job_at(txn, key)
             found += [job] if job is not None else []
     return found
+
+
+def _job_at(txn: Txn, due_key: bytes) -> Job | None:
+    """None where it cannot be read."""
+    state_key = due_key[:2] + due_key[11:]
+    stored = txn.get("schedule", state_key)
+    assert stored is not None, "a due entry without its job"
+    return txn.if_whole(partial(decode, Job, stored, "schedule", state_key))
+
+
+def _first_due_at(txn: Txn, queue: bytes, before: float) -> float:
+    """When the first job that can be read is due, if it is before then: one that cannot stands there for ever."""
+    for key, _ in txn.scan("schedule_due", queue):
+        due_at = unpack_id(key[3:11])
+        if due_at >= before:
+            break
+        if _job_at(txn, key) is not None:
+            return due_at
+    return math.inf
 
 
 def _ready(

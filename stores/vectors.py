@@ -229,15 +229,17 @@ class HnswVectorIndex:
 
     def _delete(self, rows: Iterable[int]) -> None:
         following = self._next_graph
-        with self._gate.writing(), self._row_gate.writing():
-            for row in rows:
-                if row < len(self._present) and self._present[row]:
+        with self._gate.writing():
+            held = [row for row in rows if row < len(self._present) and self._present[row]]
+            for row in held:
+                self._graph.hide(row)
+                if following is not None:
+                    following.hide(row)
+            with self._row_gate.writing():
+                for row in dict.fromkeys(held):
                     self._present[row] = False
                     self._count -= 1
                     self._rows.wipe(row)
-                    self._graph.hide(row)
-                    if following is not None:
-                        following.hide(row)
                     self.changed = True
 
     def nearest_now(

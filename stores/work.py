@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -45,11 +46,16 @@ class Work:
         return await self._env.read(lambda txn: txn.counter(REVISION))
 
     async def after(self, key: bytes, limit: int) -> list[tuple[bytes, WorkItem]]:
-        """Items in key order (stage by stage) behind a key; ``b""`` begins at the first."""
+        """Items in key order (stage by stage) behind a key; ``b""`` begins at the first. Without those that cannot be read."""
 
         def look(txn: Txn) -> list[tuple[bytes, WorkItem]]:
-            pairs = zip(txn.scan("work", start=key + b"\0" if key else None), range(limit), strict=False)
-            return [(found, decode(WorkItem, value)) for (found, value), _ in pairs]
+            found: list[tuple[bytes, WorkItem]] = []
+            for at, value in txn.scan("work", start=key + b"\0" if key else None):
+                if len(found) == limit:
+                    break
+                item = txn.if_whole(partial(decode, WorkItem, value, "work", at))
+                found += [(at, item)] if item is not None else []
+            return found
 
         return await self._env.read(look)
 
@@ -63,7 +69,9 @@ class Work:
                 stored = txn.get("work", key)
                 if stored is None:
                     continue
-                item = decode(WorkItem, stored)
+                item = txn.if_whole(partial(decode, WorkItem, stored, "work", key))
+                if item is None:
+                    continue
                 message = decode_message(item.message)
                 if item.attempts >= max_attempts:
                     bury(txn, message, "retries", f"given up after {item.attempts} attempts", int(now))

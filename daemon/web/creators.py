@@ -11,7 +11,7 @@ from daemon.web.replies import json_response, see
 from daemon.web.services import PublicServices
 from daemon.web.views import content_view, creator_view, embedding_view, vital_signs_view
 from proto.api import CreatorDetail
-from proto.errors import Malformed, NotFound
+from proto.errors import Malformed, NotFound, Unreadable
 from proto.ids import CreatorId
 
 REVIEWS_LIMIT = 50
@@ -91,6 +91,8 @@ async def _named(services: PublicServices, reference: str) -> CreatorId:
     """By an account of it, as explain and similar take one."""
     try:
         (seed,) = await services.searching.seeds([reference[:MAX_REFERENCE_CHARS]])
+    except Unreadable:
+        raise
     except Malformed as error:
         raise BadParameter(str(error), pointer="creator_id") from error
     return seed.creator_id

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import structlog
 import trio
-from quart import Response, g, request
+from quart import Response, g, has_request_context, request, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.exceptions import NotFound as UnknownPath
@@ -142,9 +142,10 @@ def _http(error: HTTPException) -> Response:
 
 def _words(error: HTTPException) -> str:
     """werkzeug's own are for people who typed an address."""
-    path = request.path[:MAX_PATH_CHARS]
+    asked = request if has_request_context() else websocket
+    path = asked.path[:MAX_PATH_CHARS]
     if isinstance(error, MethodNotAllowed):
-        return f"{path} takes {', '.join(sorted(error.valid_methods or ()))}; not {request.method}"
+        return f"{path} takes {', '.join(sorted(error.valid_methods or ()))}; not {asked.method}"
     if isinstance(error, UnknownPath) and error.description == UnknownPath.description:
         return f"there is no {path}" + ("; /openapi.json lists what the API has" if path.startswith("/v1/") else "")
     return error.description or ""

@@ -92,7 +92,7 @@ def test_what_was_derived_is_not_erased_because_a_setting_was_left_out(world: Si
     assert "do not state platforms.youtube.derived_data: set it to 'granted' to keep them" in refused.stderr
     assert derived_of(data) == before
     doctor = run_cli("doctor", "--offline", "--data-dir", str(data), env=unstated)
-    assert "warning: derived_data: " in doctor.stdout
+    assert "fault: derived_data: " in doctor.stdout
     assert run_cli("backup", str(file), "--data-dir", str(data), env=unstated).returncode == 0
     restore = ("restore", str(file), "--suppression-file", f"{data}.suppression", "--data-dir")
     said = [run_cli(*restore, str(tmp_path / name), env=env).stdout for name, env in (("a", unstated), ("b", granted))]

@@ -53,7 +53,12 @@ async def test_a_job_that_cannot_be_read_holds_up_no_other(env: Environment) -> 
     await env.write(cut)
     assert {one.entity for one in pack} == {"a", "b"}
     assert schedule.release_all() == 2
+    assert await env.read(lambda txn: txn.entries("leases")) == 0
     assert await schedule.lease(Platform.YOUTUBE, [rule], NOW, packs=1, flush=True) == [(job("a"),)]
+    late = {Priority.ON_DEMAND: NOW + 1.0, job("c").priority: NOW + 1.0}
+    assert not await schedule.late(Platform.YOUTUBE, [JobKind.PROFILE], late)
+    await schedule.put([job("d")])
+    assert await schedule.late(Platform.YOUTUBE, [JobKind.PROFILE], late)
     assert {database for database, _ in env.damaged} == {"schedule"}
     assert len(env.damaged) == 2
 

@@ -35,6 +35,16 @@ class WorkConformance:
         assert await work.after(key, 10) == []
         assert await work.begin_attempt([key], 9, max_attempts=2) == ([sealed], 0)
 
+    async def test_an_item_that_cannot_be_read_hides_none_behind_it(self, env: Environment, work: Work) -> None:
+        await self._enqueue(env, ALICE)
+        ((key, _),) = await work.after(b"", 10)
+        before = key[:1] + b"\0" + key[2:]
+        await env.write(lambda txn: txn.put("work", before, b"\x01\x90"))
+        assert before < key
+        assert [found for found, _ in await work.after(b"", 1)] == [key]
+        assert await work.begin_attempt([before], 9, max_attempts=2) == ([], 0)
+        assert [database for database, _ in env.damaged] == ["work"]
+
     async def test_what_keeps_failing_becomes_a_dead_letter(self, env: Environment, work: Work) -> None:
         sealed = await self._enqueue(env, ALICE)
         ((key, _),) = await work.after(b"", 10)
