@@ -62,7 +62,10 @@ def damaged(sim: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Damaged
     return Damaged(data, env, str(unpack_id(cut)), account.decode(), whole)
 
 
-@pytest.mark.parametrize("rebuilt", [False, True], ids=["indexes as they were", "indexes rebuilt"])
+@pytest.mark.parametrize(
+    "rebuilt",
+    [pytest.param(False, id="indexes as they were", marks=pytest.mark.long), pytest.param(True, id="rebuilt")],
+)
 def test_the_daemon_serves_all_others_and_names_them(damaged: Damaged, tmp_path: Path, rebuilt: bool) -> None:
     data = tmp_path / "data"
     shutil.copytree(damaged.data, data)

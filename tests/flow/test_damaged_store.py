@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,11 @@ COMMANDS = {
     "reindex": ("reindex",),
     "keys": ("keys", "list"),
 }
+
+
+def long(*commands: str) -> list[Any]:
+    """A process each: the first of them will do where time is short."""
+    return [pytest.param(command, marks=pytest.mark.long) for command in commands]
 
 
 def store_in(folder: Path) -> Path:
@@ -64,20 +70,20 @@ def said(tmp_path: Path, command: str) -> str:
     return line
 
 
-@pytest.mark.parametrize("command", ["serve", "migrate", "export", "raw export", "keys"])
+@pytest.mark.parametrize("command", ["serve", "migrate", *long("export", "raw export", "keys")])
 def test_a_store_that_is_cut_off_is_refused(tmp_path: Path, command: str) -> None:
     file = store_in(tmp_path / "data")
     os.truncate(file, 3 * PAGE_BYTES)
     assert "the store is cut off" in said(tmp_path, command)
 
 
-@pytest.mark.parametrize("command", ["serve", "export", "reindex", "keys"])
+@pytest.mark.parametrize("command", ["serve", "keys", *long("export", "reindex")])
 def test_a_store_whose_tree_is_damaged_is_refused(tmp_path: Path, command: str) -> None:
     overwrite(store_in(tmp_path / "data"), b"account_by_handle")  # where its databases begin
     assert "the store is damaged" in said(tmp_path, command)
 
 
-@pytest.mark.parametrize("command", ["serve", "backup", "forget", "reprocess", "raw export"])
+@pytest.mark.parametrize("command", ["serve", "reprocess", *long("backup", "forget", "raw export")])
 def test_damage_that_shows_while_it_is_read_is_one_line_too(tmp_path: Path, command: str) -> None:
     file = store_in(tmp_path / "data")
     env = Environment(tmp_path / "data", map_size_bytes=1 << 26)
