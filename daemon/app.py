@@ -42,7 +42,7 @@ from daemon.config import (
     youtube_keys,
 )
 from daemon.control import Control, weights_of
-from daemon.damage import tell_of_damage
+from daemon.damage import DamageTeller
 from daemon.derived_data import refuse_unstated
 from daemon.embedding import open_model
 from daemon.forgetting import Forgetting, OpenIndexes, compact_store
@@ -263,8 +263,8 @@ async def _work_until(stop: trio.Event, parts: Parts, control: Control, services
         beside.start_soon(
             partial(services.keep_going, "resources", control.resources.watch, longest_pause_seconds=LOOK_AGAIN_SECONDS)
         )
-        telling = partial(tell_of_damage, stores.env, stores.journal, parts.now, stop)
-        beside.start_soon(services.keep_going, "damage", telling, stop)
+        teller = DamageTeller(stores.env, stores.journal, parts.now)
+        beside.start_soon(services.keep_going, "damage", partial(teller.tell_until, stop), stop)
         beside.start_soon(control.operations.work.serve, stop)
         if parts.config.backup.every_hours:
             backing_up = partial(back_up_now_and_then, control.backups, parts.config.backup, time.time, stop)

@@ -26,6 +26,7 @@ from daemon.restoring import words_of
 from proto.errors import IndexBroken, StoreDamaged, Unavailable
 from stores.checking import Fault, find_faults_within
 from stores.codec import SCHEMA_VERSION
+from stores.damage import REMEDY as RESTORE
 from stores.damage import page_faults
 from stores.env import COPYING, RESTORING, Txn, look_into, newer_schema
 from stores.keys import keys_of
@@ -40,7 +41,6 @@ T = TypeVar("T")
 MIB = 1 << 20
 SLACK = 4
 """Times the floor of free disk below which is warned."""
-RESTORE = "restore a backup (pokedexd restore) into an empty folder"
 PAGES_BYTES = 4 << 30
 """Of a store whose pages are looked through, some 300 MB a second."""
 RECORDS_SECONDS = 60.0

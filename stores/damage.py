@@ -24,7 +24,7 @@ DAMAGE = (
     lmdb.VersionMismatchError,
 )
 """What LMDB says of pages that it has not written so. Others end the process: its assertions cannot be caught."""
-REMEDY = "restore a backup into an empty folder"
+REMEDY = "restore a backup (pokedexd restore) into an empty folder"
 
 
 def damaged(path: Path, error: lmdb.Error) -> StoreDamaged:

@@ -266,7 +266,7 @@ class TextLookup:
     def _frequency(self, word: str) -> int:
         """Kept, since each segment is asked for it."""
         if word not in self._frequencies:
-            self._frequencies[word] = int(self._searcher.doc_freq(EVERYTHING, word))
+            self._frequencies[word] = self._searcher.doc_freq(EVERYTHING, word)
         return self._frequencies[word]
 
     def _listing(self, field: str, beginning: str, limit: int) -> Sequence[tuple[str, int]]:

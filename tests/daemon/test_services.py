@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from daemon.access import Access
-from daemon.damage import NAMED, tell_of_damage
+from daemon.damage import NAMED, DamageTeller
 from daemon.housekeeping import survey_creators, write_audit
 from daemon.noting import TRIES
 from daemon.supervisor import LONGEST_PAUSE_SECONDS, TOLD_AGAIN_SECONDS, Services
@@ -263,7 +263,7 @@ async def test_damage_is_told_of_once_each_and_of_many_how_many(
 ) -> None:
     told, stop = Told(env), trio.Event()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(tell_of_damage, env, told.journal, lambda: NOW, stop)
+        nursery.start_soon(DamageTeller(env, told.journal, lambda: NOW).tell_until, stop)
         for key in ("a", "b", "a"):
             env.note_damage(Unreadable("cut", database="accounts", key=key))
         await trio.sleep(10)
@@ -275,6 +275,30 @@ async def test_damage_is_told_of_once_each_and_of_many_how_many(
         stop.set()
     assert len(told.events) == NAMED + 1
     assert told.events[-1].detail.startswith("7 more records cannot be read")
+
+
+async def test_a_record_is_told_of_once_though_the_word_of_the_next_fails(
+    env: Environment, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, stop, asked = Told(env), trio.Event(), list[str]()
+    noting = Journal.event
+
+    async def failing_once(journal: Journal, event: Event, *, synced: bool = False) -> None:
+        asked.append(event.subject)
+        if asked == ["accounts a", "accounts b"]:
+            raise OSError("the disk")
+        await noting(journal, event, synced=synced)
+
+    monkeypatch.setattr(Journal, "event", failing_once)
+    for key in ("a", "b"):
+        env.note_damage(Unreadable("cut", database="accounts", key=key))
+    teller = DamageTeller(env, told.journal, lambda: NOW)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(told.services.keep_going, "damage", partial(teller.tell_until, stop), stop)
+        await trio.sleep(60)
+        stop.set()
+    subjects = [one.subject for one in told.events if one.kind == "record_damaged"]
+    assert subjects == ["accounts a", "accounts b"]
 
 
 async def test_a_survey_passes_over_who_cannot_be_read(

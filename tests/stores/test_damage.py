@@ -12,7 +12,7 @@ from stores.damage import page_faults
 from stores.env import Environment, Txn, look_into, look_on
 from tests.flow.test_damaged_store import overwrite
 
-WORDS = r"store: the store is damaged: restore a backup into an empty folder \(.*MDB_"
+WORDS = r"store: the store is damaged: restore a backup \(pokedexd restore\) into an empty folder \(.*MDB_"
 
 
 @pytest.fixture
