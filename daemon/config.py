@@ -32,6 +32,7 @@ Positive = Annotated[int, Meta(ge=1, le=MOST_WHOLE)]
 NotNegativeNumber = Annotated[float, Meta(ge=0, le=MOST_NUMBER)]
 Seconds = Annotated[float, Meta(gt=0, le=MOST_NUMBER)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+SomeShare = Annotated[float, Meta(gt=0, le=1)]
 Probability = Annotated[float, Meta(gt=0, lt=1)]
 
 
@@ -213,6 +214,9 @@ class SearchConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     of 800 0.94, this one 0.987 (measured), and takes 4 ms a field where 200 takes 0.7."""
     vector_rows: str = "auto"
     """How vectors are kept beside the graphs for exact comparison: ``float32``, ``int8``, or ``auto``, by their number."""
+    graph_share: SomeShare = 0.5
+    """How many of a vector's dimensions graphs keep, the most telling ones; what they find is compared in full. 1: all, which
+    takes twice the memory and half as long again to build."""
     capacity_creators: NotNegative = 0
     """For so many there is room from the start."""
     query_cache: Positive = 1_000

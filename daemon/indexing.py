@@ -35,7 +35,7 @@ from stores.text_index import TantivyTextIndex
 from stores.text_lookup import Synonyms
 from stores.unit_vectors import of_unit_length
 from stores.vector_snapshot import drop_snapshot, snapshot_trouble
-from stores.vectors import DECAYED_SHARE, HnswVectorIndex
+from stores.vectors import HnswVectorIndex
 
 log = structlog.get_logger("indexing")
 
@@ -205,10 +205,11 @@ class IndexKeeper:
                     drop_snapshot(index.path)
 
     async def renew_graphs(self, stopped: Callable[[], bool]) -> None:
-        """Those with too many deleted slots are built anew, never two at once: each takes its memory twice meanwhile."""
+        """Those that have worn are built anew, never two at once: each takes its memory twice meanwhile."""
         for name, index in list(self.fields.items()):
-            if index.decay > DECAYED_SHARE and not stopped():
-                log.info("a vector graph is built anew", field=name, deleted=round(index.decay, 3))
+            reason = "" if stopped() else await index.wear()
+            if reason:
+                log.info("a vector graph is built anew", field=name, reason=reason)
                 try:
                     await index.renew(stopped)
                 except (MemoryError, RuntimeError) as error:  # hnswlib's words for no memory; the graph before answers
@@ -364,6 +365,7 @@ class IndexKeeper:
                 sequence=txn.counter("index_sequence"),
                 exact_scan_below=self._config.exact_scan_below,
                 ef=self._config.ef,
+                graph_share=self._config.graph_share,
                 blocking=self._blocking,
                 alive=self.columns.rows(),
                 expected=txn.counter("creators"),

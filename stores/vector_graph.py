@@ -19,11 +19,14 @@ FIRST_CAPACITY = 1_024
 
 
 class Graph:
-    """Inner product over unit vectors by dense row. Nothing of it may run beside `add` or `hide`."""
+    """Inner product over unit vectors by dense row. Nothing of it may run beside `add` or `hide`.
 
-    def __init__(self, dims: int, capacity: int, ef: int) -> None:
-        self._dims = dims
-        self._index: Any = hnswlib.Index("ip", dims)
+    With a ``basis`` (`principal`) it holds what that leaves of the vectors, so that its scores are near the true ones.
+    """
+
+    def __init__(self, dims: int, capacity: int, ef: int, basis: Vector | None = None) -> None:
+        self.basis, self._dims = basis, dims if basis is None else basis.shape[1]
+        self._index: Any = hnswlib.Index("ip", self._dims)
         self._index.init_index(max(capacity, FIRST_CAPACITY), M=M, ef_construction=EF_CONSTRUCTION, random_seed=7)
         self._index.set_ef(ef)
         self._index.set_num_threads(1)
@@ -32,17 +35,33 @@ class Graph:
         self.slots = self.deleted = 0
 
     @classmethod
-    def load(cls, path: Path, dims: int, capacity: int, ef: int, held: NDArray[Any], hidden: NDArray[Any]) -> Graph:
+    def load(
+        cls,
+        path: Path,
+        *,
+        dims: int,
+        basis: Vector | None,
+        capacity: int,
+        ef: int,
+        held: NDArray[Any],
+        hidden: NDArray[Any],
+    ) -> Graph:
         """A file that is known to be sound: hnswlib checks nothing. It holds the interpreter meanwhile (a million
         vectors of 384 dimensions: 2 s with huge pages, on a busy machine without them up to 10)."""
         graph = cls.__new__(cls)
-        graph._dims, graph.held, graph.hidden = dims, held, hidden
+        graph.basis, graph._dims = basis, dims if basis is None else basis.shape[1]
+        graph.held, graph.hidden = held, hidden
         graph.slots, graph.deleted = int(held.sum()), int(hidden.sum())
-        graph._index = hnswlib.Index("ip", dims)
+        graph._index = hnswlib.Index("ip", graph._dims)
         graph._index.load_index(str(path), max_elements=max(capacity, graph.slots, FIRST_CAPACITY))
         graph._index.set_ef(ef)
         graph._index.set_num_threads(1)
         return graph
+
+    @property
+    def dims(self) -> int:
+        """Of what it holds of each vector."""
+        return self._dims
 
     @property
     def live(self) -> int:
@@ -64,7 +83,7 @@ class Graph:
         needed = self.slots + int((~self.held[np.unique(rows)]).sum())
         if needed > self._index.max_elements:
             self._index.resize_index(max(needed, int(self._index.max_elements * GROWTH)))
-        self._index.add_items(vectors, rows.astype(np.uint64), num_threads=1)
+        self._index.add_items(self._reduced(vectors), rows.astype(np.uint64), num_threads=1)
         self.slots = needed
         self.deleted -= int(self.hidden[np.unique(rows)].sum())
         self.held[rows], self.hidden[rows] = True, False
@@ -80,10 +99,13 @@ class Graph:
     def nearest(self, vector: Vector, limit: int) -> tuple[Rows, Scores] | None:
         """None when the graph does not reach ``limit`` live vectors."""
         try:
-            labels, distances = self._index.knn_query(vector[None, :], k=limit, num_threads=1)
+            labels, distances = self._index.knn_query(self._reduced(vector[None, :]), k=limit, num_threads=1)
         except RuntimeError:
             return None
         return labels[0].astype(np.uint32), 1.0 - distances[0]
+
+    def _reduced(self, vectors: Vector) -> Vector:
+        return vectors if self.basis is None else vectors @ self.basis
 
     def _make_room(self, rows: int) -> None:
         have = len(self.held)

@@ -21,14 +21,16 @@ from stores.forked import Forked, may_fork
 from stores.vector_graph import FIRST_CAPACITY, Graph, M
 from stores.vector_rows import KINDS, VectorRows, make_rows
 
-FORMAT = 2
+FORMAT = 3
+READ_FORMATS = (2, FORMAT)
+"""Before 3 a graph held vectors as they are."""
 SAVE_SECONDS = 600.0
 """A million vectors take 4 s on a fast disk; a child that takes longer than this hangs."""
 PRESENT, HELD, HIDDEN = 1, 2, 4
 """Bits of a row's state: it has a vector; it has a slot in the graph; that slot is deleted."""
 
 
-class Sidecar(msgspec.Struct, kw_only=True):
+class Sidecar(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What must hold before files are handed to hnswlib, which checks nothing itself."""
 
     format: int = 1
@@ -40,6 +42,8 @@ class Sidecar(msgspec.Struct, kw_only=True):
     end: int = 0
     """Behind the last row that has a state."""
     dims: int
+    graph_dims: int = 0
+    """Of what the graph holds, by the basis at the end of the rows' file; 0: vectors as they are."""
     model_id: str
     m: int
     hnswlib: str
@@ -66,12 +70,12 @@ class Saving:
     """
 
     def __init__(self, path: Path, contents: Contents) -> None:
-        self._path, self._slots = path, contents.graph.slots
+        self._path, self._slots, self._basis = path, contents.graph.slots, contents.graph.basis
         self._graph_file, self._rows_file = _temporary(path), _temporary(rows_path(path))
         drop_unfinished(path)  # whoever still writes to one for a process before writes to a file without a name
         states = _states(contents)
         self._end, self._kind = len(states), contents.rows.kind
-        parts = [states, *contents.rows.parts(self._end)]
+        parts = [states, *contents.rows.parts(self._end), *([] if self._basis is None else [self._basis])]
         self._sizes = (contents.graph.file_size, sum(part.nbytes for part in parts))
         self._child = self._started(contents.graph, parts)
 
@@ -107,6 +111,7 @@ class Saving:
             rows_kind=self._kind,
             end=self._end,
             dims=dims,
+            graph_dims=0 if self._basis is None else self._basis.shape[1],
             model_id=model_id,
             m=M,
             hnswlib=version("hnswlib"),
@@ -134,14 +139,18 @@ def load(
         raise IndexBroken(trouble)
     rows = make_rows(sidecar.rows_kind, max(capacity, sidecar.end, FIRST_CAPACITY), dims)
     states = np.zeros(sidecar.end, np.uint8)
-    _read(rows_path(path), [states, *rows.parts(sidecar.end)])
+    basis = np.zeros((dims, sidecar.graph_dims), np.float32) if sidecar.graph_dims else None
+    parts = [states, *rows.parts(sidecar.end), *([] if basis is None else [basis])]
+    if sum(part.nbytes for part in parts) != sidecar.rows_size:
+        raise IndexBroken(f"{path.name}: its rows are of another length than its sidecar says")
+    _read(rows_path(path), parts)
     rows.refilled(sidecar.end)
     held, hidden = (states & HELD) > 0, (states & HIDDEN) > 0
     if int(held.sum()) != sidecar.count:
         raise IndexBroken(f"{path.name}: rows and graph differ")
     present = np.zeros(rows.size, bool)
     present[: sidecar.end] = (states & PRESENT) > 0
-    graph = Graph.load(path, dims, capacity, ef, held, hidden)
+    graph = Graph.load(path, dims=dims, basis=basis, capacity=capacity, ef=ef, held=held, hidden=hidden)
     return Contents(graph=graph, present=present, rows=rows), sidecar
 
 
@@ -240,6 +249,6 @@ def _read_sidecar(path: Path) -> Sidecar:
         raise IndexBroken(f"{path.name}: no snapshot") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise IndexBroken(f"{path.name}: its sidecar is damaged: {error}") from error
-    if sidecar.format != FORMAT or sidecar.rows_kind not in KINDS[1:]:
+    if sidecar.format not in READ_FORMATS or sidecar.rows_kind not in KINDS[1:]:
         raise IndexBroken(f"{path.name}: its format is {sidecar.format}, this version reads {FORMAT}")
     return sidecar

@@ -15,6 +15,7 @@ from proto.ids import Row
 from stores.blocking import Blocking
 from stores.gate import Gate
 from stores.ports import Rows, Scores, Vector
+from stores.principal import dims_kept, fitted, share_of_length
 from stores.unit_vectors import of_unit_length
 from stores.vector_graph import FIRST_CAPACITY, GROWTH, Graph
 from stores.vector_rows import AUTO, FLOAT32, INT8, VectorRows, kind_for, make_rows
@@ -29,6 +30,14 @@ RENEWAL_SLICE = 250
 DECAYED_SHARE = 0.2
 """A graph of which more slots are deleted is built anew. With so many a breadth of 60 finds 0.95 of the nearest twenty
 where a new graph finds all (12,000 vectors; at 600 both do). Overwriting slots costs 0.01, however often."""
+
+FITTED_ROWS = 20_000
+"""From so many vectors the directions are learnt that a graph keeps; with fewer it keeps the vectors as they are."""
+COMPARED_PER_WANTED = 4
+"""So many of what such a graph finds are compared as they are, for each that is wanted. With half of the dimensions kept it
+then finds what a graph of all of them finds (real texts and the million-world; tests/bench/NOTES.md)."""
+WATCHED_ROWS, LOST_SHARE = 4_000, 0.05
+"""A graph whose directions keep so much less of the vectors' length than those would that are learnt now is built anew."""
 
 EXACT, GRAPH = "exact", "graph"
 GATHER_ALWAYS_BELOW = 10_000
@@ -67,6 +76,7 @@ class HnswVectorIndex:
         ef: int,
         capacity: int,
         rows_kind: str,
+        graph_share: float,
         vectors_of: Callable[[Rows], tuple[Rows, Vector]],
         blocking: Callable[[str, int], Blocking],
     ) -> None:
@@ -75,6 +85,7 @@ class HnswVectorIndex:
         self._search, self._write = blocking(f"search-{field}", 2), blocking(f"write-{field}", 1).giving_way()
         self._saving = blocking(f"save-{field}", 1)
         self._vectors_of, self._capacity = vectors_of, max(capacity, FIRST_CAPACITY)
+        self._graph_dims = dims_kept(dims, graph_share)
         self._rows = make_rows(rows_kind, self._capacity, dims)
         self._present = np.zeros(self._capacity, bool)
         self._count = self._end = 0
@@ -108,6 +119,7 @@ class HnswVectorIndex:
         expected: int = 0,
         capacity: int = 0,
         rows: str = FLOAT32,
+        graph_share: float = 1.0,
         trouble: str | None = None,
         tell: Callable[[float], None] = lambda _: None,
     ) -> HnswVectorIndex:
@@ -117,7 +129,7 @@ class HnswVectorIndex:
         Of what changed after the snapshot, ``changed_since(checkpoint)``, the stored ``vectors_of`` these rows are put in,
         and those that have none go. The index log names no one who was erased, so rows that are not among the ``alive``
         go as well. ``expected``: how many vectors there may be; ``rows``: how they are kept (`vector_rows`);
-        ``trouble``: as for `vector_snapshot.load`; ``tell``: what share is loaded.
+        ``graph_share``: of their dimensions so many are kept in graphs that are made from now on (`principal`); ``trouble``: as for `vector_snapshot.load`; ``tell``: what share is loaded.
         """
         index = cls(
             path,
@@ -128,6 +140,7 @@ class HnswVectorIndex:
             ef=ef,
             capacity=capacity,
             rows_kind=kind_for(rows, max(expected, capacity)),
+            graph_share=graph_share,
             vectors_of=vectors_of,
             blocking=blocking,
         )
@@ -169,6 +182,26 @@ class HnswVectorIndex:
     def decay(self) -> float:
         """Share of the graph's slots that are deleted."""
         return self._graph.deleted / max(self._graph.slots, 1)
+
+    async def wear(self) -> str:
+        """Why the graph is to be built anew; empty where it is not."""
+        return await self._saving.call(self._wear)
+
+    def _wear(self) -> str:
+        if self.decay > DECAYED_SHARE:
+            return f"{self.decay:.3f} of its slots are deleted"
+        wanted, basis = self._graph_dims, self._graph.basis
+        if self._count < FITTED_ROWS:
+            return ""
+        if self._graph.dims != wanted:
+            return f"it holds {self._graph.dims} dimensions of {self.dims}, and is to hold {wanted}"
+        if basis is None:
+            return ""
+        with self._row_gate.reading():
+            some = self._sample(WATCHED_ROWS)
+        kept = share_of_length(some, basis)
+        possible = share_of_length(some, fitted(some, wanted))
+        return f"it keeps {kept:.3f} of its vectors, and could {possible:.3f}" if possible - kept > LOST_SHARE else ""
 
     async def renew(self, stopped: Callable[[], bool] = lambda: False) -> bool:
         """Builds the graph anew, in small steps, while the one before answers; False if it was stopped on the way.
@@ -214,6 +247,21 @@ class HnswVectorIndex:
                 self._put(rows[begin:past], vectors[begin:past])
                 self.changed = True
             begin = past
+        self._learn_directions()
+
+    def _learn_directions(self) -> None:
+        """Once, as soon as there are enough vectors; searches go on in the graph before. One that is much larger already is
+        built anew in small steps (`renew`)."""
+        unlearnt = self._graph.basis is None and self._next_graph is None and self._graph_dims < self.dims
+        if not unlearnt or not FITTED_ROWS <= self._count < 2 * FITTED_ROWS:
+            return
+        rows = self._begin_renewal()
+        try:
+            for begin in range(0, len(rows), BUILD_SLICE):
+                self._renew(rows[begin : begin + BUILD_SLICE])
+            self._end_renewal()
+        finally:
+            self._next_graph = None
 
     def _put(self, rows: Rows, vectors: Vector) -> None:
         """The graphs get the vectors as they are, never what rows keep of them."""
@@ -302,6 +350,7 @@ class HnswVectorIndex:
             return f"{held}, all compared"
         first = "" if self._rows.kind == FLOAT32 else ", of many by their signs first"
         most = self.compared_up_to(limit)
+        held += f", {self._graph.dims} of {self.dims} dimensions in the graph"
         return f"{held}; where a filter lets up to {most:,} pass all are compared{first}, else the graph"
 
     def compared_up_to(self, limit: int) -> int:
@@ -346,9 +395,12 @@ class HnswVectorIndex:
     ) -> tuple[Rows, Scores] | None:
         """None when the graph does not reach ``limit`` live vectors that pass; the caller then compares them all."""
         with self._gate.reading():
-            limit = min(limit, self._graph.live)
-            asked = limit if within is None else max(limit, min(wanted, self._graph.live))
-            found = self._graph.nearest(vector, asked)
+            graph = self._graph
+            limit = min(limit, graph.live)
+            asked = limit if within is None else max(limit, min(wanted, graph.live))
+            if graph.basis is not None:
+                asked = max(asked, min(COMPARED_PER_WANTED * limit, self._ef, graph.live))
+            found = graph.nearest(vector, asked)
         if found is None:
             return None
         rows, scores = found
@@ -358,6 +410,9 @@ class HnswVectorIndex:
             rows, scores = rows[passes], scores[passes]
             if len(rows) < limit:
                 return None
+        if graph.basis is not None:
+            scores, having = self.similarities_now(vector, rows)  # who lacks one has gone meanwhile
+            rows, scores = rows[having], scores[having]
         return _best(rows, scores, limit)
 
     def vectors_of(self, rows: Sequence[Row]) -> Vector:
@@ -428,10 +483,21 @@ class HnswVectorIndex:
             self._grow(int(rows.max(initial=0)) + 1)
             for begin in range(0, len(rows), BUILD_SLICE):
                 self._put(rows[begin : begin + BUILD_SLICE], vectors[begin : begin + BUILD_SLICE])
+            self._learn_directions()
             tell(min(self._count / expected, 1.0))
 
+    def _sample(self, most: int) -> Vector:
+        """[n, dims]: about so many, from everywhere; of codes what they stand for."""
+        rows = np.flatnonzero(self._present[: self._end])
+        return self._rows.vectors_of(rows[:: max(len(rows) // most, 1)].astype(np.uint32))
+
+    def _empty_graph(self) -> Graph:
+        learns = self._graph_dims < self.dims and self._count >= FITTED_ROWS
+        basis = fitted(self._sample(FITTED_ROWS), self._graph_dims) if learns else None
+        return Graph(self.dims, max(self._capacity, self._count), self._ef, basis)
+
     def _begin_renewal(self) -> Rows:
-        self._next_graph = Graph(self.dims, max(self._capacity, self._count), self._ef)
+        self._next_graph = self._empty_graph()
         return np.flatnonzero(self._present).astype(np.uint32)
 
     def _renew(self, rows: Rows) -> None:

@@ -1,7 +1,7 @@
 """The engine alone: four hnswlib graphs of the world's vectors, by two threads, with nothing around them.
 
 ``python -m tests.bench.million_bare TARGET CHUNK…`` adds the vectors of each chunk in turn and prints, a line of JSON
-each, how long the graphs took for it. The graphs are saved under TARGET, for the searches that are compared.
+each, how long the graphs took for it. The graphs are saved under TARGET, for the searches that are compared; a label is a creator's place in the files.
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-import hnswlib
 import msgspec
 import numpy as np
 
 from daemon.indexing import FIELD_NAMES
-from stores.vector_graph import EF_CONSTRUCTION, M
 from tests.bench.million_world import CHUNK, vector_file
+from tests.bench.search_engines import THREADS, empty_graph
 
-THREADS = 2
+DIMS = 384
 
 
 class Inserted(msgspec.Struct, kw_only=True):
@@ -37,7 +35,7 @@ def main() -> None:
     parser.add_argument("chunks", type=Path, nargs="+")
     given = parser.parse_args()
     given.target.mkdir(parents=True, exist_ok=True)
-    graphs = {field: _graph(len(given.chunks) * CHUNK) for field in FIELD_NAMES}
+    graphs = {field: empty_graph(DIMS, len(given.chunks) * CHUNK) for field in FIELD_NAMES}
     for at, chunk in enumerate(given.chunks):
         vectors, seconds = 0, 0.0
         for field, graph in graphs.items():
@@ -52,12 +50,6 @@ def main() -> None:
         sys.stdout.buffer.flush()
     for field, graph in graphs.items():
         graph.save_index(str(given.target / f"{field}.bare.hnsw"))
-
-
-def _graph(capacity: int) -> Any:
-    graph = hnswlib.Index("ip", 384)
-    graph.init_index(capacity, M=M, ef_construction=EF_CONSTRUCTION, random_seed=7)
-    return graph
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from stores.codec import decode
 from stores.env import look_into
 from stores.ranking import quality_of
 from tests.bench.million_world import CHUNK, vector_file
+from tests.bench.search_engines import ROWS_FILE
 
 
 def main() -> None:
@@ -26,6 +27,7 @@ def main() -> None:
         for at, chunk in enumerate(chunks):
             whole[rows[at * CHUNK : (at + 1) * CHUNK]] = np.load(vector_file(chunk, field))
         whole.flush()
+    np.save(root / "bare" / ROWS_FILE, rows)
 
 
 def _row_by_place(root: Path, count: int) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:

@@ -29,6 +29,7 @@ from models.embedding_port import EmbeddingPort
 from stores.env import Environment
 from tests.bench.pipeline import cpu_seconds, peak_mib
 from tests.bench.search_data import CLASSES, WHOLE, Data, Mask, Queries, Query, export
+from tests.bench.search_engines import build_graphs
 from tests.bench.search_fusion import TOP
 from tests.bench.search_load import Order, Outcome
 from tests.bench.search_oracle import Oracle, planner_recall, recall_of
@@ -137,8 +138,11 @@ def main() -> None:
     judged = {kind: queries.take(kind, given.judged) for kind in CLASSES}
     measured = Measured(creators=given.creators, model=model.model_id)
     truth = trio.run(_look, folder, config, model, judged, measured)
+    dims = model.dims
     model.close()
     systems = [system for system in SYSTEMS if system not in given.without]
+    if "bare" in systems:
+        build_graphs(folder.root, dims)
     if "sqlite" in systems:
         build(folder.root)
     with _peers(folder, systems, given.model) as (daemon, peers):

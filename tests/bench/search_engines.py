@@ -16,6 +16,7 @@ from stores.analysis import stem
 from stores.ports import Rows, Scores, Weights
 from stores.query_text import parse_query
 from stores.text_lookup import BOOSTS, EVERYTHING, UNSTEMMED
+from stores.vector_graph import EF_CONSTRUCTION, M
 from tests.bench.search_data import Data, Mask, Query
 from tests.bench.search_fusion import CANDIDATES, FEW, HEAD, best_of, fused_top, keyword_scores, matrices
 
@@ -23,12 +24,15 @@ GRAPH_FROM = 10_000
 """Creators passing from which on the graph is asked instead of a scan (performance.md 3)."""
 EF = SearchConfig().ef
 """As the product's: the same breadth is the same work and finds the same."""
+ROWS_FILE = "rows.npy"
+"""Which row a label of the graphs stands for."""
+THREADS = 2
 TERMS_BELOW = 300
 """Creators passing below which they are looked up one by one."""
 
 
 class Bare:
-    """Over the files that the daemon saved, and arrays."""
+    """Over the words that the daemon indexed, graphs of whole vectors, and arrays."""
 
     def __init__(self, root: Path, indexes: Path, model: EmbeddingPort, weights: Weights, ef: int = EF) -> None:
         self._data, self._model, self._weights = Data(root), model, weights
@@ -36,7 +40,8 @@ class Bare:
         index = tantivy.Index.open(str(folder))
         self._schema, self._searcher = index.schema, index.searcher()
         self._matrices = matrices(self._data)
-        self._graphs = [_graph(indexes, field, model.dims, ef) for field in FIELD_NAMES]
+        self._graphs = [_graph(root / "bare", field, model.dims, ef) for field in FIELD_NAMES]
+        self._row_of = np.load(root / "bare" / ROWS_FILE)
 
     def search(self, query: Query, whole: bool = False) -> Rows:
         """Rows, best first. ``whole``: every keyword match and every vector compared."""
@@ -104,14 +109,34 @@ class Bare:
         if passing is None or (len(passing) >= GRAPH_FROM and not whole):
             wanted = CANDIDATES if passing is None else CANDIDATES * 3 * len(self._data.quality) // (2 * len(passing))
             labels, _ = self._graphs[field].knn_query(vector[None, :], k=wanted, num_threads=1)
-            rows: Rows = labels[0].astype(np.uint32)
+            rows: Rows = self._row_of[labels[0]]
             return rows if passing is None else np.intersect1d(rows, passing)[:CANDIDATES]
         return best_of(passing, self._matrices[field][passing] @ vector, CANDIDATES)
 
 
-def _graph(indexes: Path, field: str, dims: int, ef: int) -> Any:
-    (path,) = indexes.glob(f"{field}.*.hnsw")
+def build_graphs(root: Path, dims: int) -> None:
+    """Of vectors as they are, what is not there yet: the product's own may hold less of each."""
+    folder = root / "bare"
+    folder.mkdir(exist_ok=True)
+    data = Data(root)
+    for field in FIELD_NAMES:
+        if (folder / f"{field}.bare.hnsw").exists():
+            continue
+        vectors = data.vectors(field)
+        graph = empty_graph(dims, len(vectors))
+        graph.add_items(vectors, num_threads=THREADS)
+        graph.save_index(str(folder / f"{field}.bare.hnsw"))
+    np.save(folder / ROWS_FILE, np.arange(len(data.quality), dtype=np.uint32))
+
+
+def empty_graph(dims: int, capacity: int) -> Any:
     graph = hnswlib.Index("ip", dims)
-    graph.load_index(str(path))
+    graph.init_index(capacity, M=M, ef_construction=EF_CONSTRUCTION, random_seed=7)
+    return graph
+
+
+def _graph(folder: Path, field: str, dims: int, ef: int) -> Any:
+    graph = hnswlib.Index("ip", dims)
+    graph.load_index(str(folder / f"{field}.bare.hnsw"))
     graph.set_ef(ef)
     return graph

@@ -237,7 +237,7 @@ async def test_a_snapshot_of_an_older_format_rebuilds(open_index: Open, saved: P
     for name in ("format", "rows_sha256", "rows_size", "rows_kind", "end"):
         del old[name]
     overwrite(sidecar, msgspec.json.encode(old))
-    assert "its format is 1, this version reads 2" in await rebuilt(open_index)
+    assert "its format is 1, this version reads 3" in await rebuilt(open_index)
 
 
 async def test_a_sound_snapshot_is_loaded_without_the_store(open_index: Open, saved: Path) -> None:
