@@ -25,6 +25,9 @@ CAMPAIGNS = ("long", "llm")
 QUIET_SECONDS = 0.01
 """Real idle time before the virtual clock jumps: long enough for bytes on a loopback socket to arrive."""
 
+# Hundreds of processes import the product: it is compiled once, not in each of them, in a container too.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 @pytest.fixture
 def threads(autojump_clock: trio.testing.MockClock) -> VirtualThreads:
