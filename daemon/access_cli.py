@@ -21,7 +21,7 @@ from daemon.access import Access
 from daemon.access_client import AccessClient
 from daemon.config import Config, admin_socket_path, data_dir, load
 from daemon.terminal import ConfigOption, DataDirOption, JsonOption, existing_data_dir, out
-from daemon.web.admin_access import audit_view, key_view, tenant_view
+from daemon.web.access_views import audit_view, key_view, tenant_view
 from proto.api import AuditView, KeyMade, Keys, KeyView, Tenants, TenantView
 from proto.errors import ConfigError, Malformed, NotFound
 from proto.records import DEFAULT_TENANT, Event

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from daemon.admin_client import AdminClient
-from daemon.web.admin_access import TenantRemoved
+from daemon.web.access_views import TenantRemoved
 from proto.api import AuditPage, AuditView, KeyMade, Keys, KeyView, Tenants, TenantView
 from stores.audit import Verified
 

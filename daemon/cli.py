@@ -30,7 +30,6 @@ from rich.text import Text
 from daemon import cli_operating, cli_running, migrating
 from daemon.access_cli import audit_app, keys_app, tenants_app
 from daemon.admin_client import ROWS_PER_REQUEST, AdminClient
-from daemon.app import Running, run_daemon
 from daemon.backup import Made, make_backup
 from daemon.cli_creators import export_command, import_creators
 from daemon.clock import make_clock
@@ -45,16 +44,13 @@ from daemon.config import (
     suppression_path,
     switched_off,
 )
-from daemon.demo import DemoWorld, run_demo
 from daemon.deploy.commands import deploy_app
 from daemon.derived_data import UNSTATED, UNSTATED_REMEDY, refuse_unstated
-from daemon.embedding import open_model
 from daemon.evaluation.judged_sets import Part, read_judged_sets
 from daemon.forgetting import Report, forget_offline
 from daemon.importance import check_importance
 from daemon.importing import KINDS, Piece, Verdict, end_import, import_rows, mark_duplicates, parse_reference, read_rows
 from daemon.indexing import drop_indexes
-from daemon.listeners import OPEN_REMEDY, admin_key, is_open, refuse_open
 from daemon.logs import configure
 from daemon.notify import sd_notify, sd_reloading
 from daemon.oidc import check_oidc
@@ -84,6 +80,7 @@ from stores.keys import keys_of
 from stores.suppression import Suppression, adopt_journal, known_journal, open_journal
 
 if TYPE_CHECKING:
+    from daemon.app import Running
     from daemon.evaluation.embedding import Score as EmbeddingScore
 
 app = typer.Typer(name="pokedexd", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -178,6 +175,8 @@ def demo(
     live: Annotated[bool, typer.Option("--live", help="Time goes on and creators keep posting.")] = False,
 ) -> None:
     """Play the platforms on loopback and run the whole daemon over them: no key, no network."""
+    from daemon.demo import DemoWorld, run_demo
+
     the_world = DemoWorld(creators=creators, seed=seed, folders=tuple(world or ()), live=live)
     for folder in the_world.folders:
         if not folder.is_dir():
@@ -526,6 +525,8 @@ def raw_export(
 @config_app.command("check")
 def config_check(config: ConfigOption = None, data: DataDirOption = None) -> None:
     """Say whether a start would take the settings and the files that they name, and what is wrong."""
+    from daemon.listeners import admin_key
+
     loaded = _settings(config, data)
     identity_rules(loaded.config)
     taxonomy_of(loaded.config)
@@ -540,6 +541,8 @@ def config_check(config: ConfigOption = None, data: DataDirOption = None) -> Non
 
 def _asked_of_store(config: Config, folder: Path) -> str:
     """A warning of what could not be looked up there. Raises ConfigError where a start over the store would."""
+    from daemon.listeners import OPEN_REMEDY, is_open, refuse_open
+
     with contextlib.suppress(Unavailable, KeyError), look_into(folder, shared=True) as found:
         refuse_unstated(found.txn, config)
         refuse_open(config, has_keys=bool(keys_of(found.txn)))
@@ -878,6 +881,8 @@ def main() -> NoReturn:
 
 
 async def _serve(loaded: Loaded, settings: Callable[[], Loaded]) -> None:
+    from daemon.app import run_daemon  # the commands that only ask a daemon do without it, and start sooner
+
     stop = trio.Event()
     folder = data_dir(loaded.config, os.environ)
     socket_path = admin_socket_path(loaded.config, os.environ, folder)
@@ -1213,6 +1218,7 @@ def eval_niche(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """How well the local classifier tells what creators are about, against labels that others gave them."""
+    from daemon.embedding import open_model
     from daemon.evaluation import niche, niche_report
 
     settings = _load(config, {"model.dir": _text(model)}).config
@@ -1241,6 +1247,7 @@ def eval_embed(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """How well embedding models find what belongs together, side by side, in many languages."""
+    from daemon.embedding import open_model
     from daemon.evaluation.embedding import evaluate, read_sets
 
     sets = read_sets(world)
@@ -1287,6 +1294,7 @@ def eval_search(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """How well keywords, vectors and both together rank, on judged sets whose documents are taken in as creators."""
+    from daemon.embedding import open_model
     from daemon.evaluation import search, search_report
 
     settings = _load(config, {"model.dir": _text(model)}).config

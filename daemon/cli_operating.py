@@ -10,7 +10,7 @@ import msgspec
 import typer
 from rich.text import Text
 
-from daemon import doctor, founding
+from daemon import founding
 from daemon.config import SECRETS, Config, data_dir
 from daemon.deploy.files import CONFIG, STATE, hidden_folder, own_command
 from daemon.findings import Examination, Severity
@@ -28,6 +28,8 @@ def doctor_command(
 ) -> None:
     """Look at everything the daemon stands on, running or not, and say what to do. Exit code 0: all is well, 1: warnings,
     2: faults. Without --offline each key and token is tried with one call, which is booked like any other."""
+    from daemon import doctor  # it stands on the whole daemon
+
     with err.status("looking") as status:
         found = doctor.examine(lambda: settings(config, data), os.environ, offline=offline, tell=status.update)
     if as_json:

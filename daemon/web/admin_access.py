@@ -8,12 +8,12 @@ from quart_trio import QuartTrio
 
 from daemon.access import Access
 from daemon.auditing import AuditTrail
+from daemon.web.access_views import TenantRemoved, audit_view, key_view, tenant_view
 from daemon.web.params import decode_body, only_known, whole_number
 from daemon.web.replies import json_response
-from daemon.web.views import instant
-from proto.api import AuditPage, AuditView, KeyMade, Keys, KeyView, Tenants, TenantView
-from proto.records import DEFAULT_TENANT, ApiKey, AuditEvent, Tenant
-from stores.audit import OPERATOR, hash_of
+from proto.api import AuditPage, KeyMade, Keys, Tenants
+from proto.records import DEFAULT_TENANT
+from stores.audit import OPERATOR
 from stores.keys import DEFAULT_SCOPES
 
 PAGE, MOST = 20, 1_000
@@ -31,11 +31,6 @@ class KeyCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class TenantCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     tenant_id: str
     name: str = ""
-
-
-class TenantRemoved(msgspec.Struct, kw_only=True):
-    tenant_id: str
-    rows: int
 
 
 def register(app: QuartTrio, access: Access, trail: AuditTrail) -> None:
@@ -104,34 +99,3 @@ def register_trail(app: QuartTrio, trail: AuditTrail) -> None:
     async def verify() -> Response:
         only_known(request.args, ())
         return json_response(await trail.verify())
-
-
-def audit_view(number: int, entry: AuditEvent) -> AuditView:
-    return AuditView(
-        number=number,
-        at=instant(entry.at),
-        tenant_id=entry.tenant_id,
-        actor=entry.actor,
-        action=entry.action,
-        detail=entry.detail,
-        request_id=entry.request_id,
-        hash=hash_of(number, entry) if entry.previous else "",
-    )
-
-
-def key_view(key: ApiKey) -> KeyView:
-    return KeyView(
-        key_id=key.key_id,
-        tenant_id=key.tenant_id,
-        name=key.name,
-        scopes=key.scopes,
-        requests_per_minute=key.requests_per_minute,
-        created_at=instant(key.created_at or None),
-        expires_at=instant(key.expires_at),
-        last_used_at=instant(key.last_used_at),
-        revoked_at=instant(key.revoked_at or None),
-    )
-
-
-def tenant_view(one: Tenant) -> TenantView:
-    return TenantView(tenant_id=one.tenant_id, name=one.name, created_at=instant(one.created_at or None))
