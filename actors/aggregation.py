@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, compress
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from actors.cadence import activity_at
 from actors.extraction_links import host_of, platform_of
@@ -134,12 +136,19 @@ def _embeddings(parts: Sequence[AccountBundle]) -> list[EmbeddingRecord]:
             field = FIELDS.get((part.account.platform, record.field.partition(".")[0]))
             if field is not None:
                 by_field.setdefault(field, []).append(record)
-    return [mean for field, records in sorted(by_field.items()) if _points(mean := _mean(field, records))]
+    return _that_point([_mean(field, records) for field, records in sorted(by_field.items())])
 
 
-def _points(record: EmbeddingRecord) -> bool:
+def _that_point(means: list[EmbeddingRecord]) -> list[EmbeddingRecord]:
     """Texts without meaning to a model, and opposite ones, have no mean that could be compared."""
-    return bool(of_unit_length(np.frombuffer(record.vector, "<f2").astype(np.float32)[None, :])[0])
+    alike = len({len(mean.vector) for mean in means}) == 1
+    groups = [means] if alike else [[mean] for mean in means]  # while a model is replaced they may differ
+    return list(chain.from_iterable(compress(group, _point(group)) for group in groups))
+
+
+def _point(means: Sequence[EmbeddingRecord]) -> NDArray[np.bool_]:
+    vectors = np.frombuffer(b"".join(mean.vector for mean in means), "<f2").reshape(len(means), -1)
+    return of_unit_length(vectors.astype(np.float32))
 
 
 def _mean(field: str, records: Sequence[EmbeddingRecord]) -> EmbeddingRecord:

@@ -168,8 +168,9 @@ def _item_problem(item: GivenItem, latest: int) -> str:
         return f"content_id has 1 to {MAX_ID_CHARS} printable characters in ASCII"
     if max(len(item.title_or_caption), len(item.description)) > MAX_TEXT_CHARS:
         return f"title_or_caption and description have {MAX_TEXT_CHARS:,} characters at most"
-    if not all(map(_is_count, (item.views, item.likes, item.comments, item.duration_seconds))):
-        return f"counts are whole numbers from 0 to {MAX_COUNT:,}"
+    for count in (item.views, item.likes, item.comments, item.duration_seconds):  # looked at here: of each of 20 items
+        if count is not None and not 0 <= count <= MAX_COUNT:
+            return f"counts are whole numbers from 0 to {MAX_COUNT:,}"
     if not (0 <= item.published_at <= latest and 0 <= item.fetched_at <= latest and 0 <= item.counted_at <= latest):
         return "its instants are seconds since 1970 that have passed"
     return ""

@@ -23,6 +23,7 @@ from stores.catalog import (
     put_account_vectors,
     put_creator,
     put_creator_embeddings,
+    put_first_embeddings,
 )
 from stores.content import put_items
 from stores.env import Txn
@@ -96,12 +97,17 @@ class TakingIn:
             )
             for key in keys
         )
+        new = get_creator(txn, computed.creator_id) is None
         arrange(txn, [Membership(creator_id=computed.creator_id, links=links)], self._now)
         arranged = get_creator(txn, computed.creator_id)
         assert arranged is not None, "it was arranged a moment ago"
         creator = msgspec.structs.replace(computed, row=arranged.row, created_at=arranged.created_at)
         put_creator(txn, creator)
-        put_creator_embeddings(txn, creator.creator_id, list(prepared.bundle.embeddings.values()))
+        embeddings = list(prepared.bundle.embeddings.values())
+        if new:
+            put_first_embeddings(txn, creator.creator_id, embeddings)
+        else:
+            put_creator_embeddings(txn, creator.creator_id, embeddings)
         bundle = msgspec.structs.replace(prepared.bundle, creator=creator)
         if creator.enrichment is not None and creator.enrichment.method == LLM:
             put_labelling(txn, creator.creator_id, labelling_as_given(bundle))

@@ -137,7 +137,7 @@ class CreatorAccount(Record):
 
     @property
     def key(self) -> AccountKey:
-        return AccountKey(f"{self.platform}:{self.platform_user_id}")
+        return AccountKey(self.platform.value + ":" + self.platform_user_id)
 
 
 class ContentItem(Record):

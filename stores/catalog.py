@@ -441,6 +441,12 @@ def creator_embeddings(txn: Txn, creator_id: CreatorId) -> dict[str, EmbeddingRe
     return {record.field: record for record in records}
 
 
+def put_first_embeddings(txn: Txn, creator_id: CreatorId, records: Iterable[EmbeddingRecord]) -> None:
+    """Of a creator that is new, so that there is none to replace."""
+    for record in records:
+        txn.put("embeddings", pack_id(creator_id) + record.field.encode(), encode(record))
+
+
 def put_creator_embeddings(txn: Txn, creator_id: CreatorId, records: Sequence[EmbeddingRecord]) -> None:
     """Replaces the creator's embeddings by these; one that another model made is kept beside (`EARLIER`)."""
     held = creator_embeddings(txn, creator_id)

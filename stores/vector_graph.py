@@ -76,16 +76,17 @@ class Graph:
         self._index.save_index(str(path))
 
     def add(self, rows: Rows, vectors: Vector) -> None:
-        """Adding a row again replaces its vector, and revives a deleted one. ``vectors``: float32 (n, dims)."""
+        """Adding a row again replaces its vector, and revives a deleted one. ``rows``: each once; ``vectors``: float32
+        (n, dims)."""
         if not len(rows):
             return
         self._make_room(int(rows.max()) + 1)
-        needed = self.slots + int((~self.held[np.unique(rows)]).sum())
+        needed = self.slots + len(rows) - int(np.count_nonzero(self.held[rows]))
         if needed > self._index.max_elements:
             self._index.resize_index(max(needed, int(self._index.max_elements * GROWTH)))
         self._index.add_items(self._reduced(vectors), rows.astype(np.uint64), num_threads=1)
         self.slots = needed
-        self.deleted -= int(self.hidden[np.unique(rows)].sum())
+        self.deleted -= int(np.count_nonzero(self.hidden[rows]))
         self.held[rows], self.hidden[rows] = True, False
 
     def hide(self, row: int) -> None:

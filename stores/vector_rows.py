@@ -27,6 +27,14 @@ SHORTLIST_FROM = 3
 SIGNED_AT_ONCE = 4_096
 
 
+Made = tuple[NDArray[Any], ...]
+"""Arrays of one length: what is kept of some vectors."""
+
+
+def part_of(made: Made, part: slice) -> Made:
+    return tuple(one[part] for one in made)
+
+
 class VectorRows(Protocol):
     """Rows below ``size``; which of them hold a vector is kept elsewhere. A writer is alone, except in `grown`."""
 
@@ -39,6 +47,12 @@ class VectorRows(Protocol):
     def put(self, rows: Rows, vectors: Vector) -> None:
         """``vectors``: float32 (n, dims), unit length."""
         ...
+
+    def made(self, vectors: Vector) -> Made:
+        """What is kept of vectors; readers and writers may be at work."""
+        ...
+
+    def put_made(self, rows: Rows, made: Made) -> None: ...
 
     def wipe(self, row: int) -> None: ...
 
@@ -87,7 +101,13 @@ class FloatRows:
         return len(self._vectors)
 
     def put(self, rows: Rows, vectors: Vector) -> None:
-        self._vectors[rows] = vectors
+        self.put_made(rows, self.made(vectors))
+
+    def made(self, vectors: Vector) -> Made:
+        return (vectors,)
+
+    def put_made(self, rows: Rows, made: Made) -> None:
+        (self._vectors[rows],) = made
 
     def wipe(self, row: int) -> None:
         self._vectors[row] = 0.0
@@ -146,8 +166,14 @@ class CodeRows:
         return len(self._codes)
 
     def put(self, rows: Rows, vectors: Vector) -> None:
+        self.put_made(rows, self.made(vectors))
+
+    def made(self, vectors: Vector) -> Made:
         codes, scales = _encoded(vectors)
-        self._codes[rows], self._scales[rows], self._signs[rows] = codes, scales, signs_of(codes)
+        return codes, scales, signs_of(codes)
+
+    def put_made(self, rows: Rows, made: Made) -> None:
+        self._codes[rows], self._scales[rows], self._signs[rows] = made
 
     def wipe(self, row: int) -> None:
         self._codes[row], self._scales[row], self._signs[row] = 0, 0.0, 0

@@ -16,12 +16,13 @@ from stores.blocking import Blocking
 from stores.gate import Gate
 from stores.ports import Rows, Scores, Vector
 from stores.principal import dims_kept, fitted, share_of_length
+from stores.row_sets import distinct
 from stores.unit_vectors import of_unit_length
 from stores.vector_graph import FIRST_CAPACITY, GROWTH, Graph
-from stores.vector_rows import AUTO, FLOAT32, INT8, VectorRows, kind_for, make_rows
+from stores.vector_rows import AUTO, FLOAT32, INT8, Made, VectorRows, kind_for, make_rows, part_of
 from stores.vector_snapshot import Contents, Saving, drop_unfinished, load
 
-SLICE, QUIET_SLICE, QUIET_SECONDS = 16, 64, 1.0
+SLICE, QUIET_SLICE, QUIET_SECONDS = 24, 96, 1.0
 """Vectors inserted at once while queries wait: about 10 ms; and where none has come for so long, when one that comes may
 wait 40 ms. Between two slices a writer waits for the interpreter as often as for a core."""
 BUILD_SLICE = 1_000
@@ -235,16 +236,19 @@ class HnswVectorIndex:
     def _upsert(self, rows: Rows, vectors: Vector) -> None:
         """Vectors that stand already are left alone: most changes to a creator do not touch them."""
         self._grow(int(rows.max(initial=0)) + 1)
+        rows, vectors = _last_of_each(rows, vectors)
         there = np.flatnonzero(self._present[rows])
         if len(there):
             new = np.ones(len(rows), bool)
             new[there] = ~self._rows.same(rows[there], vectors[there])
             rows, vectors = rows[new], vectors[new]
+        made = self._rows.made(vectors)
         begin = 0
         while begin < len(rows):
             past = begin + (QUIET_SLICE if self._gate.quiet_seconds() > QUIET_SECONDS else SLICE)
+            part = slice(begin, past)
             with self._gate.writing():
-                self._put(rows[begin:past], vectors[begin:past])
+                self._put(rows[part], vectors[part], part_of(made, part))
                 self.changed = True
             begin = past
         self._learn_directions()
@@ -263,16 +267,16 @@ class HnswVectorIndex:
         finally:
             self._next_graph = None
 
-    def _put(self, rows: Rows, vectors: Vector) -> None:
-        """The graphs get the vectors as they are, never what rows keep of them."""
+    def _put(self, rows: Rows, vectors: Vector, made: Made) -> None:
+        """Each row once. The graphs get the vectors as they are, never what rows keep of them."""
         following = self._next_graph  # a renewal may be given up meanwhile
         self._graph.add(rows, vectors)
         if following is not None:
             following.add(rows, vectors)
         with self._row_gate.writing():
-            self._count += int((~self._present[np.unique(rows)]).sum())
+            self._count += len(rows) - int(np.count_nonzero(self._present[rows]))
             self._end = max(self._end, int(rows.max(initial=0)) + 1)
-            self._rows.put(rows, vectors)
+            self._rows.put_made(rows, made)
             self._present[rows] = True
 
     def _delete(self, rows: Iterable[int]) -> None:
@@ -481,8 +485,10 @@ class HnswVectorIndex:
         """Nobody reads yet."""
         for rows, vectors in slices:
             self._grow(int(rows.max(initial=0)) + 1)
+            made = self._rows.made(vectors)
             for begin in range(0, len(rows), BUILD_SLICE):
-                self._put(rows[begin : begin + BUILD_SLICE], vectors[begin : begin + BUILD_SLICE])
+                part = slice(begin, begin + BUILD_SLICE)
+                self._put(rows[part], vectors[part], part_of(made, part))
             self._learn_directions()
             tell(min(self._count / expected, 1.0))
 
@@ -526,6 +532,15 @@ class HnswVectorIndex:
         present[:have] = self._present
         with self._row_gate.writing():
             self._rows, self._present = larger, present
+
+
+def _last_of_each(rows: Rows, vectors: Vector) -> tuple[Rows, Vector]:
+    """Each row once, with the last of its vectors."""
+    if len(distinct(rows)) == len(rows):
+        return rows, vectors
+    last = dict(zip(rows.tolist(), range(len(rows)), strict=True))
+    at = np.fromiter(last.values(), np.intp)
+    return rows[at], vectors[at]
 
 
 def _recoded(contents: Contents, end: int, dims: int) -> VectorRows:

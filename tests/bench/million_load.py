@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,12 +18,25 @@ import numpy as np
 
 from tests.bench.search_data import Query
 from tests.bench.search_load import Connection
+from tests.flow.processes import ROOT
 
 T = TypeVar("T")
 MIB = 1 << 20
 CONNECTION_REQUESTS = 900
 """A connection is closed by the server after a thousand, and after 15 seconds without one."""
 IDLE_SECONDS = 5.0
+LONGEST_SECONDS = 900.0
+"""No query is asked twice, so that there are enough for so long."""
+COMMAND = (sys.executable, "-m", "tests.bench.million_load")
+
+
+class Pace(msgspec.Struct, kw_only=True):
+    """What the process is told to ask."""
+
+    url: str
+    queries: list[Query]
+    per_second: float
+    parameters: str
 
 
 class Latency(msgspec.Struct, kw_only=True):
@@ -89,12 +105,34 @@ class Paced:
 def beside(
     url: str, queries: Iterator[Query], per_second: float, work: Callable[[], T], parameters: str
 ) -> tuple[T, Latency]:
-    """What the work gave, and how long searches took meanwhile."""
-    paced = Paced(url, queries, per_second, parameters)
-    began = time.perf_counter()
+    """What the work gave, and how long searches took meanwhile. They are asked by a process of its own: this one's
+    interpreter is wanted by the work."""
+    most = list(islice(queries, int(per_second * LONGEST_SECONDS)))
+    pace = Pace(url=url, queries=most, per_second=per_second, parameters=parameters)
+    with subprocess.Popen(COMMAND, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(msgspec.json.encode(pace) + b"\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        began = time.perf_counter()
+        try:
+            given = work()
+        finally:
+            process.stdin.close()
+        told = process.stdout.readline()
+    if process.returncode:
+        raise RuntimeError("the searches beside failed; what they said stands above")
+    return given, Latency.of(msgspec.json.decode(told, type=list[float]), time.perf_counter() - began)
+
+
+def main() -> None:
+    """Searches until the input ends; their milliseconds are the output's second line."""
+    pace = msgspec.json.decode(sys.stdin.buffer.readline(), type=Pace)
+    paced = Paced(pace.url, iter(pace.queries), pace.per_second, pace.parameters)
+    print("ready", flush=True)
     with paced.running():
-        given = work()
-    return given, Latency.of(paced.milliseconds, time.perf_counter() - began)
+        sys.stdin.buffer.read()
+    sys.stdout.buffer.write(msgspec.json.encode(paced.milliseconds) + b"\n")
 
 
 def resident_mib(pid: int) -> tuple[float, float]:
@@ -107,3 +145,7 @@ def resident_mib(pid: int) -> tuple[float, float]:
 def disk_mib(folder: Path) -> float:
     """Blocks that the files take, not how long they look."""
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file()) / MIB
+
+
+if __name__ == "__main__":
+    main()
