@@ -112,7 +112,7 @@ async def save_now_and_then(
     now: Callable[[], float],
     stop: trio.Event,
 ) -> None:
-    """Saves graphs at an interval, builds decayed ones anew, and rewrites the text index when there is nothing else to
+    """Saves graphs at an interval, builds worn ones anew, and rewrites the text index when there is nothing else to
     do."""
     saved_at = trio.current_time()
     compact_after = 0.0
@@ -122,7 +122,8 @@ async def save_now_and_then(
         if trio.current_time() - saved_at >= snapshot_seconds:
             saved = await save_or_tell(keeper, journal, now)
             saved_at = trio.current_time() - (0 if saved else max(snapshot_seconds - SAVE_AGAIN_SECONDS, 0))
-            await keeper.renew_graphs(stop.is_set)
+            if await keeper.renew_graphs(stop.is_set):
+                saved_at = trio.current_time() - snapshot_seconds  # at once: the next would take its place in memory
         if not await _idle(work, schedule):
             keeper.note_change()
         elif trio.current_time() >= compact_after:

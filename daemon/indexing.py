@@ -204,16 +204,20 @@ class IndexKeeper:
                 if index not in self._in_use():
                     drop_snapshot(index.path)
 
-    async def renew_graphs(self, stopped: Callable[[], bool]) -> None:
-        """Those that have worn are built anew, never two at once: each takes its memory twice meanwhile."""
+    async def renew_graphs(self, stopped: Callable[[], bool]) -> bool:
+        """The first of those that have worn is built anew, which takes its memory twice meanwhile; whether one was: it is to
+        be saved before the next."""
         for name, index in list(self.fields.items()):
             reason = "" if stopped() else await index.wear()
-            if reason:
-                log.info("a vector graph is built anew", field=name, reason=reason)
-                try:
-                    await index.renew(stopped)
-                except (MemoryError, RuntimeError) as error:  # hnswlib's words for no memory; the graph before answers
-                    log.warning("a vector graph cannot be built anew", field=name, reason=str(error))
+            if not reason:
+                continue
+            log.info("a vector graph is built anew", field=name, reason=reason)
+            try:
+                if await index.renew(stopped):
+                    return True
+            except (MemoryError, RuntimeError) as error:  # hnswlib's words for no memory; the graph before answers
+                log.warning("a vector graph cannot be built anew", field=name, reason=str(error))
+        return False
 
     def _in_use(self) -> list[HnswVectorIndex]:
         return [*self.fields.values(), *self.earlier.values()]

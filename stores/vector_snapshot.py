@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -30,6 +30,9 @@ PRESENT, HELD, HIDDEN = 1, 2, 4
 """Bits of a row's state: it has a vector; it has a slot in the graph; that slot is deleted."""
 
 
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class Sidecar(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What must hold before files are handed to hnswlib, which checks nothing itself."""
 
@@ -39,10 +42,10 @@ class Sidecar(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     rows_sha256: str = ""
     rows_size: int = 0
     rows_kind: str = ""
-    end: int = 0
+    end: NotNegative = 0
     """Behind the last row that has a state."""
     dims: int
-    graph_dims: int = 0
+    graph_dims: NotNegative = 0
     """Of what the graph holds, by the basis at the end of the rows' file; 0: vectors as they are."""
     model_id: str
     m: int

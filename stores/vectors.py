@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from proto.errors import IndexBroken, Unavailable
+from proto.errors import IndexBroken, PokedexError, Unavailable
 from proto.ids import Row
 from stores.blocking import Blocking
 from stores.gate import Gate
@@ -130,7 +130,8 @@ class HnswVectorIndex:
         Of what changed after the snapshot, ``changed_since(checkpoint)``, the stored ``vectors_of`` these rows are put in,
         and those that have none go. The index log names no one who was erased, so rows that are not among the ``alive``
         go as well. ``expected``: how many vectors there may be; ``rows``: how they are kept (`vector_rows`);
-        ``graph_share``: of their dimensions so many are kept in graphs that are made from now on (`principal`); ``trouble``: as for `vector_snapshot.load`; ``tell``: what share is loaded.
+        ``graph_share``: how many of their dimensions graphs keep that are made from now on (`principal`); ``trouble``: as
+        for `vector_snapshot.load`; ``tell``: what share is loaded.
         """
         index = cls(
             path,
@@ -189,34 +190,37 @@ class HnswVectorIndex:
         return await self._saving.call(self._wear)
 
     def _wear(self) -> str:
+        graph, wanted = self._graph, self._graph_dims
         if self.decay > DECAYED_SHARE:
             return f"{self.decay:.3f} of its slots are deleted"
-        wanted, basis = self._graph_dims, self._graph.basis
         if self._count < FITTED_ROWS:
             return ""
-        if self._graph.dims != wanted:
-            return f"it holds {self._graph.dims} dimensions of {self.dims}, and is to hold {wanted}"
-        if basis is None:
+        if graph.dims != wanted:
+            return f"it holds {graph.dims} dimensions of {self.dims}, and is to hold {wanted}"
+        if graph.basis is None:
             return ""
         with self._row_gate.reading():
             some = self._sample(WATCHED_ROWS)
-        kept = share_of_length(some, basis)
-        possible = share_of_length(some, fitted(some, wanted))
+        learnt, judged = some[::2], some[1::2]  # directions fit best what they were learnt from
+        kept, possible = share_of_length(judged, graph.basis), share_of_length(judged, fitted(learnt, wanted))
         return f"it keeps {kept:.3f} of its vectors, and could {possible:.3f}" if possible - kept > LOST_SHARE else ""
 
     async def renew(self, stopped: Callable[[], bool] = lambda: False) -> bool:
         """Builds the graph anew, in small steps, while the one before answers; False if it was stopped on the way.
         Takes as much memory again as that one."""
         rows = await self._write.call(self._begin_renewal)
+        done = False
         try:
             for begin in range(0, len(rows), RENEWAL_SLICE):
                 if stopped():
                     return False
                 await self._write.call(self._renew, rows[begin : begin + RENEWAL_SLICE])
             await self._write.call(self._end_renewal)
+            done = True
             return True
         finally:
-            self._next_graph = None
+            if not done:
+                self._next_graph = None
 
     def holds(self, rows: Rows) -> NDArray[np.bool_]:
         """[n]: which of these rows have this field. Of the moment: a writer may be at work."""
@@ -242,7 +246,7 @@ class HnswVectorIndex:
             new = np.ones(len(rows), bool)
             new[there] = ~self._rows.same(rows[there], vectors[there])
             rows, vectors = rows[new], vectors[new]
-        made = self._rows.made(vectors)
+        made, before = self._rows.made(vectors), self._count
         begin = 0
         while begin < len(rows):
             past = begin + (QUIET_SLICE if self._gate.quiet_seconds() > QUIET_SECONDS else SLICE)
@@ -251,20 +255,20 @@ class HnswVectorIndex:
                 self._put(rows[part], vectors[part], part_of(made, part))
                 self.changed = True
             begin = past
-        self._learn_directions()
+        self._learn_directions(before)
 
-    def _learn_directions(self) -> None:
-        """Once, as soon as there are enough vectors; searches go on in the graph before. One that is much larger already is
-        built anew in small steps (`renew`)."""
+    def _learn_directions(self, before: int) -> None:
+        """Once, as there come to be enough vectors: an import of many would fill a graph that is to be given up. It takes
+        some seconds, in which searches go on in the graph before. Where it fails, or was not done, `renew` does it."""
         unlearnt = self._graph.basis is None and self._next_graph is None and self._graph_dims < self.dims
-        if not unlearnt or not FITTED_ROWS <= self._count < 2 * FITTED_ROWS:
+        if not (unlearnt and before < FITTED_ROWS <= self._count):
             return
-        rows = self._begin_renewal()
         try:
+            rows = self._begin_renewal()
             for begin in range(0, len(rows), BUILD_SLICE):
                 self._renew(rows[begin : begin + BUILD_SLICE])
             self._end_renewal()
-        finally:
+        except (MemoryError, RuntimeError, PokedexError):  # of hnswlib, and of the store; the graph before answers
             self._next_graph = None
 
     def _put(self, rows: Rows, vectors: Vector, made: Made) -> None:
@@ -403,7 +407,7 @@ class HnswVectorIndex:
             limit = min(limit, graph.live)
             asked = limit if within is None else max(limit, min(wanted, graph.live))
             if graph.basis is not None:
-                asked = max(asked, min(COMPARED_PER_WANTED * limit, self._ef, graph.live))
+                asked = max(asked, min(COMPARED_PER_WANTED * limit, graph.live))
             found = graph.nearest(vector, asked)
         if found is None:
             return None
@@ -485,11 +489,12 @@ class HnswVectorIndex:
         """Nobody reads yet."""
         for rows, vectors in slices:
             self._grow(int(rows.max(initial=0)) + 1)
-            made = self._rows.made(vectors)
+            rows, vectors = _last_of_each(rows, vectors)
+            made, before = self._rows.made(vectors), self._count
             for begin in range(0, len(rows), BUILD_SLICE):
                 part = slice(begin, begin + BUILD_SLICE)
                 self._put(rows[part], vectors[part], part_of(made, part))
-            self._learn_directions()
+            self._learn_directions(before)
             tell(min(self._count / expected, 1.0))
 
     def _sample(self, most: int) -> Vector:

@@ -27,6 +27,7 @@ CONNECTION_REQUESTS = 900
 IDLE_SECONDS = 5.0
 LONGEST_SECONDS = 900.0
 """No query is asked twice, so that there are enough for so long."""
+READY = b"ready\n"
 COMMAND = (sys.executable, "-m", "tests.bench.million_load")
 
 
@@ -84,7 +85,11 @@ class Paced:
                 due = began + number / self._per_second
                 if self._ended.wait(max(due - time.perf_counter(), 0)) or self.failures:
                     return
-                pool.submit(self._ask, next(self._queries), due)
+                query = next(self._queries, None)
+                if query is None:
+                    self.failures.append(RuntimeError(f"no query is left after {number}"))
+                    return
+                pool.submit(self._ask, query, due)
 
     def _ask(self, query: Query, due: float) -> None:
         try:
@@ -113,7 +118,8 @@ def beside(
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(msgspec.json.encode(pace) + b"\n")
         process.stdin.flush()
-        process.stdout.readline()
+        if process.stdout.readline() != READY:
+            raise RuntimeError("the searches beside did not start; what they said stands above")
         began = time.perf_counter()
         try:
             given = work()
@@ -129,7 +135,8 @@ def main() -> None:
     """Searches until the input ends; their milliseconds are the output's second line."""
     pace = msgspec.json.decode(sys.stdin.buffer.readline(), type=Pace)
     paced = Paced(pace.url, iter(pace.queries), pace.per_second, pace.parameters)
-    print("ready", flush=True)
+    sys.stdout.buffer.write(READY)
+    sys.stdout.buffer.flush()
     with paced.running():
         sys.stdin.buffer.read()
     sys.stdout.buffer.write(msgspec.json.encode(paced.milliseconds) + b"\n")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from models.embedding_model import EmbeddingModel
+from stores.vectors import FITTED_ROWS
 from tests.flow.processes import Daemon
 
 CANDIDATES = 100
@@ -31,6 +32,10 @@ class Engines:
         self._text = tantivy.Index.open(str(folder))
         self._searcher = self._text.searcher()
         self._fields = [_graph(path, model.dims) for path in sorted(indexes.glob("*.hnsw"))]
+        if any(graph.element_count >= FITTED_ROWS for graph in self._fields):
+            raise ValueError(
+                f"with {FITTED_ROWS:,} creators or more the daemon's graphs hold less: bench-search has its own"
+            )
 
     def embed(self, text: str) -> NDArray[np.float32]:
         return self._model.embed([text])

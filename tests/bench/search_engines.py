@@ -115,17 +115,18 @@ class Bare:
 
 
 def build_graphs(root: Path, dims: int) -> None:
-    """Of vectors as they are, what is not there yet: the product's own may hold less of each."""
+    """Of vectors as they are: the product's own may hold less of each. What is newer than its vectors is kept."""
     folder = root / "bare"
     folder.mkdir(exist_ok=True)
     data = Data(root)
     for field in FIELD_NAMES:
-        if (folder / f"{field}.bare.hnsw").exists():
+        made, of = folder / f"{field}.bare.hnsw", root / f"{field}.npy"
+        if made.exists() and made.stat().st_mtime > of.stat().st_mtime:
             continue
         vectors = data.vectors(field)
         graph = empty_graph(dims, len(vectors))
         graph.add_items(vectors, num_threads=THREADS)
-        graph.save_index(str(folder / f"{field}.bare.hnsw"))
+        graph.save_index(str(made))
     np.save(folder / ROWS_FILE, np.arange(len(data.quality), dtype=np.uint32))
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import trio
 
 from daemon import indexing
 from daemon.config import SearchConfig
 from daemon.evaluation.virtual_time import VirtualThreads
+from daemon.housekeeping import save_now_and_then
 from daemon.indexing import FIELD_NAMES, IndexKeeper
 from daemon.readiness import Readiness
 from proto.ids import CreatorId, Platform, Row
@@ -20,8 +23,11 @@ from stores.catalog import Catalog, delete_creator, log_indexed, put_creator, pu
 from stores.codec import pack_id
 from stores.env import Environment, Txn
 from stores.erasure import Mark, Subject, mark_erasure
+from stores.journal import Journal
 from stores.ports import Rows, Vector
+from stores.schedule import Schedule
 from stores.vectors import HnswVectorIndex
+from stores.work import Work
 from tests.stores.conformance.vector_index_suite import random_units
 
 DIMS = 8
@@ -195,12 +201,12 @@ async def test_a_decayed_graph_is_built_anew(starts: Starts) -> None:
     keeper = await starts.open(rows="int8")
     index = keeper.fields[FIELD]
     await index.delete([Row(row) for row in range(1, 11)])
-    await keeper.renew_graphs(lambda: False)
+    assert not await keeper.renew_graphs(lambda: False)
     assert index.decay == 0.2, "no more than that"
     await index.delete([Row(11)])
-    await keeper.renew_graphs(lambda: True)
+    assert not await keeper.renew_graphs(lambda: True)
     assert index.decay > 0.2
-    await keeper.renew_graphs(lambda: False)
+    assert await keeper.renew_graphs(lambda: False)
     assert (index.decay, await index.count()) == (0, 39)
     assert [nearest(keeper, VECTORS[at]) for at in (12, 50)] == [[12], [50]]
 
@@ -224,3 +230,40 @@ async def test_the_store_is_on_the_disk_before_a_snapshot_says_how_far_it_is(
     keeper.columns.changed = False
     await keeper.save()
     assert happened == ["synced", *["saved at 50"] * len(FIELD_NAMES)]
+
+
+async def test_graphs_are_built_anew_one_at_a_time_each_saved_before_the_next(
+    starts: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = await starts.open()
+    worn, seen = dict.fromkeys(keeper.fields, "it has worn"), list[str]()
+
+    for name, index in keeper.fields.items():
+
+        async def wear(name: str = name) -> str:
+            return worn.get(name, "")
+
+        async def renew(_: Callable[[], bool], name: str = name) -> bool:
+            seen.append(f"renew {name}")
+            del worn[name]
+            return True
+
+        monkeypatch.setattr(index, "wear", wear)
+        monkeypatch.setattr(index, "renew", renew)
+
+    async def save() -> None:
+        seen.append("save")
+
+    async def nothing_to_compact() -> bool:
+        return False
+
+    monkeypatch.setattr(keeper, "save", save)
+    monkeypatch.setattr(keeper, "compact_text", nothing_to_compact)
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        env = starts.env
+        stores = (Work(env), Schedule(env), Journal(env, lambda _: None))
+        nursery.start_soon(save_now_and_then, keeper, *stores, 5.0, lambda: 0.0, stop)
+        await trio.sleep(9)
+        stop.set()
+    assert seen == [step for name in keeper.fields for step in ("save", f"renew {name}")] + ["save"]

@@ -16,8 +16,10 @@ from daemon.evaluation.virtual_time import VirtualThreads
 from proto.ids import Row
 from stores.blocking import Blocking
 from stores.ports import Rows, Vector
+from stores.vector_graph import Graph
 from stores.vector_snapshot import Sidecar, sidecar_path
 from stores.vectors import HnswVectorIndex
+from tests.stores.conformance.vector_index_suite import random_units
 
 DIMS, KEPT = 32, 16
 LEARNS_FROM = 300
@@ -54,7 +56,7 @@ def open_index(
         having = [row for row in rows.tolist() if row in stored]
         return np.array(having, np.uint32), np.stack([stored[row] for row in having])
 
-    def opened(*, graph_share: float = 0.5, **settings: Any) -> HnswVectorIndex:
+    def opened(*, graph_share: float = 0.5, ef: int = 100, **settings: Any) -> HnswVectorIndex:
         return HnswVectorIndex.open(
             tmp_path / "field.hnsw",
             field="field",
@@ -65,7 +67,7 @@ def open_index(
             changed_since=lambda _: set(),
             sequence=100,
             exact_scan_below=0,
-            ef=100,
+            ef=ef,
             graph_share=graph_share,
             blocking=lambda name, limit: Blocking(name, limit, threads),
             **settings,
@@ -173,12 +175,17 @@ async def test_a_sidecar_that_names_other_dimensions_rebuilds(
     await put(index, stored, units(400, seed=1))
     await index.save(50)
     file = sidecar_path(tmp_path / "field.hnsw")
-    for wrong in (0, KEPT - 1, KEPT + 1):
+    for wrong, why in (
+        (0, "another length"),
+        (KEPT - 1, "another length"),
+        (KEPT + 1, "another length"),
+        (-1, "damaged"),
+    ):
         sidecar = msgspec.json.decode(file.read_bytes(), type=Sidecar)
         sidecar.graph_dims = wrong
         file.write_bytes(msgspec.json.encode(sidecar))
         again = open_index()
-        assert "another length" in again.rebuilt_because
+        assert why in again.rebuilt_because
         await again.save(50)
 
 
@@ -194,6 +201,59 @@ async def test_other_subjects_than_it_learnt_from(open_index: Open, stored: dict
     after = await recall(index, stored, queries)
     assert after > before
     assert after >= 0.95
+
+
+async def test_vectors_without_a_telling_direction_are_no_reason_to_build_anew(
+    open_index: Open, stored: dict[int, Vector]
+) -> None:
+    """Directions always fit best what they were learnt from."""
+    index = open_index()
+    await put(index, stored, random_units(1_500, DIMS, seed=4))
+    assert index._graph.dims == KEPT
+    for _ in range(2):
+        assert await index.wear() == ""
+        assert await index.renew()
+
+
+async def test_one_of_all_dimensions_is_not_built_anew_within_a_write(
+    open_index: Open, stored: dict[int, Vector]
+) -> None:
+    index = open_index(graph_share=1.0)
+    await put(index, stored, units(LEARNS_FROM + 50, seed=1))
+    await index.save(50)
+    again = open_index()
+    await put(again, stored, units(10, seed=2), LEARNS_FROM + 50)
+    assert again._graph.dims == DIMS
+    assert await again.renew()
+    assert again._graph.dims == KEPT
+
+
+async def test_what_cannot_be_learnt_stops_no_write(
+    open_index: Open, stored: dict[int, Vector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, tries = open_index(), 0
+
+    def no_room(*_: object) -> Graph:
+        nonlocal tries
+        tries += 1
+        raise MemoryError
+
+    monkeypatch.setattr(stores.vectors, "Graph", no_room)
+    await put(index, stored, units(LEARNS_FROM + 100, seed=1))
+    assert (tries, await index.count(), index._graph.dims) == (1, LEARNS_FROM + 100, DIMS)
+    assert "is to hold" in await index.wear()
+    monkeypatch.undo()
+    monkeypatch.setattr(stores.vectors, "FITTED_ROWS", LEARNS_FROM)
+    assert await index.renew()
+    assert index._graph.dims == KEPT
+
+
+async def test_a_narrow_breadth_does_not_keep_hits_from_being_compared(
+    open_index: Open, stored: dict[int, Vector]
+) -> None:
+    index = open_index(ef=20)
+    await put(index, stored, units(1_000, seed=1))
+    assert await recall(index, stored, units(30, seed=3)) >= 0.95
 
 
 async def test_who_went_is_not_found(open_index: Open, stored: dict[int, Vector]) -> None:
