@@ -14,6 +14,7 @@ from actors.cadence import VisitPolicy
 from actors.given import GivenRules, Prepared, prepare
 from actors.index_writing import MOST_AT_ONCE, IndexWriter
 from actors.taking_in import TakenIn, TakingIn
+from actors.turns import Turns
 from proto.errors import Malformed, Unavailable
 from proto.ids import Platform
 from proto.messages import AnyWork, CreatorEnriched, Stage
@@ -67,6 +68,7 @@ class BulkLane:
         visits_of: Mapping[Platform, VisitPolicy],
         writer: IndexWriter,
         turn: trio.Lock,
+        turns: Turns,
         threads: Blocking,
         now: Callable[[], float],
         stop: trio.Event,
@@ -75,6 +77,7 @@ class BulkLane:
         self._outboxes, self._env, self._work, self._suppression = outboxes, env, work, suppression
         self._rules, self._visits_of, self._writer, self._turn = rules, visits_of, writer, turn
         self._threads, self._now, self._stop, self._meter = threads, now, stop, meter
+        self._turns = turns
         self._sender, self._inbox = trio.open_memory_channel[_Stored](PIECES_AHEAD)
         self._asked_at = -math.inf
 
@@ -97,7 +100,8 @@ class BulkLane:
         said = await self._env.read(lambda txn: recall(txn, key, digest))
         if said is not None:
             return await self._threads.call(self._said_again, lines, said, now)
-        made = await self._threads.call(self._prepared, lines, now)
+        async with self._turns.step():
+            made = await self._threads.call(self._prepared, lines, now)
 
         def change(txn: Txn) -> tuple[bytes, list[TakenIn]]:
             said = recall(txn, key, digest)
@@ -109,7 +113,8 @@ class BulkLane:
             remember(txn, key, Remembered(digest=digest, kinds=kinds, written_at=now))
             return kinds, [one for one in taken if one is not None]
 
-        kinds, taken = await self._env.write(change, synced=True)
+        async with self._turns.step():
+            kinds, taken = await self._env.write(change, synced=True)
         await self._hand_over(_stored(taken))
         return [LineVerdict(verdict=KINDS[kind], detail=_detail(one)) for kind, one in zip(kinds, made, strict=True)]
 

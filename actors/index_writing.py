@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from actors import side_by_side
 from actors.documents import text_document
+from actors.turns import Turns
 from proto.ids import Row
 from proto.messages import CreatorEnriched, CreatorRetired
 from proto.records import Creator
@@ -47,8 +48,10 @@ class IndexWriter:
         columns: Columns,
         niche_names: Callable[[Creator], str],
         threads: Blocking,
+        turns: Turns,
     ) -> None:
         self._env, self._catalog, self._text, self._fields, self._threads = env, catalog, text, fields, threads
+        self._turns = turns
         self._earlier, self._columns, self._niche_names = earlier, columns, niche_names
 
     async def index(
@@ -91,7 +94,8 @@ class IndexWriter:
         commits beside the graphs, which take longer. Of an import there are so many that everything is made in threads:
         searches wait for the event loop."""
         creators = [bundle.creator for bundle in bundles]
-        await self._threads.call(self._columns.upsert_all, [creator.row for creator in creators], creators)
+        async with self._turns.step():
+            await self._threads.call(self._columns.upsert_all, [creator.row for creator in creators], creators)
         await side_by_side(
             partial(self._take_in_text, bundles, checkpoint),
             *(partial(self._take_in_fields, names, bundles) for names in _shared_out(list(self._fields))),
@@ -104,15 +108,18 @@ class IndexWriter:
             await self._take_in_field(name, self._fields[name], bundles)
 
     async def _take_in_field(self, name: str, index: VectorIndex, bundles: Sequence[CreatorBundle]) -> None:
-        rows, vectors, lacking = await self._threads.call(_of_field, name, index.model_id, bundles)
-        if rows:
-            await index.upsert(rows, vectors)
-        if lacking:
-            await index.delete(lacking)
+        async with self._turns.step():
+            rows, vectors, lacking = await self._threads.call(_of_field, name, index.model_id, bundles)
+            if rows:
+                await index.upsert(rows, vectors)
+            if lacking:
+                await index.delete(lacking)
 
     async def _take_in_text(self, bundles: Sequence[CreatorBundle], checkpoint: int) -> None:
-        await self._text.upsert(await self._threads.call(self._documents, bundles))
-        await self._text.commit(checkpoint)
+        async with self._turns.step():
+            await self._text.upsert(await self._threads.call(self._documents, bundles))
+        async with self._turns.step():
+            await self._text.commit(checkpoint)
 
     def _documents(self, bundles: Sequence[CreatorBundle]) -> list[TextDocument]:
         return [

@@ -603,6 +603,7 @@ def make_parts(
         make_avatar_reader=avatar_reader_maker(config, stores, pictures, blocking("avatars", 1), now),
     )
     searcher.set_importing(lambda: pipeline.importing)
+    pipeline.set_searched(searcher.searched_lately)
     return Parts(
         config=config,
         data_dir=data_dir,

@@ -39,6 +39,7 @@ from actors.policy import policies
 from actors.reaper import Reaper
 from actors.scheduler import Scheduler
 from actors.sweeper import Sweeper
+from actors.turns import Turns
 from daemon.config import Config
 from daemon.supervisor import Actor, RestartPolicy, StageEntry, supervise
 from models.embedding_port import EmbeddingPort
@@ -235,6 +236,8 @@ class Pipeline:
         self._work[Stage.INDEXER] = Channel(INDEXER_CAPACITY)
         self._words = Channel[AnyWork](capacity)
         self.bulk: BulkLane | None = None
+        self._searched: Callable[[], bool] = lambda: False
+        self._turns = Turns(lambda: self._searched())
         """Takes in whole creators, once the indexes are open."""
         self.put_off = False
         """Whether work that has time is not begun."""
@@ -363,6 +366,7 @@ class Pipeline:
             columns=indexes.columns,
             niche_names=lambda creator: niche_words(creator, learned.taxonomy),
             threads=indexes.threads,
+            turns=self._turns,
         )
 
     def _start_bulk(
@@ -385,6 +389,7 @@ class Pipeline:
             visits_of=visit_policies(self._config),
             writer=writer,
             turn=indexes.turn,
+            turns=self._turns,
             threads=learned.threads,
             now=self._now,
             stop=stop,
@@ -392,6 +397,10 @@ class Pipeline:
         )
         self.bulk = lane
         nursery.start_soon(supervise, entry, lambda: lane, RestartPolicy(), list(senders.values()))
+
+    def set_searched(self, searched: Callable[[], bool]) -> None:
+        """``searched``: whether somebody searches at the moment."""
+        self._searched = searched
 
     @property
     def importing(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,6 +60,8 @@ SHARED_FROM = 500
 SEARCHES_AT_ONCE, SEARCHES_BESIDE_IMPORT = 2, 4
 """Searches at once: one a core; and while creators are imported, when each waits for graphs that are being written, and an
 equal share of the cores must do for all (a million creators, 20 searches a second: p95 3.8 s with two, 0.6 s with four)."""
+LATELY_SECONDS = 1.0
+"""After so long without a search nobody searches."""
 UNLIKE = 0.5
 """How much what a hit must not be like counts against what it is to be like (Rocchio's weights, in that order)."""
 
@@ -99,13 +103,16 @@ class Searcher:
         self._without_model = LOADING_MODEL
         self._cache_size = query_cache
         self._kept = KeptRankings(kept_bytes)
-        self._side, self._running = side, 0
+        self._side, self._running, self._searched_at = side, 0, -math.inf
         self._importing: Callable[[], bool] = lambda: False
         self._observe = observe
 
     def set_importing(self, importing: Callable[[], bool]) -> None:
         """``importing``: whether creators are imported at the moment."""
         self._importing = importing
+
+    def searched_lately(self) -> bool:
+        return self._running > 0 or time.monotonic() - self._searched_at < LATELY_SECONDS
 
     def set_text(self, text: TextIndex) -> None:
         self._text = text
@@ -144,6 +151,7 @@ class Searcher:
         self._threads.allow(SEARCHES_BESIDE_IMPORT if self._importing() else SEARCHES_AT_ONCE)
         side = self._side if self._running == 0 else None
         self._running += 1
+        self._searched_at = time.monotonic()
         try:
             return await self._threads.call(
                 lambda: then(_Session(self, index, meaning, query, vector, side).page(tuple(warnings)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ import trio.testing
 from actors import Meter, Outbox
 from actors.bulk import HAND_OVER_SECONDS, PIECES_AHEAD, BulkLane, LineVerdict
 from actors.index_writing import MOST_AT_ONCE
+from actors.turns import Turns
 from daemon.config import Config
 from daemon.evaluation.virtual_time import VirtualThreads
 from daemon.given_file import PIECE_LINES
@@ -55,6 +57,7 @@ class Lane:
 
     def __init__(self, world: World) -> None:
         self.world, self.stop, self.meter = world, trio.Event(), Meter()
+        self.searched = False
         self.sent: dict[Stage, trio.MemoryReceiveChannel[AnyWork]] = {}
         outboxes: dict[Stage, Outbox[AnyWork]] = {}
         for stage in (Stage.EMBEDDER, Stage.ENRICHER):
@@ -69,6 +72,7 @@ class Lane:
             visits_of=visit_policies(Config()),
             writer=world.writer(),
             turn=world.turn,
+            turns=Turns(lambda: self.searched),
             threads=world.blocking("models", 1),
             now=lambda: NOW,
             stop=self.stop,
@@ -248,3 +252,15 @@ async def test_no_more_is_committed_at_once_than_a_start_forgives(
     assert ahead == [2, 2, 1]
     assert [await lane.found(number) for number in range(5)] == [True] * 5
     lane.stop.set()
+
+
+async def test_beside_searches_all_is_taken_in_as_well(lane: Lane, autojump_clock: trio.testing.MockClock) -> None:
+    lane.searched = True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lane.bulk.run)
+        async with trio.open_nursery() as senders:
+            for number in range(4):
+                senders.start_soon(partial(lane.send, line(number), at=number))
+        await lane.until_idle()
+        lane.stop.set()
+    assert [await lane.found(number) for number in range(4)] == [True] * 4

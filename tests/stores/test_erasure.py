@@ -14,6 +14,7 @@ from actors import Meter
 from actors.documents import text_document
 from actors.index_writing import IndexWriter
 from actors.indexer import Indexer
+from actors.turns import Turns
 from daemon import forgetting as forgetting_module
 from daemon.evaluation.virtual_time import VirtualThreads
 from daemon.forgetting import COMPACT_WANTED, Forgetting, OpenIndexes, Report, compact_store
@@ -548,6 +549,7 @@ class World:
             columns=self.columns,
             niche_names=lambda _: "",
             threads=self.blocking("models", 1),
+            turns=Turns(lambda: False),
         )
 
     async def close(self) -> None:

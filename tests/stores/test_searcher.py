@@ -12,6 +12,7 @@ import pytest
 import trio
 from numpy.typing import NDArray
 
+import stores.searcher
 from daemon.evaluation.virtual_time import VirtualThreads
 from proto.errors import IndexBroken, ModelMissing, Unavailable
 from proto.ids import CreatorId, Row
@@ -603,3 +604,16 @@ async def test_beside_an_import_more_searches_go_on_at_once(world: World) -> Non
     world.searcher._observe = lambda *_: None
     await world.searcher.search(SearchQuery(text="alice"))
     assert world.searcher._threads._limiter.total_tokens == SEARCHES_AT_ONCE
+
+
+async def test_whether_somebody_searches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores.searcher, "LATELY_SECONDS", 0.2)
+    await world.add(0, "Cooking")
+    assert not world.searcher.searched_lately()
+    during = list[bool]()
+    await world.searcher.search_and(
+        SearchQuery(text="cooking"), lambda _: during.append(world.searcher.searched_lately())
+    )
+    assert during == [True]
+    monkeypatch.setattr(stores.searcher, "LATELY_SECONDS", 0.0)
+    assert not world.searcher.searched_lately()
