@@ -16,7 +16,7 @@ from stores.env import Environment
 EPOCH = 1_790_000_000
 """Wall time at which virtual time starts: 2026-09-21."""
 
-LONGEST = ("test_real_world.py", "test_ingestion.py", "test_identity.py")
+LONGEST = ("test_real_world.py", "test_ingestion.py", "test_lifecycle.py", "test_identity.py", "test_faults.py")
 """Modules of minutes, which begin first."""
 
 CAMPAIGNS = ("long", "llm")

@@ -31,8 +31,8 @@ def check(report: Report) -> None:
     assert report.adaptive.units <= 1.1 * report.buckets.units
 
 
-def test_a_week_of_two_thousand_accounts() -> None:
-    report = run(2_000, 7)
+def test_a_week_of_fifteen_hundred_accounts() -> None:
+    report = run(1_500, 7)
     check(report)
     assert report.adaptive_feeds.units < 0.5 * report.adaptive.units
 
