@@ -19,7 +19,7 @@ from actors.index_writing import MOST_AT_ONCE
 from daemon.config import SearchConfig
 from daemon.readiness import KEYWORD_SEARCH, Readiness
 from daemon.stock import Coverage
-from proto.errors import IndexBroken
+from proto.errors import IndexBroken, PokedexError
 from proto.ids import CreatorId, Platform, Row
 from proto.records import Creator, EmbeddingRecord
 from stores.belonging import row_of
@@ -215,7 +215,11 @@ class IndexKeeper:
             try:
                 if await index.renew(stopped):
                     return True
-            except (MemoryError, RuntimeError) as error:  # hnswlib's words for no memory; the graph before answers
+            except (
+                MemoryError,
+                RuntimeError,
+                PokedexError,
+            ) as error:  # hnswlib's, the store's; the graph before answers
                 log.warning("a vector graph cannot be built anew", field=name, reason=str(error))
         return False
 

@@ -145,6 +145,7 @@ class Searcher:
         """What ``then`` makes of the page, in the thread of the search: another one would have to be woken for it. Raises as
         `search` does."""
         index = self._ready()
+        self._searched_at = time.monotonic()  # also of its text's vector an import is not to be in the way
         warnings: list[str] = []
         meaning = self._meaning
         vector = await self._query_vector(meaning, query.text, warnings)
@@ -162,6 +163,7 @@ class Searcher:
     async def standing(self, query: SearchQuery, row: Row) -> Standing:
         """Where a creator stands in that search, or what keeps it out. Raises as `search` does."""
         index = self._ready()
+        self._searched_at = time.monotonic()
         meaning = self._meaning
         vector = await self._query_vector(meaning, query.text, [])
         return await self._threads.call(lambda: _Session(self, index, meaning, query, vector, None).standing(row))

@@ -89,13 +89,23 @@ class Graph:
         self.deleted -= int(np.count_nonzero(self.hidden[rows]))
         self.held[rows], self.hidden[rows] = True, False
 
-    def hide(self, row: int) -> None:
-        """Deleted: a slot that is marked stays in the graph, and in its file, so its vector is overwritten."""
-        if row < len(self.held) and self.held[row] and not self.hidden[row]:
-            self._index.add_items(_any_vector(row, self._dims), np.array([row], np.uint64), num_threads=1)
-            self._index.mark_deleted(row)
-            self.hidden[row] = True
-            self.deleted += 1
+    def lives(self, rows: Rows) -> NDArray[np.bool_]:
+        """[n]: which of these can be found."""
+        inside = rows < len(self.held)
+        lives = np.zeros(len(rows), bool)
+        lives[inside] = self.held[rows[inside]] & ~self.hidden[rows[inside]]
+        return lives
+
+    def hide(self, row: int) -> bool:
+        """Deleted: a slot that is marked stays in the graph, and in its file, so its vector is overwritten. Whether there
+        was one."""
+        if row >= len(self.held) or not self.held[row] or self.hidden[row]:
+            return False
+        self._index.add_items(_any_vector(row, self._dims), np.array([row], np.uint64), num_threads=1)
+        self._index.mark_deleted(row)
+        self.hidden[row] = True
+        self.deleted += 1
+        return True
 
     def nearest(self, vector: Vector, limit: int) -> tuple[Rows, Scores] | None:
         """None when the graph does not reach ``limit`` live vectors."""

@@ -140,6 +140,8 @@ def load(
     trouble = snapshot_trouble(path) if trouble is None else trouble
     if trouble:
         raise IndexBroken(trouble)
+    if sidecar.end > sidecar.rows_size or sidecar.graph_dims > dims:
+        raise IndexBroken(f"{path.name}: its rows are of another length than its sidecar says")
     rows = make_rows(sidecar.rows_kind, max(capacity, sidecar.end, FIRST_CAPACITY), dims)
     states = np.zeros(sidecar.end, np.uint8)
     basis = np.zeros((dims, sidecar.graph_dims), np.float32) if sidecar.graph_dims else None
@@ -149,7 +151,7 @@ def load(
     _read(rows_path(path), parts)
     rows.refilled(sidecar.end)
     held, hidden = (states & HELD) > 0, (states & HIDDEN) > 0
-    if int(held.sum()) != sidecar.count:
+    if int(held.sum()) != sidecar.count or not (held & ~hidden == ((states & PRESENT) > 0)).all():
         raise IndexBroken(f"{path.name}: rows and graph differ")
     present = np.zeros(rows.size, bool)
     present[: sidecar.end] = (states & PRESENT) > 0

@@ -34,7 +34,7 @@ where a new graph finds all (12,000 vectors; at 600 both do). Overwriting slots 
 
 FITTED_ROWS = 20_000
 """From so many vectors the directions are learnt that a graph keeps; with fewer it keeps the vectors as they are."""
-COMPARED_PER_WANTED = 4
+COMPARED_PER_WANTED = 5
 """So many of what such a graph finds are compared as they are, for each that is wanted. With half of the dimensions kept it
 then finds what a graph of all of them finds (real texts and the million-world; tests/bench/NOTES.md)."""
 WATCHED_ROWS, LOST_SHARE = 4_000, 0.05
@@ -206,7 +206,7 @@ class HnswVectorIndex:
         return f"it keeps {kept:.3f} of its vectors, and could {possible:.3f}" if possible - kept > LOST_SHARE else ""
 
     async def renew(self, stopped: Callable[[], bool] = lambda: False) -> bool:
-        """Builds the graph anew, in small steps, while the one before answers; False if it was stopped on the way.
+        """Builds the graph anew, in small steps, while the one before answers; False if it was stopped or given up on the way.
         Takes as much memory again as that one."""
         rows = await self._write.call(self._begin_renewal)
         done = False
@@ -215,9 +215,8 @@ class HnswVectorIndex:
                 if stopped():
                     return False
                 await self._write.call(self._renew, rows[begin : begin + RENEWAL_SLICE])
-            await self._write.call(self._end_renewal)
             done = True
-            return True
+            return await self._write.call(self._end_renewal)
         finally:
             if not done:
                 self._next_graph = None
@@ -244,7 +243,7 @@ class HnswVectorIndex:
         there = np.flatnonzero(self._present[rows])
         if len(there):
             new = np.ones(len(rows), bool)
-            new[there] = ~self._rows.same(rows[there], vectors[there])
+            new[there] = ~(self._rows.same(rows[there], vectors[there]) & self._graph.lives(rows[there]))
             rows, vectors = rows[new], vectors[new]
         made, before = self._rows.made(vectors), self._count
         begin = 0
@@ -276,19 +275,22 @@ class HnswVectorIndex:
         following = self._next_graph  # a renewal may be given up meanwhile
         self._graph.add(rows, vectors)
         if following is not None:
-            following.add(rows, vectors)
+            try:
+                following.add(rows, vectors)
+            except (MemoryError, RuntimeError):  # `renew` finds that it was given up
+                self._next_graph = None
         with self._row_gate.writing():
             self._count += len(rows) - int(np.count_nonzero(self._present[rows]))
             self._end = max(self._end, int(rows.max(initial=0)) + 1)
             self._rows.put_made(rows, made)
             self._present[rows] = True
 
-    def _delete(self, rows: Iterable[int]) -> None:
+    def _delete(self, rows: Sequence[int]) -> None:
         following = self._next_graph
         with self._gate.writing():
             held = [row for row in rows if row < len(self._present) and self._present[row]]
-            for row in held:
-                self._graph.hide(row)
+            for row in rows:  # also one that only the graph holds, since a write failed half way
+                self.changed |= self._graph.hide(row)
                 if following is not None:
                     following.hide(row)
             with self._row_gate.writing():
@@ -365,14 +367,18 @@ class HnswVectorIndex:
         """The graph's breadth falls with how many pass, so that both are worth as much where passing² is the limit times all
         there are times the ratio; but for its least breadth."""
         ratio = COMPARING_WORTH * self._rows_per_breadth
-        crossing = math.sqrt(limit * OVERSAMPLE * self._count * ratio)
+        crossing = math.sqrt(limit * self._oversample * self._count * ratio)
         return int(max(GATHER_ALWAYS_BELOW, self._ef * ratio, crossing))
 
     def _comparing_is_better(self, passing: int, breadth: int) -> bool:
         return passing < breadth * COMPARING_WORTH * self._rows_per_breadth
 
     def _breadth(self, limit: int, passing: int, count: int) -> int:
-        return max(graph_breadth(limit, passing, count), self._ef)
+        return max(graph_breadth(limit, passing, count, self._oversample), self._ef)
+
+    @property
+    def _oversample(self) -> float:
+        return OVERSAMPLE if self._graph.basis is None else COMPARED_PER_WANTED
 
     def _gathered(self, vector: Vector, limit: int, within: NDArray[np.bool_]) -> tuple[Rows, Scores]:
         """Those that pass, and no others, are read."""
@@ -522,10 +528,13 @@ class HnswVectorIndex:
         rows = rows[self._present[rows] & ~held]
         graph.add(*((rows, self._rows.vectors_of(rows)) if self._rows.kind == FLOAT32 else self._vectors_of(rows)))
 
-    def _end_renewal(self) -> None:
-        if (graph := self._next_graph) is not None:
-            with self._gate.writing():
-                self._graph, self._next_graph, self.changed = graph, None, True
+    def _end_renewal(self) -> bool:
+        """False where it was given up on the way."""
+        if (graph := self._next_graph) is None:
+            return False
+        with self._gate.writing():
+            self._graph, self._next_graph, self.changed = graph, None, True
+        return True
 
     def _grow(self, rows: int) -> None:
         """Copied before readers have to wait: nobody else writes."""
@@ -557,9 +566,10 @@ def _recoded(contents: Contents, end: int, dims: int) -> VectorRows:
     return coded
 
 
-def graph_breadth(limit: int, passing: int, count: int) -> int:
-    """How many the graph is asked for, so that ``limit`` of them pass a filter that lets ``passing`` of ``count`` pass."""
-    return math.ceil(limit * OVERSAMPLE * count / max(passing, 1))
+def graph_breadth(limit: int, passing: int, count: int, oversample: float = OVERSAMPLE) -> int:
+    """How many the graph is asked for, so that ``limit`` of them, or ``oversample`` times as many, pass a filter that lets
+    ``passing`` of ``count`` pass."""
+    return math.ceil(limit * oversample * count / max(passing, 1))
 
 
 def _least_seconds(step: Callable[[], object]) -> float:

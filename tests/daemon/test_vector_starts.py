@@ -16,6 +16,7 @@ from daemon.evaluation.virtual_time import VirtualThreads
 from daemon.housekeeping import save_now_and_then
 from daemon.indexing import FIELD_NAMES, IndexKeeper
 from daemon.readiness import Readiness
+from proto.errors import Unavailable
 from proto.ids import CreatorId, Platform, Row
 from proto.records import Creator, EmbeddingRecord
 from stores.blocking import Blocking
@@ -267,3 +268,34 @@ async def test_graphs_are_built_anew_one_at_a_time_each_saved_before_the_next(
         await trio.sleep(9)
         stop.set()
     assert seen == [step for name in keeper.fields for step in ("save", f"renew {name}")] + ["save"]
+
+
+async def test_nothing_is_built_anew_while_nothing_can_be_saved(
+    starts: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be lost with the next crash, and the next field's would be built all the same."""
+    keeper = await starts.open()
+    seen: list[str] = []
+
+    async def save() -> None:
+        seen.append("save")
+        raise Unavailable("the disk is full")
+
+    async def renew(_: Callable[[], bool]) -> bool:
+        seen.append("renew")
+        return True
+
+    async def nothing_to_compact() -> bool:
+        return False
+
+    monkeypatch.setattr(keeper, "save", save)
+    monkeypatch.setattr(keeper, "renew_graphs", renew)
+    monkeypatch.setattr(keeper, "compact_text", nothing_to_compact)
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        env = starts.env
+        stores = (Work(env), Schedule(env), Journal(env, lambda _: None))
+        nursery.start_soon(save_now_and_then, keeper, *stores, 5.0, lambda: 0.0, stop)
+        await trio.sleep(12)
+        stop.set()
+    assert seen == ["save", "save"]

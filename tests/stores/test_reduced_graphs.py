@@ -311,3 +311,100 @@ async def test_searches_go_on_while_directions_are_learnt(open_index: Open, stor
         learnt.set()
     assert asked
     assert index._graph.dims == KEPT
+
+
+async def test_a_graph_that_is_being_built_costs_no_write(
+    open_index: Open, stored: dict[int, Vector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it finds no memory it is given up, and the one before has the vector."""
+    index = open_index()
+    await put(index, stored, units(400, seed=1))
+    await index._write.call(index._begin_renewal)
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("Not enough memory: resizeIndex failed to allocate base layer")
+
+    following = index._next_graph
+    assert following is not None
+    monkeypatch.setattr(following, "add", refuse)
+    (extra,) = units(1, seed=5)
+    await put(index, stored, extra[None, :], first=400)
+    assert (await index.nearest(extra, 1))[0].tolist() == [400]
+    assert not await index._write.call(index._end_renewal), "there is none any more"
+
+
+async def test_what_only_the_graph_holds_goes_with_its_row(
+    open_index: Open, stored: dict[int, Vector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that failed half way leaves it; who is forgotten then is in no file, and no file that differs is loaded."""
+    index = open_index(graph_share=1.0)
+    await put(index, stored, units(400, seed=1))
+
+    def refuse(*_: object) -> None:
+        raise MemoryError
+
+    (extra,) = units(1, seed=5)
+    with monkeypatch.context() as failing:
+        failing.setattr(index._rows, "put_made", refuse)
+        with pytest.raises(MemoryError):
+            await index.upsert([Row(400)], extra[None, :])
+    assert index._graph.lives(np.array([400, 5_000], np.uint32)).tolist() == [True, False]
+    await index.save(50)
+    assert "rows and graph differ" in open_index(graph_share=1.0).rebuilt_because
+    index.changed = False
+    await index.delete([Row(400)])
+    assert index.changed
+    assert 400 not in (await index.nearest(extra, 2))[0].tolist()
+    await index.save(60)
+    assert open_index(graph_share=1.0).rebuilt_because == ""
+
+
+@pytest.mark.parametrize("rows", ["float32", "int8"])
+async def test_who_was_left_out_of_a_new_graph_comes_in_with_the_same_vector(
+    open_index: Open, stored: dict[int, Vector], rows: str
+) -> None:
+    """The store may lack, for a moment, what stands in the rows."""
+    index = open_index(rows=rows)
+    await put(index, stored, units(400, seed=1))
+    gone = stored.pop(7)
+    await index.renew()
+    stored[7] = gone
+    await index.upsert([Row(7)], gone[None, :])
+    assert (await index.nearest(gone, 1))[0].tolist() == [7]
+    assert index._graph.lives(np.array([7], np.uint32)).all()
+
+
+@pytest.mark.parametrize("name", ["graph_dims", "end"])
+@pytest.mark.parametrize("size", [10**12, 2**62])
+async def test_a_sidecar_that_claims_the_impossible_is_a_reason_to_build(
+    open_index: Open, stored: dict[int, Vector], tmp_path: Path, name: str, size: int
+) -> None:
+    index = open_index()
+    await put(index, stored, units(400, seed=1))
+    await index.save(50)
+    file = sidecar_path(tmp_path / "field.hnsw")
+    file.write_bytes(msgspec.json.encode(msgspec.json.decode(file.read_bytes()) | {name: size}))
+    assert open_index().rebuilt_because
+
+
+async def test_behind_a_filter_reduced_graphs_find_as_many(
+    open_index: Open, stored: dict[int, Vector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores.vectors, "GATHER_ALWAYS_BELOW", 0)
+    monkeypatch.setattr(stores.vectors, "COMPARING_WORTH", 0.0)
+    dice, count = np.random.default_rng(3), 3_000
+    scale = 1 / np.sqrt(np.arange(1, DIMS + 1))
+    made = (dice.standard_normal((count + 20, DIMS)) * scale).astype(np.float32)
+    made /= np.linalg.norm(made, axis=1, keepdims=True)
+    vectors, queries = made[:count], made[count:]
+    index = open_index()
+    await put(index, stored, vectors)
+    assert index._graph.dims == KEPT
+    mask = dice.random(count) < 0.5
+    passing = np.flatnonzero(mask)
+    found = 0
+    for query in queries:
+        rows, _ = index.nearest_now(query, 20, mask)
+        true = passing[np.argsort(-(vectors[passing] @ query))[:20]]
+        found += len(set(rows.tolist()) & set(true.tolist()))
+    assert found / (20 * len(queries)) > 0.95
