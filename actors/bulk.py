@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import compress
 
 import msgspec
 import trio
 
 from actors import Batches, Meter, Outbox
 from actors.cadence import VisitPolicy
-from actors.given import GivenRules, Prepared, prepare
+from actors.given_packing import Packed
 from actors.index_writing import MOST_AT_ONCE, IndexWriter
 from actors.taking_in import TakenIn, TakingIn
-from actors.turns import Turns
-from proto.errors import Malformed, Unavailable
+from proto.errors import Unavailable
 from proto.ids import Platform
 from proto.messages import AnyWork, CreatorEnriched, Stage
-from stores.blocking import Blocking
 from stores.catalog import CreatorBundle
 from stores.env import Environment, Txn
 from stores.imports import Remembered, recall, remember
+from stores.ports import TextDocument
 from stores.suppression import Suppression
 from stores.work import Work
 
@@ -43,11 +43,16 @@ class LineVerdict(msgspec.Struct, kw_only=True):
     detail: str = ""
 
 
+Read = Callable[[Sequence[bytes], int], Awaitable[Sequence[Packed | str]]]
+"""Lines and the present instant → of each what it holds, or why it cannot be taken in; see `read_lines`."""
+
+
 class _Stored(msgspec.Struct, kw_only=True):
     """A piece in the store, on its way to the indexes; ``others`` go through the stages."""
 
     messages: list[CreatorEnriched]
     bundles: list[CreatorBundle]
+    texts: list[TextDocument]
     others: list[AnyWork]
 
 
@@ -64,20 +69,17 @@ class BulkLane:
         env: Environment,
         work: Work,
         suppression: Suppression,
-        rules: GivenRules,
+        read: Read,
         visits_of: Mapping[Platform, VisitPolicy],
         writer: IndexWriter,
         turn: trio.Lock,
-        turns: Turns,
-        threads: Blocking,
         now: Callable[[], float],
         stop: trio.Event,
         meter: Meter,
     ) -> None:
         self._outboxes, self._env, self._work, self._suppression = outboxes, env, work, suppression
-        self._rules, self._visits_of, self._writer, self._turn = rules, visits_of, writer, turn
-        self._threads, self._now, self._stop, self._meter = threads, now, stop, meter
-        self._turns = turns
+        self._read, self._visits_of, self._writer, self._turn = read, visits_of, writer, turn
+        self._now, self._stop, self._meter = now, stop, meter
         self._sender, self._inbox = trio.open_memory_channel[_Stored](PIECES_AHEAD)
         self._asked_at = -math.inf
 
@@ -99,22 +101,20 @@ class BulkLane:
         now = int(self._now())
         said = await self._env.read(lambda txn: recall(txn, key, digest))
         if said is not None:
-            return await self._threads.call(self._said_again, lines, said, now)
-        async with self._turns.step():
-            made = await self._threads.call(self._prepared, lines, now)
+            return await self._said_again(lines, said, now)
+        made = await self._read(lines, now)
 
         def change(txn: Txn) -> tuple[bytes, list[TakenIn]]:
             said = recall(txn, key, digest)
             if said is not None:
                 return said, []
             taking = TakingIn(suppression=self._suppression, visits_of=self._visits_of, now=now)
-            taken = [taking.put(txn, one) if isinstance(one, Prepared) else None for one in made]
+            taken = [taking.put(txn, one) if isinstance(one, Packed) else None for one in made]
             kinds = bytes(KINDS.index(one.verdict if one else INVALID) for one in taken)
             remember(txn, key, Remembered(digest=digest, kinds=kinds, written_at=now))
             return kinds, [one for one in taken if one is not None]
 
-        async with self._turns.step():
-            kinds, taken = await self._env.write(change, synced=True)
+        kinds, taken = await self._env.write(change, synced=True)
         await self._hand_over(_stored(taken))
         return [LineVerdict(verdict=KINDS[kind], detail=_detail(one)) for kind, one in zip(kinds, made, strict=True)]
 
@@ -137,45 +137,32 @@ class BulkLane:
             with self._meter.working():
                 for begin in range(0, len(piece.messages), MOST_AT_ONCE):
                     part = slice(begin, begin + MOST_AT_ONCE)
-                    await self._index(piece.messages[part], piece.bundles[part])
+                    await self._index(piece.messages[part], piece.bundles[part], piece.texts[part])
             for message in piece.others:
                 await self._outboxes[message.stage].send(message)
             self._meter.handled += len(piece.messages) + len(piece.others)
 
-    async def _index(self, messages: Sequence[CreatorEnriched], bundles: Sequence[CreatorBundle]) -> None:
+    async def _index(
+        self, messages: Sequence[CreatorEnriched], bundles: Sequence[CreatorBundle], texts: Sequence[TextDocument]
+    ) -> None:
         """What was changed or erased since it was stored goes another way."""
         with trio.CancelScope(shield=True):
             async with self._turn:
                 current = {message.entity for message in await self._work.current(messages)}
-                pairs = [
-                    (message, bundle)
-                    for message, bundle in zip(messages, bundles, strict=True)
-                    if message.entity in current
-                ]
-                if pairs:
-                    await self._writer.index([bundle for _, bundle in pairs], [message for message, _ in pairs])
+                stand = [message.entity in current for message in messages]
+                if any(stand):
+                    kept, texts = list(compress(bundles, stand)), list(compress(texts, stand))
+                    await self._writer.index(kept, list(compress(messages, stand)), texts=texts)
 
-    def _prepared(self, lines: Sequence[bytes], now: int) -> list[Prepared | Malformed]:
-        return [_tried(line, self._rules, now) for line in lines]
-
-    def _said_again(self, lines: Sequence[bytes], kinds: bytes, now: int) -> list[LineVerdict]:
-        return [
-            LineVerdict(
-                verdict=KINDS[kind], detail=_detail(_tried(line, self._rules, now)) if KINDS[kind] == INVALID else ""
-            )
-            for line, kind in zip(lines, kinds, strict=True)
-        ]
+    async def _said_again(self, lines: Sequence[bytes], kinds: bytes, now: int) -> list[LineVerdict]:
+        verdicts = [KINDS[kind] for kind in kinds]
+        invalid = [line for line, verdict in zip(lines, verdicts, strict=True) if verdict == INVALID]
+        details = iter([_detail(one) for one in await self._read(invalid, now)] if invalid else [])
+        return [LineVerdict(verdict=one, detail=next(details) if one == INVALID else "") for one in verdicts]
 
 
-def _tried(line: bytes, rules: GivenRules, now: int) -> Prepared | Malformed:
-    try:
-        return prepare(line, rules, now)
-    except Malformed as error:
-        return error
-
-
-def _detail(one: Prepared | Malformed) -> str:
-    return "; ".join(one.notes) if isinstance(one, Prepared) else str(one)
+def _detail(one: Packed | str) -> str:
+    return one if isinstance(one, str) else "; ".join(one.notes)
 
 
 def _joined(pieces: Sequence[_Stored]) -> _Stored:
@@ -183,20 +170,22 @@ def _joined(pieces: Sequence[_Stored]) -> _Stored:
     return _Stored(
         messages=[message for piece in pieces for message in piece.messages],
         bundles=[bundle for piece in pieces for bundle in piece.bundles],
+        texts=[text for piece in pieces for text in piece.texts],
         others=[message for piece in pieces for message in piece.others],
     )
 
 
 def _stored(taken: Sequence[TakenIn]) -> _Stored:
     ready = [
-        (message, one.bundle)
+        (message, one.bundle, one.text)
         for one in taken
-        if one.bundle is not None
+        if one.bundle is not None and one.text is not None
         for message in one.work
         if isinstance(message, CreatorEnriched)
     ]
     return _Stored(
-        messages=[message for message, _ in ready],
-        bundles=[bundle for _, bundle in ready],
+        messages=[message for message, _, _ in ready],
+        bundles=[bundle for _, bundle, _ in ready],
+        texts=[text for _, _, text in ready],
         others=[message for one in taken if one.bundle is None for message in one.work],
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from models.taxonomy import Taxonomy
+from proto.records import Creator
 from stores.catalog import CreatorBundle
 from stores.ports import TextDocument
 
@@ -27,3 +29,9 @@ def text_document(bundle: CreatorBundle, niche_names: str, prominence: float = 0
         titles=titles[:TITLES_CHARS],
         prominence=prominence,
     )
+
+
+def niche_words(creator: Creator, taxonomy: Taxonomy) -> str:
+    """The names of a creator's niches and style, for keyword search."""
+    niches = [creator.primary_niche, *creator.secondary_niches]
+    return " ".join([taxonomy.name_of(niche) for niche in niches if niche] + [creator.content_style or ""]).strip()

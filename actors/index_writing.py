@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import compress
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,12 +60,13 @@ class IndexWriter:
         bundles: Sequence[CreatorBundle],
         messages: Sequence[CreatorEnriched],
         retired: Sequence[CreatorRetired] = (),
+        texts: Sequence[TextDocument] | None = None,
     ) -> None:
         """Takes creators in and retired ones out, `MOST_AT_ONCE` in all, and then clears the work that these messages stand
         for."""
         checkpoint = await self._catalog.index_sequence() + len(bundles) + len(retired)
         await self._leave_out([message.row for message in retired])
-        await self._take_in(bundles, checkpoint)
+        await self._take_in(bundles, texts, checkpoint)
         ids = {bundle.creator.creator_id for bundle in bundles}
 
         def change(txn: Txn) -> None:
@@ -89,7 +91,9 @@ class IndexWriter:
         for row in rows:
             self._columns.remove(row)
 
-    async def _take_in(self, bundles: Sequence[CreatorBundle], checkpoint: int) -> None:
+    async def _take_in(
+        self, bundles: Sequence[CreatorBundle], texts: Sequence[TextDocument] | None, checkpoint: int
+    ) -> None:
         """Puts creators into every index, the columns first: whoever is found in another is looked up there. The text index
         commits beside the graphs, which take longer. Of an import there are so many that everything is made in threads:
         searches wait for the event loop."""
@@ -97,7 +101,7 @@ class IndexWriter:
         async with self._turns.step():
             await self._threads.call(self._columns.upsert_all, [creator.row for creator in creators], creators)
         await side_by_side(
-            partial(self._take_in_text, bundles, checkpoint),
+            partial(self._take_in_text, bundles, texts, checkpoint),
             *(partial(self._take_in_fields, names, bundles) for names in _shared_out(list(self._fields))),
         )
         for name, index in self._earlier.items():
@@ -115,16 +119,20 @@ class IndexWriter:
             if lacking:
                 await index.delete(lacking)
 
-    async def _take_in_text(self, bundles: Sequence[CreatorBundle], checkpoint: int) -> None:
+    async def _take_in_text(
+        self, bundles: Sequence[CreatorBundle], texts: Sequence[TextDocument] | None, checkpoint: int
+    ) -> None:
         async with self._turns.step():
-            await self._text.upsert(await self._threads.call(self._documents, bundles))
+            await self._text.upsert(await self._threads.call(self._documents, bundles, texts))
         async with self._turns.step():
             await self._text.commit(checkpoint)
 
-    def _documents(self, bundles: Sequence[CreatorBundle]) -> list[TextDocument]:
+    def _documents(self, bundles: Sequence[CreatorBundle], texts: Sequence[TextDocument] | None) -> list[TextDocument]:
+        if texts is None:
+            texts = [text_document(bundle, self._niche_names(bundle.creator)) for bundle in bundles]
         return [
-            text_document(bundle, self._niche_names(bundle.creator), self._columns.quality_of(bundle.creator))
-            for bundle in bundles
+            msgspec.structs.replace(text, row=bundle.creator.row, prominence=self._columns.quality_of(bundle.creator))
+            for text, bundle in zip(texts, bundles, strict=True)
         ]
 
 

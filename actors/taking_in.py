@@ -1,19 +1,18 @@
-"""Prepared creators → the store, in one transaction with the work they cause."""
+"""Packed creators → the store, in one transaction with the work they cause."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import msgspec
 
 from actors.cadence import KEPT_ITEMS, VisitPolicy, visits
-from actors.given import Prepared
+from actors.given_packing import Packed
 from actors.identity_resolution import FOUNDER
-from actors.labelling import LLM, labelling_as_given
 from proto.identity import IdentityDecision
 from proto.ids import AccountKey, Platform
 from proto.messages import AccountUpserted, AnyWork, CreatorAggregated, CreatorEnriched
-from proto.records import Activity, ContentItem, CreatorAccount, IdentityLink
+from proto.records import Activity, CreatorAccount, IdentityLink
 from stores.belonging import Membership, arrange, founded_at
 from stores.catalog import (
     CreatorBundle,
@@ -25,10 +24,11 @@ from stores.catalog import (
     put_creator_embeddings,
     put_first_embeddings,
 )
-from stores.content import put_items
+from stores.content import PackedItems, put_packed
 from stores.env import Txn
 from stores.identity import put_decision, put_off
 from stores.labels import put_labelling
+from stores.ports import TextDocument
 from stores.schedule import put_job
 from stores.suppression import Suppression
 from stores.work import enqueue
@@ -44,6 +44,8 @@ class TakenIn(msgspec.Struct, kw_only=True):
     verdict: str
     work: list[AnyWork] = []
     bundle: CreatorBundle | None = None
+    text: TextDocument | None = None
+    """What keyword search sees of it."""
 
 
 class TakingIn:
@@ -52,37 +54,37 @@ class TakingIn:
     def __init__(self, *, suppression: Suppression, visits_of: Mapping[Platform, VisitPolicy], now: int) -> None:
         self._suppression, self._visits_of, self._now = suppression, visits_of, now
 
-    def put(self, txn: Txn, prepared: Prepared) -> TakenIn:
+    def put(self, txn: Txn, packed: Packed) -> TakenIn:
         """Nobody of a line of which one account asked to be forgotten is taken in: the rest would tell of it. A line with
         an account that is known brings news of its accounts, and changes nothing about whose they are."""
-        accounts = prepared.accounts
+        accounts = packed.accounts
         if any(self._suppression.forbids(account.key, account.handle) for account in accounts):
             return TakenIn(verdict=FORGOTTEN)
         if any(get_account(txn, account.key) is not None for account in accounts):
-            return TakenIn(verdict=KNOWN, work=self._put_news(txn, prepared))
-        for items, part in zip(prepared.items, prepared.bundle.accounts, strict=True):
+            return TakenIn(verdict=KNOWN, work=self._put_news(txn, packed))
+        for items, part in zip(packed.items, packed.bundle.accounts, strict=True):
             part.account = msgspec.structs.replace(
-                self._scheduled(txn, part.account, items), creator_id=prepared.bundle.creator.creator_id
+                self._scheduled(txn, part.account, items), creator_id=packed.bundle.creator.creator_id
             )  # known already, so that it is written once
             put_account(txn, part.account)
-            put_items(txn, part.account.key, items)
+            put_packed(txn, part.account.key, items)
             put_account_vectors(txn, part.account.key, part.vectors.values(), ())
-        bundle = self._put_creator(txn, prepared)
-        return self._handed_on(txn, prepared, bundle)
+        bundle = self._put_creator(txn, packed)
+        return self._handed_on(txn, packed, bundle)
 
-    def _put_news(self, txn: Txn, prepared: Prepared) -> list[AnyWork]:
+    def _put_news(self, txn: Txn, packed: Packed) -> list[AnyWork]:
         """It goes the way of what a platform tells."""
         work: list[AnyWork] = []
-        for account, items in zip(prepared.accounts, prepared.items, strict=True):
+        for account, items in zip(packed.accounts, packed.items, strict=True):
             new = get_account(txn, account.key) is None
             changed = put_account(txn, self._scheduled(txn, account, items) if new else account)
-            if put_items(txn, account.key, items) or changed:
+            if put_packed(txn, account.key, items) or changed:
                 work.append(enqueue(txn, AccountUpserted(account_key=account.key), self._now))
         return work
 
-    def _put_creator(self, txn: Txn, prepared: Prepared) -> CreatorBundle:
-        computed = prepared.bundle.creator
-        keys, founder = [account.key for account in prepared.accounts], prepared.founder
+    def _put_creator(self, txn: Txn, packed: Packed) -> CreatorBundle:
+        computed = packed.bundle.creator
+        keys, founder = [account.key for account in packed.accounts], packed.founder
         for key in keys:  # of accounts that came in at once, the first key would found the creator
             founded_at(txn, key, self._now + (key != founder))
         self._say_one_person(txn, keys)
@@ -103,14 +105,14 @@ class TakingIn:
         assert arranged is not None, "it was arranged a moment ago"
         creator = msgspec.structs.replace(computed, row=arranged.row, created_at=arranged.created_at)
         put_creator(txn, creator)
-        embeddings = list(prepared.bundle.embeddings.values())
+        embeddings = list(packed.bundle.embeddings.values())
         if new:
             put_first_embeddings(txn, creator.creator_id, embeddings)
         else:
             put_creator_embeddings(txn, creator.creator_id, embeddings)
-        bundle = msgspec.structs.replace(prepared.bundle, creator=creator)
-        if creator.enrichment is not None and creator.enrichment.method == LLM:
-            put_labelling(txn, creator.creator_id, labelling_as_given(bundle))
+        bundle = msgspec.structs.replace(packed.bundle, creator=creator)
+        if packed.labelling is not None:
+            put_labelling(txn, creator.creator_id, packed.labelling)
         return bundle
 
     def _say_one_person(self, txn: Txn, keys: list[AccountKey]) -> None:
@@ -119,25 +121,27 @@ class TakingIn:
             for second in keys[at + 1 :]:
                 put_decision(txn, IdentityDecision(first=first, second=second, same=True, at=self._now, actor=BY))
 
-    def _handed_on(self, txn: Txn, prepared: Prepared, bundle: CreatorBundle) -> TakenIn:
+    def _handed_on(self, txn: Txn, packed: Packed, bundle: CreatorBundle) -> TakenIn:
         """To the first stage that has something left to do; whom they belong with otherwise is looked at later."""
-        unembedded = set(prepared.unembedded)
-        for account in prepared.accounts:
+        unembedded = set(packed.unembedded)
+        for account in packed.accounts:
             if account.key not in unembedded:
                 put_off(txn, account.key)
         if unembedded:
             messages: list[AnyWork] = [AccountUpserted(account_key=key) for key in sorted(unembedded)]
             return TakenIn(verdict=ADDED, work=[enqueue(txn, message, self._now) for message in messages])
         creator_id = bundle.creator.creator_id
-        if not prepared.labelled:
+        if not packed.labelled:
             return TakenIn(verdict=ADDED, work=[enqueue(txn, CreatorAggregated(creator_id=creator_id), self._now)])
         return TakenIn(
-            verdict=ADDED, work=[enqueue(txn, CreatorEnriched(creator_id=creator_id), self._now)], bundle=bundle
+            verdict=ADDED,
+            work=[enqueue(txn, CreatorEnriched(creator_id=creator_id), self._now)],
+            bundle=bundle,
+            text=packed.text,
         )
 
-    def _scheduled(self, txn: Txn, account: CreatorAccount, items: Sequence[ContentItem]) -> CreatorAccount:
-        """``items``: newest first."""
-        newest = [item.published_at for item in items[: KEPT_ITEMS[Activity.ACTIVE]]]
+    def _scheduled(self, txn: Txn, account: CreatorAccount, items: PackedItems) -> CreatorAccount:
+        newest = items.published_at[: KEPT_ITEMS[Activity.ACTIVE]]
         planned = visits(account, newest, self._visits_of[account.platform], self._now)
         for job in planned:
             put_job(txn, job)

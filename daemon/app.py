@@ -20,6 +20,7 @@ import trio
 from actors import Meter, Outbox
 from actors.avatars import AvatarReader, Pictures
 from actors.discovery import plan_discovery
+from actors.documents import niche_words
 from actors.lane import Lane
 from actors.platforms.adapter import PlatformAdapter
 from actors.platforms.instagram import InstagramAdapter, Token
@@ -71,7 +72,6 @@ from daemon.pipeline import (
     Pipeline,
     Stores,
     identity_rules,
-    niche_words,
     taxonomy_of,
     touch_kinds,
 )
@@ -515,7 +515,13 @@ async def load_models(parts: Parts) -> Learned:
     except Unavailable as error:
         log.warning("labels are given by cues alone until the next start", reason=str(error))
         classifier = LocalClassifier(parts.taxonomy, None)
-    return Learned(embedding=model, classifier=classifier, taxonomy=parts.taxonomy, threads=threads)
+    return Learned(
+        embedding=model,
+        classifier=classifier,
+        taxonomy=parts.taxonomy,
+        threads=threads,
+        reading=parts.blocking("line-reader", 1),
+    )
 
 
 def _load_embedding(config: Config, readiness: Readiness) -> EmbeddingPort | None:

@@ -19,6 +19,7 @@ from actors.bulk import BulkLane
 from actors.cadence import VisitPolicy
 from actors.courier import Courier
 from actors.discovery import DiscoveryBudgets
+from actors.documents import niche_words
 from actors.embedder import Embedder
 from actors.enricher import Enricher
 from actors.fetcher import Fetcher
@@ -41,6 +42,7 @@ from actors.scheduler import Scheduler
 from actors.sweeper import Sweeper
 from actors.turns import Turns
 from daemon.config import Config
+from daemon.line_reader import LineReader
 from daemon.supervisor import Actor, RestartPolicy, StageEntry, supervise
 from models.embedding_port import EmbeddingPort
 from models.identity_weights import SHIPPED, load_weights
@@ -48,7 +50,7 @@ from models.local_classifier import LocalClassifier
 from models.taxonomy import Taxonomy
 from proto.ids import Platform
 from proto.messages import AnyWork, FetchPermitted, RefreshDue, Stage
-from proto.records import Creator, JobKind
+from proto.records import JobKind
 from stores.blocking import Blocking
 from stores.catalog import Catalog
 from stores.columns import Columns
@@ -134,6 +136,8 @@ class Learned(msgspec.Struct, kw_only=True, frozen=True):
     classifier: LocalClassifier
     taxonomy: Taxonomy
     threads: Blocking
+    reading: Blocking
+    """In which the process is waited for that reads an import."""
 
 
 def visit_policies(config: Config) -> dict[Platform, VisitPolicy]:
@@ -236,9 +240,10 @@ class Pipeline:
         self._work[Stage.INDEXER] = Channel(INDEXER_CAPACITY)
         self._words = Channel[AnyWork](capacity)
         self.bulk: BulkLane | None = None
-        self._searched: Callable[[], bool] = lambda: False
-        self._turns = Turns(lambda: self._searched())
         """Takes in whole creators, once the indexes are open."""
+        self.bulk_open = trio.Event()
+        self._searched: Callable[[], bool] = lambda: False
+        self._turns = Turns(lambda: self.importing and self._searched())
         self.put_off = False
         """Whether work that has time is not begun."""
         self.gates = {stage: Gate() for stage in WORKING_STAGES}
@@ -374,28 +379,32 @@ class Pipeline:
     ) -> None:
         stores, entry, model = self._stores, self.board["bulk"], learned.embedding
         senders = {stage: self._work[stage].sender.clone() for stage in (Stage.EMBEDDER, Stage.ENRICHER)}
-        lane = BulkLane(
-            {stage: Outbox(sender, entry.meter) for stage, sender in senders.items()},
-            env=stores.env,
-            work=stores.work,
-            suppression=stores.suppression,
-            rules=GivenRules(
+        reader = LineReader(
+            GivenRules(
                 policies=policies(self._config.platforms.youtube.derived_data),
                 taxonomy=learned.taxonomy,
                 model_id=model.model_id if model else "",
                 dims=model.dims if model else 0,
                 recent_items=self._config.platforms.youtube.recent_items,
             ),
+            learned.reading,
+        )
+        lane = BulkLane(
+            {stage: Outbox(sender, entry.meter) for stage, sender in senders.items()},
+            env=stores.env,
+            work=stores.work,
+            suppression=stores.suppression,
+            read=reader.read,
             visits_of=visit_policies(self._config),
             writer=writer,
             turn=indexes.turn,
-            turns=self._turns,
-            threads=learned.threads,
             now=self._now,
             stop=stop,
             meter=entry.meter,
         )
         self.bulk = lane
+        self.bulk_open.set()
+        nursery.start_soon(reader.run, stop)
         nursery.start_soon(supervise, entry, lambda: lane, RestartPolicy(), list(senders.values()))
 
     def set_searched(self, searched: Callable[[], bool]) -> None:
@@ -663,9 +672,3 @@ def _close_senders(channels: Mapping[Any, Channel[Any]]) -> None:
     """The actors hold clones; once the last of those closes, the channel runs dry."""
     for channel in channels.values():
         channel.sender.close()
-
-
-def niche_words(creator: Creator, taxonomy: Taxonomy) -> str:
-    """The names of a creator's niches and style, for keyword search."""
-    niches = [creator.primary_niche, *creator.secondary_niches]
-    return " ".join([taxonomy.name_of(niche) for niche in niches if niche] + [creator.content_style or ""]).strip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -37,6 +37,8 @@ class TextDocument(msgspec.Struct, kw_only=True, frozen=True):
     titles: str = ""
     prominence: float = 0.0
     """0..1: the order of suggestions where many begin alike."""
+    words: dict[str, Any] | None = None
+    """What `stores.text_index.words_of` makes of the texts, where that was done elsewhere already."""
 
 
 class TextHits(msgspec.Struct, kw_only=True, frozen=True):

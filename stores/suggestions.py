@@ -36,8 +36,12 @@ def suggestion_fields(document: TextDocument, names: Sequence[str]) -> dict[str,
     return {
         BEGIN: " ".join(sorted(begins)),
         SHOWN: msgspec.msgpack.encode(shown),
-        PROMINENCE: round(min(max(document.prominence, 0.0), 1.0) * SCALE),
     }
+
+
+def scaled(prominence: float) -> int:
+    """As the field `PROMINENCE` holds it."""
+    return round(min(max(prominence, 0.0), 1.0) * SCALE)
 
 
 def suggest(searcher: Any, schema: Any, typed: str, limit: int) -> list[Suggestion]:

@@ -26,7 +26,7 @@ from stores.files import write_atomic
 from stores.keyword_match import HEAD, match_keywords
 from stores.ports import Suggestion, TextDocument, TextHits
 from stores.query_text import typed_key
-from stores.suggestions import PROMINENCE, SHOWN, suggest, suggestion_fields
+from stores.suggestions import PROMINENCE, SHOWN, scaled, suggest, suggestion_fields
 from stores.text_lookup import BEGIN, BOOSTS, EVERYTHING, HANDLE_MARK, UNSTEMMED, Synonyms, TextLookup, guarded
 
 log = structlog.get_logger("text_index")
@@ -274,6 +274,12 @@ class _Engine:
 
 
 def _fields(document: TextDocument) -> dict[str, Any]:
+    words = words_of(document) if document.words is None else document.words
+    return words | {"row": int(document.row), "id": str(document.row), PROMINENCE: scaled(document.prominence)}
+
+
+def words_of(document: TextDocument) -> dict[str, Any]:
+    """The engine's fields that follow from a creator's texts alone: most of the work that is not the engine's."""
     names = list(dict.fromkeys((document.name, *document.names)))
     name_keys = {exact_key(name) for name in names} - {""}
     handle_keys = {exact_key(handle) for handle in document.handles} - {""}
@@ -288,8 +294,6 @@ def _fields(document: TextDocument) -> dict[str, Any]:
     words = {field: [found for text in values if (found := index_text(text))] for field, values in texts.items()}
     stems = {field: [stemmed(text) for text in found] for field, found in words.items()}
     return {
-        "row": int(document.row),
-        "id": str(document.row),
         "key": sorted(
             {
                 *name_keys,

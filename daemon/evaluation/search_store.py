@@ -11,13 +11,14 @@ import trio
 
 from actors import Inbox, Meter, Outbox
 from actors.aggregator import Aggregator
+from actors.documents import niche_words
 from actors.embedder import Embedder
 from actors.policy import DerivedData, policies
 from daemon.app import query_embedder
 from daemon.config import Config
 from daemon.control import weights_of
 from daemon.indexing import FIELD_NAMES, IndexKeeper
-from daemon.pipeline import niche_words, taxonomy_of
+from daemon.pipeline import taxonomy_of
 from daemon.readiness import Readiness
 from daemon.synonyms import niche_synonyms
 from models.embedding_port import EmbeddingPort

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +15,8 @@ import trio.testing
 
 from actors import Meter, Outbox
 from actors.bulk import HAND_OVER_SECONDS, PIECES_AHEAD, BulkLane, LineVerdict
+from actors.given_packing import Packed, read_lines
 from actors.index_writing import MOST_AT_ONCE
-from actors.turns import Turns
 from daemon.config import Config
 from daemon.evaluation.virtual_time import VirtualThreads
 from daemon.given_file import PIECE_LINES
@@ -57,23 +57,26 @@ class Lane:
 
     def __init__(self, world: World) -> None:
         self.world, self.stop, self.meter = world, trio.Event(), Meter()
-        self.searched = False
         self.sent: dict[Stage, trio.MemoryReceiveChannel[AnyWork]] = {}
         outboxes: dict[Stage, Outbox[AnyWork]] = {}
         for stage in (Stage.EMBEDDER, Stage.ENRICHER):
             sender, self.sent[stage] = trio.open_memory_channel[AnyWork](100)
             outboxes[stage] = Outbox(sender, Meter())
+        threads = world.blocking("line-reader", 1)
+        said = msgspec.structs.replace(rules(), model_id="m", dims=DIMS)
+
+        async def read(lines: Sequence[bytes], now: int) -> list[Packed | str]:
+            return await threads.call(read_lines, lines, said, now)
+
         self.bulk = BulkLane(
             outboxes,
             env=world.env,
             work=Work(world.env),
             suppression=world.suppression,
-            rules=msgspec.structs.replace(rules(), model_id="m", dims=DIMS),
+            read=read,
             visits_of=visit_policies(Config()),
             writer=world.writer(),
             turn=world.turn,
-            turns=Turns(lambda: self.searched),
-            threads=world.blocking("models", 1),
             now=lambda: NOW,
             stop=self.stop,
             meter=self.meter,
@@ -255,7 +258,7 @@ async def test_no_more_is_committed_at_once_than_a_start_forgives(
 
 
 async def test_beside_searches_all_is_taken_in_as_well(lane: Lane, autojump_clock: trio.testing.MockClock) -> None:
-    lane.searched = True
+    lane.world.searched = True
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lane.bulk.run)
         async with trio.open_nursery() as senders:

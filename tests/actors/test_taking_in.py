@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from actors.aggregation import aggregate, language_in
 from actors.cadence import visits
 from actors.given import Prepared
+from actors.given_packing import pack
 from actors.identity_resolution import settle
 from actors.labelling import basis_of, stands
 from actors.policy import derivable, policies
@@ -60,7 +61,7 @@ def take(env: Environment, suppression: Suppression) -> Take:
 
     def take(said: Prepared, now: int = NOW) -> TakenIn:
         taking = TakingIn(suppression=suppression, visits_of=visit_policies(Config()), now=now)
-        return env.write_now(partial(taking.put, prepared=said))
+        return env.write_now(partial(taking.put, packed=pack(said, TAXONOMY)))
 
     return take
 

@@ -25,7 +25,7 @@ from daemon.cli_creators import send
 from daemon.config import SearchConfig
 from daemon.given_file import import_id_of
 from tests.bench.million_bare import Inserted
-from tests.bench.million_load import Latency, beside, disk_mib, resident_mib
+from tests.bench.million_load import Latency, beside, disk_mib, resident_mib, with_children
 from tests.bench.million_picture import draw
 from tests.bench.million_recall import Judged
 from tests.bench.million_world import CHUNK, World, chunk_files, make_files, vocabulary
@@ -204,7 +204,7 @@ def _measure(run: Run, size: int, chunks: Sequence[Path]) -> None:
         _pause_identity(run, "resume")  # a run before may have been interrupted
         _import(run, daemon, client, chunks[: size // CHUNK])
         _pause_identity(run)
-        found.resident_mib, found.mapped_mib = resident_mib(daemon.process.pid)
+        found.resident_mib, found.mapped_mib = _memory(daemon)
         if "search" not in without:
             _searches(run, daemon, found)
             judged = [_judged(run, daemon, kind) for kind in KINDS] if largest else []
@@ -261,11 +261,20 @@ def _import(run: Run, daemon: Daemon, client: AdminClient, chunks: Sequence[Path
 
 def _send(run: Run, daemon: Daemon, client: AdminClient, chunk: Path) -> tuple[float, float]:
     """By the importer of the command line, in pieces as it cuts them. Seconds, and those of the daemon's processors."""
-    began, before = time.perf_counter(), cpu_seconds(daemon.process.pid)
+    began, before = time.perf_counter(), _spent(daemon)
     counts, refused = send(chunk, client, import_id_of(chunk), run.root / "verdicts.csv", lambda *_: None)
     if refused or counts["added"] + counts["known"] != CHUNK:
         raise RuntimeError(f"{chunk}: {counts}: {refused}")
-    return time.perf_counter() - began, cpu_seconds(daemon.process.pid) - before
+    return time.perf_counter() - began, _spent(daemon) - before
+
+
+def _spent(daemon: Daemon) -> float:
+    return sum(map(cpu_seconds, with_children(daemon.process.pid)))
+
+
+def _memory(daemon: Daemon) -> tuple[float, float]:
+    each = [resident_mib(pid) for pid in with_children(daemon.process.pid)]
+    return sum(own for own, _ in each), sum(mapped for _, mapped in each)
 
 
 def _wait_indexed(daemon: Daemon) -> None:
@@ -392,7 +401,7 @@ def _cold_start(daemon: Daemon, found: Size, began: float) -> None:
     found.keyword_seconds = time.perf_counter() - began
     _wait_loaded(daemon)
     found.vectors_seconds = time.perf_counter() - began
-    found.resident_mib, found.mapped_mib = max((found.resident_mib, found.mapped_mib), resident_mib(daemon.process.pid))
+    found.resident_mib, found.mapped_mib = max((found.resident_mib, found.mapped_mib), _memory(daemon))
 
 
 def _judged(run: Run, daemon: Daemon, kind: str) -> Judged:

@@ -149,6 +149,12 @@ def resident_mib(pid: int) -> tuple[float, float]:
     return (int(held["VmRSS"]) - int(held["RssFile"])) / 1_024, int(held["VmRSS"]) / 1_024
 
 
+def with_children(pid: int) -> list[int]:
+    """The process and those it started, such as the one that reads an import."""
+    started = [int(one) for path in Path(f"/proc/{pid}/task").glob("*/children") for one in path.read_text().split()]
+    return [pid, *started]
+
+
 def disk_mib(folder: Path) -> float:
     """Blocks that the files take, not how long they look."""
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file()) / MIB

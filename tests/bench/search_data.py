@@ -11,9 +11,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.documents import text_document
+from actors.documents import niche_words, text_document
 from daemon.indexing import FIELD_NAMES, IndexKeeper
-from daemon.pipeline import niche_words
 from daemon.simulator.generator import TONGUES
 from models.taxonomy import Taxonomy
 from proto.ids import Row

@@ -12,6 +12,7 @@ import pytest
 import zstandard
 
 from actors.given import MAX_LINE_BYTES, prepare
+from actors.given_packing import pack
 from actors.policy import policies
 from actors.taking_in import TakingIn
 from daemon.config import Config, DaemonConfig, PlatformsConfig, YouTubeConfig
@@ -24,7 +25,7 @@ from proto.ids import AccountKey
 from stores.catalog import CreatorBundle
 from stores.env import Environment
 from stores.suppression import Suppression
-from tests.actors.test_given import NICHE, NOW, account, creator, prepared, rules
+from tests.actors.test_given import NICHE, NOW, TAXONOMY, account, creator, prepared, rules
 
 DAY = 86_400
 
@@ -167,7 +168,7 @@ def test_a_daemon_that_starts_while_an_export_is_written_has_its_journal(tmp_pat
     env, place = Environment(tmp_path / "data", map_size_bytes=1 << 24), tmp_path / "data.suppression"
     journal = Suppression.open(place)
     taking = TakingIn(suppression=journal, visits_of=visit_policies(Config()), now=NOW)
-    env.write_now(lambda txn: taking.put(txn, prepared(creator())))
+    env.write_now(lambda txn: taking.put(txn, pack(prepared(creator()), TAXONOMY)))
     journal.close()
     env.close()
     told: list[tuple[int, int]] = []
@@ -187,7 +188,7 @@ def test_what_is_derived_is_not_left_out_unless_the_settings_say_so(tmp_path: Pa
     assert said.labelled
     with contextlib.closing(Suppression.open(tmp_path / "data.suppression")) as journal:
         taking = TakingIn(suppression=journal, visits_of=visit_policies(Config()), now=NOW)
-        env.write_now(lambda txn: taking.put(txn, said))
+        env.write_now(lambda txn: taking.put(txn, pack(said, TAXONOMY)))
         env.write_now(lambda txn: txn.put("meta", EMBEDDED_WITH.encode(), mark_of("m", []).encode()))
     env.close()
     with pytest.raises(ConfigError, match=r"platforms\.youtube\.derived_data: set it as the daemon's settings do"):

@@ -439,6 +439,7 @@ class World:
 
     def __init__(self, data_dir: Path, journal: Path, threads: VirtualThreads) -> None:
         self.data_dir, self._threads = data_dir, threads
+        self.searched = False
         self.suppression = Suppression.open(journal)
         self.env = Environment(data_dir, map_size_bytes=1 << 28, run_sync=threads)
         self.columns, self.turn = Columns(), trio.Lock()
@@ -549,7 +550,7 @@ class World:
             columns=self.columns,
             niche_names=lambda _: "",
             threads=self.blocking("models", 1),
-            turns=Turns(lambda: False),
+            turns=Turns(lambda: self.searched),
         )
 
     async def close(self) -> None:
