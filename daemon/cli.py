@@ -341,6 +341,7 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Look a backup through with this version: every byte, every record, and what leads from one to another."""
+    _clean_up_when_told_to_end()
     map_size_bytes = _load(config, {}).config.storage.map_size_gib << 30
     with _named_progress() as tell, tempfile.TemporaryDirectory(prefix="pokedexd-verify-") as folder:
         examined = examine(file, Path(folder), map_size_bytes=map_size_bytes, tell=partial(_tell_bytes, tell))
@@ -384,6 +385,7 @@ def restore_(
     with contextlib.ExitStack() as stack:
         tell = stack.enter_context(_named_progress())
         if drill:
+            _clean_up_when_told_to_end()
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pokedexd-drill-"))) / "data"
         restored = restore(
             file,
@@ -878,6 +880,19 @@ def main() -> NoReturn:
         for text in dict.fromkeys(map(str, _leaves(group))):  # of a store that is damaged several say the same
             err.print(Text("error:", "red"), text, highlight=False, soft_wrap=True)
     sys.exit(1 if failed else 0)
+
+
+def _clean_up_when_told_to_end() -> None:
+    """From now on SIGTERM ends the command as an error would, so that what it unpacked, which is as large as the store, goes
+    with it."""
+    signal.signal(signal.SIGTERM, _told_to_end)
+
+
+def _told_to_end(number: int, _: object) -> None:
+    if trio.lowlevel.in_trio_run():
+        signal.raise_signal(signal.SIGINT)  # which trio brings to the task that runs
+    else:
+        raise SystemExit(128 + number)
 
 
 async def _serve(loaded: Loaded, settings: Callable[[], Loaded]) -> None:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import structlog
+import trio
 
 from actors.bulk import LineVerdict
 from actors.peers import Peers
@@ -53,6 +54,8 @@ log = structlog.get_logger("control")
 
 DAMAGED_SHOWN = 20
 """Records by name in a status."""
+OPENING_SECONDS = 60
+"""How long an import waits for the indexes of a daemon that has just started."""
 
 
 class Control:
@@ -229,11 +232,13 @@ class Control:
     async def take_in(self, body: bytes, piece: Piece, by: Actor = OPERATOR) -> list[LineVerdict]:
         """Whole creators, a line each. Raises Unavailable while there is no room, or the indexes are not open yet, and
         Conflict once the import was cancelled, and while a stage is paused or the daemon is drained."""
+        with trio.move_on_after(OPENING_SECONDS):  # keyword search, and with it /readyz, is there before
+            await self._pipeline.bulk_open.wait()
         if self.resources.refuses:
             raise Unavailable(self.resources.refuses)
         self.operations.refuse_held()
         if self._pipeline.bulk is None:
-            raise Unavailable("the indexes are still being opened; try again once /readyz answers 200")
+            raise Unavailable(f"the indexes were not open within {OPENING_SECONDS} s; see /readyz, and try again")
         await self.operations.imports.begin(piece)
         lines, digest = await self._reading.call(lines_of, body)  # megabytes, which would hold up searches here
         verdicts = await self._pipeline.bulk.take_in(lines, piece_key(piece.import_id, piece.at), digest)

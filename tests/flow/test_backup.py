@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,6 +140,33 @@ def test_a_drill_leaves_nothing(lived: Lived, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "who asked to be forgotten was erased again; accounts: 1" in done.stdout
     assert list(tmp_path.glob("pokedexd*")) == []
+
+
+AT_WORK = """
+import signal, sys
+import daemon.cli as cli
+
+def examine(file, folder, **_):
+    (folder / "unpacked").touch()
+    print("at work", flush=True)
+    signal.pause()
+
+cli.examine = examine
+sys.argv = ["pokedexd", "verify", "some.backup"]
+cli.main()
+"""
+
+
+def test_a_look_that_is_ended_leaves_nothing_either(tmp_path: Path) -> None:
+    """What it unpacks is as large as the store."""
+    env = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", AT_WORK], cwd=ROOT, env=env, stdout=subprocess.PIPE) as looking:
+        assert looking.stdout is not None
+        assert looking.stdout.readline() == b"at work\n"
+        assert list(tmp_path.glob("pokedexd-verify-*/unpacked"))
+        looking.terminate()
+        assert looking.wait(60) == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_restore_asks_who_was_forgotten(lived: Lived, tmp_path: Path) -> None:

@@ -83,8 +83,7 @@ def written(path: Path, lines: Lines) -> Path:
 
 
 def imported(file: Path, daemon: Daemon, env: dict[str, str]) -> str:
-    """What the command says of a file, once the daemon has opened its indexes."""
-    wait_for(partial(is_open, daemon), "the indexes")
+    """What the command says of a file; it waits for a daemon that still opens its indexes."""
     done = run_cli("import", "--creators", str(file), "--data-dir", str(daemon.data_dir), env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
