@@ -233,6 +233,20 @@ async def test_the_store_is_on_the_disk_before_a_snapshot_says_how_far_it_is(
     assert happened == ["synced", *["saved at 50"] * len(FIELD_NAMES)]
 
 
+async def nothing_to_compact() -> bool:
+    return False
+
+
+async def keep_house(env: Environment, keeper: IndexKeeper, seconds: float) -> None:
+    """With a save every five seconds."""
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        stores = (Work(env), Schedule(env), Journal(env, lambda _: None))
+        nursery.start_soon(save_now_and_then, keeper, *stores, 5.0, lambda: 0.0, stop)
+        await trio.sleep(seconds)
+        stop.set()
+
+
 async def test_graphs_are_built_anew_one_at_a_time_each_saved_before_the_next(
     starts: Starts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,18 +269,9 @@ async def test_graphs_are_built_anew_one_at_a_time_each_saved_before_the_next(
     async def save() -> None:
         seen.append("save")
 
-    async def nothing_to_compact() -> bool:
-        return False
-
     monkeypatch.setattr(keeper, "save", save)
     monkeypatch.setattr(keeper, "compact_text", nothing_to_compact)
-    stop = trio.Event()
-    async with trio.open_nursery() as nursery:
-        env = starts.env
-        stores = (Work(env), Schedule(env), Journal(env, lambda _: None))
-        nursery.start_soon(save_now_and_then, keeper, *stores, 5.0, lambda: 0.0, stop)
-        await trio.sleep(9)
-        stop.set()
+    await keep_house(starts.env, keeper, 9)
     assert seen == [step for name in keeper.fields for step in ("save", f"renew {name}")] + ["save"]
 
 
@@ -285,17 +290,8 @@ async def test_nothing_is_built_anew_while_nothing_can_be_saved(
         seen.append("renew")
         return True
 
-    async def nothing_to_compact() -> bool:
-        return False
-
     monkeypatch.setattr(keeper, "save", save)
     monkeypatch.setattr(keeper, "renew_graphs", renew)
     monkeypatch.setattr(keeper, "compact_text", nothing_to_compact)
-    stop = trio.Event()
-    async with trio.open_nursery() as nursery:
-        env = starts.env
-        stores = (Work(env), Schedule(env), Journal(env, lambda _: None))
-        nursery.start_soon(save_now_and_then, keeper, *stores, 5.0, lambda: 0.0, stop)
-        await trio.sleep(12)
-        stop.set()
+    await keep_house(starts.env, keeper, 12)
     assert seen == ["save", "save"]
