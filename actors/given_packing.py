@@ -33,11 +33,10 @@ class Packed(msgspec.Struct, kw_only=True):
     items: list[PackedItems]
     """Of each account."""
     unembedded: list[AccountKey]
-    labelled: bool
     labelling: Labelling | None
     """What a language model said of it, where that is where its labels are from."""
     text: TextDocument | None
-    """Of one that came with all it needs; its row and its prominence are still to be given."""
+    """Of one that came with all it needs, vectors and labels; its row and its prominence are still to be given."""
     notes: list[str]
 
     @property
@@ -56,7 +55,6 @@ def pack(prepared: Prepared, taxonomy: Taxonomy) -> Packed:
         founder=prepared.founder,
         items=[pack_items(items) for items in prepared.items],
         unembedded=prepared.unembedded,
-        labelled=prepared.labelled,
         labelling=labelling_as_given(bundle) if enrichment is not None and enrichment.method == LLM else None,
         text=_text(bundle, taxonomy) if whole else None,
         notes=prepared.notes,

@@ -131,7 +131,7 @@ class TakingIn:
             messages: list[AnyWork] = [AccountUpserted(account_key=key) for key in sorted(unembedded)]
             return TakenIn(verdict=ADDED, work=[enqueue(txn, message, self._now) for message in messages])
         creator_id = bundle.creator.creator_id
-        if not packed.labelled:
+        if packed.text is None:
             return TakenIn(verdict=ADDED, work=[enqueue(txn, CreatorAggregated(creator_id=creator_id), self._now)])
         return TakenIn(
             verdict=ADDED,

@@ -215,11 +215,7 @@ class IndexKeeper:
             try:
                 if await index.renew(stopped):
                     return True
-            except (
-                MemoryError,
-                RuntimeError,
-                PokedexError,
-            ) as error:  # hnswlib's, the store's; the graph before answers
+            except (MemoryError, RuntimeError, PokedexError) as error:  # also hnswlib's; the graph before answers
                 log.warning("a vector graph cannot be built anew", field=name, reason=str(error))
         return False
 

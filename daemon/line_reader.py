@@ -1,7 +1,7 @@
 """Lines of an import, read in a process of their own: the interpreter that answers searches has none of that work.
 
-``python -m daemon.line_reader DESCRIPTOR`` is that process: it says which code it is, gets the rules and then pieces, sends
-back what they hold, and ends when nobody has asked for a minute, or when the daemon is no more.
+``python -m daemon.line_reader DESCRIPTOR IDLE_SECONDS`` is that process: it says which code it is, gets the rules and then
+pieces, sends back what they hold, and ends when nobody has asked for so long, or when the daemon is no more.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class LineReader:
                 await self._threads.call(self._let_go)
 
     def _read(self, lines: Sequence[bytes], now: int) -> list[Packed | str]:
-        if self._process is not None and self._process.has_ended():  # since nobody asked, or it was killed
-            self._let_go()
+        if self._process is not None and (code := self._process.exit_code()) is not None:
+            self._let_go() if code == 0 else self._lose(OSError(f"it ended with {code}"))  # 0: since nobody asked
         try:
             if self._process is None and not self._ended and time.monotonic() >= self._not_before:
                 self._process = _Process(self._rules)
@@ -114,8 +114,9 @@ class _Process:
                 self._pipe.close()
                 raise
 
-    def has_ended(self) -> bool:
-        return self._process.poll() is not None
+    def exit_code(self) -> int | None:
+        """None while it lives."""
+        return self._process.poll()
 
     def is_ready(self) -> bool:
         """Raises EOFError where it ended instead, ValueError where it is of other code, as after an upgrade in place: what that
@@ -155,7 +156,7 @@ def code_mark() -> bytes:
 
 def _started(descriptor: int) -> subprocess.Popen[bytes]:
     """With what this process finds, wherever it was started; what a terminal sends goes to the daemon alone."""
-    command = [sys.executable, "-P", "-m", "daemon.line_reader", str(descriptor)]
+    command = [sys.executable, "-P", "-m", "daemon.line_reader", str(descriptor), str(IDLE_SECONDS)]
     root = str(Path(__file__).parents[1])
     found = [*filter(None, sys.path)]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(found if root in found else [root, *found])}
@@ -177,16 +178,18 @@ def main() -> None:
         os.nice(GIVING_WAY_NICE)
     with Connection(int(sys.argv[1])) as pipe:
         try:
-            _serve(pipe)
+            _serve(pipe, float(sys.argv[2]))
         except (EOFError, OSError):  # the daemon is no more, or wants no more
             return
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: Connection, idle_seconds: float) -> None:
     pipe.send_bytes(code_mark())
+    if not pipe.poll(idle_seconds):
+        return
     rules: GivenRules = pickle.loads(pipe.recv_bytes())  # noqa: S301
     decoder = msgspec.msgpack.Decoder(tuple[list[bytes], int])
-    while pipe.poll(IDLE_SECONDS):
+    while pipe.poll(idle_seconds):
         lines, now = decoder.decode(pipe.recv_bytes())
         for begin in range(0, len(lines), PART_LINES):
             pipe.send_bytes(_encode(read_lines(lines[begin : begin + PART_LINES], rules, now)))

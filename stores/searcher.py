@@ -152,7 +152,6 @@ class Searcher:
         self._threads.allow(SEARCHES_BESIDE_IMPORT if self._importing() else SEARCHES_AT_ONCE)
         side = self._side if self._running == 0 else None
         self._running += 1
-        self._searched_at = time.monotonic()
         try:
             return await self._threads.call(
                 lambda: then(_Session(self, index, meaning, query, vector, side).page(tuple(warnings)))

@@ -215,8 +215,8 @@ class HnswVectorIndex:
                 if stopped():
                     return False
                 await self._write.call(self._renew, rows[begin : begin + RENEWAL_SLICE])
-            done = True
-            return await self._write.call(self._end_renewal)
+            done = await self._write.call(self._end_renewal)
+            return done
         finally:
             if not done:
                 self._next_graph = None
@@ -566,9 +566,9 @@ def _recoded(contents: Contents, end: int, dims: int) -> VectorRows:
     return coded
 
 
-def graph_breadth(limit: int, passing: int, count: int, oversample: float = OVERSAMPLE) -> int:
-    """How many the graph is asked for, so that ``limit`` of them, or ``oversample`` times as many, pass a filter that lets
-    ``passing`` of ``count`` pass."""
+def graph_breadth(limit: int, passing: int, count: int, oversample: float) -> int:
+    """How many the graph is asked for, so that ``oversample`` times ``limit`` of them pass a filter that lets ``passing`` of
+    ``count`` pass."""
     return math.ceil(limit * oversample * count / max(passing, 1))
 
 

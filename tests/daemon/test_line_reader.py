@@ -59,7 +59,7 @@ async def test_both_say_the_same(reader: LineReader) -> None:
 
 
 async def test_who_is_killed_is_replaced_and_its_piece_is_read_all_the_same(reader: LineReader) -> None:
-    """So is one that ended by itself, since nobody asked: that is no failure, however often."""
+    """However often, as long as each is of use in between."""
     expected = read_lines(LINES, rules(), NOW)
     await reader.read(LINES[:1], NOW)
     for _ in range(MAX_FAILURES + 1):
@@ -68,8 +68,8 @@ async def test_who_is_killed_is_replaced_and_its_piece_is_read_all_the_same(read
         await trio.to_thread.run_sync(process._process.wait)
         assert await reader.read(LINES, NOW) == expected
         assert reader._process is not process
-    up(reader)
-    assert await reader.read(LINES, NOW) == expected
+        up(reader)
+        assert await reader.read(LINES, NOW) == expected
 
 
 async def test_who_does_not_answer_is_given_up(reader: LineReader, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,6 +80,36 @@ async def test_who_does_not_answer_is_given_up(reader: LineReader, monkeypatch: 
     os.kill(process._process.pid, signal.SIGSTOP)
     assert await reader.read(LINES, NOW) == read_lines(LINES, rules(), NOW)
     assert process._process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("asked", [False, True])
+async def test_one_that_ends_since_nobody_asks_is_no_failure(
+    reader: LineReader, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    monkeypatch.setattr(line_reader, "IDLE_SECONDS", 0.05)
+    for _ in range(MAX_FAILURES + 1):
+        await reader.read(LINES[:1], NOW)
+        process = reader._process
+        assert process is not None
+        if asked:
+            up(reader)
+        await trio.to_thread.run_sync(process._process.wait)
+        assert process.exit_code() == 0
+    assert (reader._failures, reader._not_before) == (0, 0.0)
+
+
+async def test_one_that_never_comes_up_is_a_failure(reader: LineReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(descriptor: int) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"], pass_fds=[descriptor]))
+        return started[-1]
+
+    monkeypatch.setattr(line_reader, "_started", start)
+    for _ in range(2 * MAX_FAILURES):
+        assert await reader.read(LINES, NOW) == read_lines(LINES, rules(), NOW)
+        await trio.to_thread.run_sync(started[-1].wait)
+    assert len(started) == MAX_FAILURES
 
 
 HALF = """

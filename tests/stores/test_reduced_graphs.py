@@ -13,6 +13,7 @@ import trio
 
 import stores.vectors
 from daemon.evaluation.virtual_time import VirtualThreads
+from proto.errors import IndexBroken
 from proto.ids import Row
 from stores.blocking import Blocking
 from stores.ports import Rows, Vector
@@ -408,3 +409,19 @@ async def test_behind_a_filter_reduced_graphs_find_as_many(
         true = passing[np.argsort(-(vectors[passing] @ query))[:20]]
         found += len(set(rows.tolist()) & set(true.tolist()))
     assert found / (20 * len(queries)) > 0.95
+
+
+async def test_a_renewal_that_does_not_end_leaves_no_second_graph(
+    open_index: Open, stored: dict[int, Vector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also right before it takes the other's place: it would take every write in as well, and its memory."""
+    index = open_index()
+    await put(index, stored, units(400, seed=1))
+
+    def refuse() -> bool:
+        raise IndexBroken("not now")
+
+    monkeypatch.setattr(index, "_end_renewal", refuse)
+    with pytest.raises(IndexBroken):
+        await index.renew()
+    assert index._next_graph is None
