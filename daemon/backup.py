@@ -29,6 +29,7 @@ from stores.content import ITEMS
 from stores.env import COPYING, DATABASES, Environment
 from stores.files import sync_folder
 from stores.journal import Journal
+from stores.passing import PassingSink
 from stores.subscriptions import withhold_subscriptions
 
 log = structlog.get_logger("backup")
@@ -98,10 +99,10 @@ def make_backup(
             content_items=items,
             parts=[part_of(name, path) for name, path in files.items()],
         )
-        with (create or _create)(unfinished) as sink:
+        with (create or _create)(unfinished) as out:
+            sink = PassingSink(out)
             write_backup_file(sink, manifest, files, tell)
-            sink.flush()
-            os.fsync(sink.fileno())
+            sink.sync()
         size = unfinished.stat().st_size
         unfinished.replace(file)
         sync_folder(file.parent)
@@ -134,7 +135,7 @@ def _copy(
     total = env.disk_bytes()
     tell("copying", 0, total)
     (work / "store").mkdir(mode=0o700, parents=True)
-    commit = env.copy_to(work / "store")
+    commit = env.copy_to(work / "store", lambda done: tell("copying", min(done, total), total))
     tell("copying", total, total)
     copy = Environment(work, map_size_bytes=map_size_bytes, durable=False, schema_version=schema_version)
     try:

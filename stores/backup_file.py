@@ -21,7 +21,7 @@ import zstandard
 
 from proto.errors import Malformed, Unavailable
 from stores.codec import SCHEMA_VERSION
-from stores.files import sha256_of
+from stores.passing import SLICE_BYTES, let_go, passing
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -31,7 +31,6 @@ MARK = b"pokedexd backup\n"
 TRAILER = (0x184D2A5D).to_bytes(4, "little") + (len(MARK) + 32).to_bytes(4, "little") + MARK
 """A skippable frame (RFC 8878, 3.1.2) up to its checksum."""
 TRAILER_BYTES = len(TRAILER) + 32
-SLICE_BYTES = 1 << 20
 MAX_MANIFEST_BYTES = 1 << 20
 
 Tell = Callable[[str, int, int], None]
@@ -69,7 +68,11 @@ class Sink(Protocol):
 
 def part_of(name: str, path: Path) -> Part:
     """Blocking: reads the file once."""
-    return Part(name=name, size=path.stat().st_size, sha256=sha256_of(path))
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for data in passing(file):
+            digest.update(data)
+    return Part(name=name, size=path.stat().st_size, sha256=digest.hexdigest())
 
 
 def write_backup_file(sink: Sink, manifest: Manifest, files: Mapping[str, Path], tell: Tell) -> None:
@@ -270,6 +273,7 @@ class _Told(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         data = self._file.read(size)
+        let_go(self._file, self._done, self._done + len(data))
         self._done += len(data)
         self._tell(self._done)
         return data

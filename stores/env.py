@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -22,6 +23,7 @@ from stores.blocking import Blocking, RunSync
 from stores.codec import SCHEMA_VERSION, pack_id, unpack_id
 from stores.damage import DAMAGE, damage_told, damaged, open_environment
 from stores.files import is_disk_full
+from stores.passing import PassingSink
 
 T = TypeVar("T")
 
@@ -111,6 +113,9 @@ ROOM_BYTES, ROOM_SHARE = 32 << 20, 0.05
 ROOM_FILLER = bytes(4_000)
 """Takes a page of its own."""
 
+COPIED_BYTES = 1 << 20
+"""Of a copy, taken at once from the thread that reads the store."""
+
 MAX_FOLDED = 1_000
 """Changes folded into one transaction at most."""
 
@@ -179,9 +184,32 @@ class Txn:
         self._txn.abort()
         self._txn = None
 
-    def copy(self, env: Any, folder: Path) -> int:
-        """The whole store, compacted, into an empty folder; the number of the last commit in it."""
-        env.copy(str(folder), compact=True, txn=self._txn)
+    def copy(self, env: Any, take: Callable[[bytes], object]) -> int:
+        """Hands the whole store, compacted, to ``take`` a piece at a time; the number of the last commit in it.
+
+        LMDB walks through it in another thread, which ends when ``take`` raises. Raises lmdb.Error, and what ``take`` does.
+        """
+        reading, writing = os.pipe()
+        failed: list[Exception] = []
+
+        def walk() -> None:
+            try:
+                env.copyfd(writing, compact=True, txn=self._txn)
+            except Exception as error:
+                failed.append(error)
+            finally:
+                os.close(writing)
+
+        walker = threading.Thread(target=walk, name="store-copy")
+        walker.start()
+        try:
+            with os.fdopen(reading, "rb", 0) as pipe:
+                while data := pipe.read(COPIED_BYTES):
+                    take(data)
+        finally:
+            walker.join()  # without a reader it ends at its next piece
+        if failed:
+            raise failed.pop()
         return int(self._txn.id())
 
     def flush_counters(self) -> None:
@@ -446,15 +474,23 @@ class Environment:
         """Bytes of the map that hold data."""
         return int(self._env.info()["last_pgno"] + 1) * int(self._env.stat()["psize"])
 
-    def copy_to(self, target: Path) -> int:
+    def copy_to(self, target: Path, tell: Callable[[int], None] = lambda _: None) -> int:
         """A consistent compacted copy into an empty directory, and the number of the last commit that is in it.
 
-        Blocking, but no writer waits for it; what is committed meanwhile is not in it, and takes new pages. Raises
-        lmdb.Error or OSError when the disk does not have room.
+        Blocking, but no writer waits for it; what is committed meanwhile is not in it, and takes new pages. ``tell``: bytes
+        so far; what it raises ends the copy. Raises lmdb.Error or OSError when the disk does not have room.
         """
-        with self.snapshot() as txn:
-            commit = txn.copy(self._env, target)
-        (target / "data.mdb").chmod(0o600)
+        file = os.open(target / "data.mdb", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(file, "wb") as out, self.snapshot() as txn:
+            sink, done = PassingSink(out), 0
+
+            def take(data: bytes) -> None:
+                nonlocal done
+                done += sink.write(data)
+                tell(done)
+
+            commit = txn.copy(self._env, take)
+            sink.sync()
         return commit
 
     def _take_schema(self, data_dir: Path, expected: int) -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import lmdb
@@ -220,16 +223,62 @@ async def test_a_read_that_fails_gives_its_reader_slot_back_while_its_error_live
     assert await env.read(lambda txn: txn.get("meta", b"a")) == b"b"
 
 
+def _empty(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
+
+
+def _no_room(_: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_copy_tells_how_far_it_is_and_holds_what_was_committed(tmp_path: Path) -> None:
+    env = Environment(tmp_path / "data", map_size_bytes=1 << 28, durable=False)
+    for number in range(48):
+        env.write_now(lambda txn, n=number: txn.put("meta", b"%d" % n, bytes(1 << 20)), synced=False)  # type: ignore[misc]
+    told: list[int] = []
+    (_empty(tmp_path / "copied") / "store").mkdir()
+    env.copy_to(tmp_path / "copied" / "store", told.append)
+    env.close()
+    size = (tmp_path / "copied" / "store" / "data.mdb").stat().st_size
+    assert told == sorted(set(told))
+    assert told[-1] == size > 48 << 20
+    assert len(told) > 40, "a slice at a time"
+    copy = Environment(tmp_path / "copied", map_size_bytes=1 << 28, durable=False)
+    with copy.snapshot() as txn:
+        assert all(txn.get("meta", b"%d" % number) == bytes(1 << 20) for number in range(48))
+    copy.close()
+
+
+def test_a_copy_that_is_called_off_ends_at_once_and_so_does_its_thread(tmp_path: Path) -> None:
+    env = Environment(tmp_path / "data", map_size_bytes=1 << 28, durable=False)
+    for number in range(48):
+        env.write_now(lambda txn, n=number: txn.put("meta", b"%d" % n, bytes(1 << 20)), synced=False)  # type: ignore[misc]
+    told: list[int] = []
+
+    def call_off(done: int) -> None:
+        told.append(done)
+        if len(told) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        env.copy_to(_empty(tmp_path / "copy"), call_off)
+    assert len(told) == 3
+    assert not [thread for thread in threading.enumerate() if thread.name == "store-copy"]
+    assert env.copy_to(_empty(tmp_path / "copy")) >= 48
+    env.close()
+
+
 def test_a_copy_that_fails_gives_its_reader_slot_back_while_its_error_lives(tmp_path: Path) -> None:
     env = Environment(tmp_path / "data", map_size_bytes=1 << 26, durable=False)
     errors = []
     for _ in range(100):
-        with pytest.raises(lmdb.Error) as caught:
-            env.copy_to(tmp_path / "nowhere")
+        with pytest.raises(OSError, match="No space left") as caught:
+            env.copy_to(_empty(tmp_path / "copy"), _no_room)
         errors.append(caught.value)
     assert len(errors) == 100
-    (tmp_path / "copy").mkdir()
-    assert env.copy_to(tmp_path / "copy") >= 0
+    assert env.copy_to(_empty(tmp_path / "copy")) >= 0
     env.close()
 
 
