@@ -22,7 +22,7 @@ from daemon.tasks import Tasks
 from daemon.tasks import Tell as TellTask
 from proto.errors import Malformed, PokedexError, Unavailable
 from proto.records import Event
-from stores.backup_file import FORMAT_VERSION, Manifest, Tell, part_of, write_backup_file
+from stores.backup_file import FORMAT_VERSION, Manifest, Tell, parts_of, write_backup_file
 from stores.blocking import Blocking
 from stores.codec import SCHEMA_VERSION
 from stores.content import ITEMS
@@ -56,8 +56,12 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     manifest: Manifest
 
 
+STEPS = ("copying", "cleaning", "summing", "packing")
+"""Of a backup, in their order; there is only to be cleaned what must not leave the machine."""
+
+
 class Progress(msgspec.Struct, kw_only=True):
-    """How far the backup under way is; ``step`` empty while there is none."""
+    """How far the step under way is; ``step`` empty while there is none."""
 
     step: str = ""
     done: int = 0
@@ -97,7 +101,7 @@ def make_backup(
             commit=commit,
             counts=counts,
             content_items=items,
-            parts=[part_of(name, path) for name, path in files.items()],
+            parts=parts_of(files, tell),
         )
         with (create or _create)(unfinished) as out:
             sink = PassingSink(out)
@@ -147,7 +151,9 @@ def _copy(
             counts, items = {name: txn.entries(name) for name in DATABASES}, txn.counter(ITEMS)
         if withheld:
             (work / "clean").mkdir(mode=0o700)
-            copy.copy_to(work / "clean")
+            size = copy.disk_bytes()
+            copy.copy_to(work / "clean", lambda done: tell("cleaning", min(done, size), size))
+            tell("cleaning", size, size)
     finally:
         copy.close()
     return commit, work / ("clean" if withheld else "store") / "data.mdb", counts, items
@@ -222,7 +228,7 @@ class Backups:
         """From the thread; a daemon that is to end does not wait for the backup."""
         trio.from_thread.check_cancelled()
         self.progress = Progress(step=step, done=done, total=total)
-        self._tell_task(done, total)
+        self._tell_task(STEPS.index(step) * total + done, len(STEPS) * total)
 
     async def _note(self, began: float) -> None:
         """For the gauge of its age; a store that cannot be written to any more has its backup all the same."""

@@ -66,13 +66,19 @@ class Sink(Protocol):
     def write(self, data: bytes, /) -> int: ...
 
 
-def part_of(name: str, path: Path) -> Part:
-    """Blocking: reads the file once."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for data in passing(file):
-            digest.update(data)
-    return Part(name=name, size=path.stat().st_size, sha256=digest.hexdigest())
+def parts_of(files: Mapping[str, Path], tell: Tell) -> list[Part]:
+    """Blocking: reads each file once. ``files``: part → where it is."""
+    total, before, parts = sum(path.stat().st_size for path in files.values()), 0, []
+    for name, path in files.items():
+        digest, done = hashlib.sha256(), 0
+        with path.open("rb") as file:
+            for data in passing(file):
+                digest.update(data)
+                done += len(data)
+                tell("summing", before + done, total)
+        parts.append(Part(name=name, size=done, sha256=digest.hexdigest()))
+        before += done
+    return parts
 
 
 def write_backup_file(sink: Sink, manifest: Manifest, files: Mapping[str, Path], tell: Tell) -> None:
@@ -273,7 +279,7 @@ class _Told(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         data = self._file.read(size)
-        let_go(self._file, self._done, self._done + len(data))
         self._done += len(data)
+        let_go(self._file, self._done)
         self._tell(self._done)
         return data

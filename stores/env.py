@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
+import signal
 import stat
 import threading
 import time
@@ -114,7 +115,7 @@ ROOM_FILLER = bytes(4_000)
 """Takes a page of its own."""
 
 COPIED_BYTES = 1 << 20
-"""Of a copy, taken at once from the thread that reads the store."""
+"""Of a copy, taken at once at most from the thread that reads the store."""
 
 MAX_FOLDED = 1_000
 """Changes folded into one transaction at most."""
@@ -193,6 +194,9 @@ class Txn:
         failed: list[Exception] = []
 
         def walk() -> None:
+            signal.pthread_sigmask(
+                signal.SIG_BLOCK, signal.valid_signals()
+            )  # LMDB takes an interrupted write for a failure
             try:
                 env.copyfd(writing, compact=True, txn=self._txn)
             except Exception as error:
@@ -201,13 +205,16 @@ class Txn:
                 os.close(writing)
 
         walker = threading.Thread(target=walk, name="store-copy")
-        walker.start()
         try:
             with os.fdopen(reading, "rb", 0) as pipe:
+                with suppress(OSError, AttributeError):  # a system that has no other sizes of pipes
+                    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, COPIED_BYTES)
+                _start(walker, writing)
                 while data := pipe.read(COPIED_BYTES):
                     take(data)
         finally:
-            walker.join()  # without a reader it ends at its next piece
+            if walker.ident is not None:
+                walker.join()  # without a reader it ends at its next piece
         if failed:
             raise failed.pop()
         return int(self._txn.id())
@@ -215,6 +222,15 @@ class Txn:
     def flush_counters(self) -> None:
         for name, value in self._counters.items():
             self.put("meta", b"counter:" + name.encode(), pack_id(value))
+
+
+def _start(walker: threading.Thread, writing: int) -> None:
+    """Raises OSError where the system has no room for another thread."""
+    try:
+        walker.start()
+    except RuntimeError as error:
+        os.close(writing)
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
 
 
 def _note_in(damaged: Damaged, error: Unreadable) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO
 
 SLICE_BYTES = 1 << 20
-KEPT_BYTES = 32 << 20
+KEPT_BYTES = 16 << 20
 """At most so much is in memory, and not on the disk yet."""
+_to_the_disk = getattr(os, "fdatasync", os.fsync)
+"""macOS has no other."""
 
 
 class PassingSink:
@@ -29,8 +32,8 @@ class PassingSink:
     def sync(self) -> None:
         """What was written is on the disk."""
         self._file.flush()
-        os.fdatasync(self._file.fileno())
-        let_go(self._file, self._let_go, self._written)
+        _to_the_disk(self._file.fileno())
+        let_go(self._file, self._written)
         self._let_go = self._written
 
 
@@ -38,12 +41,14 @@ def passing(file: IO[bytes]) -> Iterator[bytes]:
     """What is in a file, from its beginning."""
     read = 0
     while data := file.read(SLICE_BYTES):
-        let_go(file, read, read + len(data))
         read += len(data)
+        let_go(file, read)
         yield data
 
 
-def let_go(file: IO[bytes], begin: int, end: int) -> None:
-    """Of what is on the disk. Nothing where the system knows no such advice."""
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(file.fileno(), begin, end - begin, os.POSIX_FADV_DONTNEED)
+def let_go(file: IO[bytes], end: int) -> None:
+    """Of what is on the disk up to there. From the beginning each time: Linux keeps what lies together as one piece of up to
+    some megabytes, and lets none go of which a part is not meant. Nothing where the system knows no such advice."""
+    if end and hasattr(os, "posix_fadvise"):
+        with suppress(OSError):
+            os.posix_fadvise(file.fileno(), 0, end, os.POSIX_FADV_DONTNEED)

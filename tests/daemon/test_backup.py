@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -13,7 +14,7 @@ import pytest
 import trio
 import trio.testing
 
-from daemon.backup import Backups, Made, back_up_now_and_then, make_backup, name_at, own_backups
+from daemon.backup import STEPS, Backups, Made, back_up_now_and_then, make_backup, name_at, own_backups
 from daemon.config import BackupConfig, DaemonConfig
 from daemon.evaluation.ingestion import MAP_BYTES, UNLIMITED
 from daemon.evaluation.virtual_time import VirtualThreads
@@ -21,6 +22,7 @@ from daemon.figures import last_backup_at
 from daemon.restoring import examine, restore
 from daemon.simulator.faults import Faults
 from proto.errors import Malformed, Unavailable
+from stores.backup_file import Tell
 from stores.blocking import Blocking
 from stores.env import COPYING, DATABASES, Environment
 from stores.journal import Journal
@@ -147,6 +149,34 @@ def test_the_secrets_of_subscriptions_do_not_leave_the_data_directory(env: Envir
     assert b"tokenofUC" not in data
     with env.snapshot() as txn:
         assert get_subscription(txn, "UC7") is not None
+
+
+@pytest.mark.parametrize("wanted", STEPS)
+def test_each_step_tells_how_far_it_is_and_can_be_called_off(env: Environment, tmp_path: Path, wanted: str) -> None:
+    env.write_now(lambda txn: want(txn, "UC1", EPOCH, token="token", secret="hush"))
+    env.write_now(lambda txn: txn.put("meta", b"large", os.urandom(3 << 20)))
+    told: list[tuple[int, float]] = []
+
+    def tell(step: str, done: int, total: int) -> None:
+        told.append((STEPS.index(step), done / total))
+
+    def call_off(step: str, done: int, total: int) -> None:
+        if step == wanted and done == total:
+            raise KeyboardInterrupt
+
+    def back_up(tell: Tell) -> Made:
+        data, file = tmp_path / "data", tmp_path / "one.backup"
+        return make_backup(env, data, file, settings="[daemon]\n", created_at=EPOCH, map_size_bytes=SIZE, tell=tell)
+
+    with pytest.raises(KeyboardInterrupt):
+        back_up(call_off)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    assert not (tmp_path / "data" / COPYING).exists()
+    back_up(tell)
+    assert told == sorted(told), "never back"
+    shares = [share for step, share in told if step == STEPS.index(wanted)]
+    assert len(shares) >= 3
+    assert shares[-1] == 1
 
 
 class Filling(io.FileIO):

@@ -18,7 +18,7 @@ from stores.backup_file import (
     TRAILER_BYTES,
     Manifest,
     check_bytes,
-    part_of,
+    parts_of,
     read_backup_file,
     write_backup_file,
 )
@@ -63,7 +63,7 @@ def manifest_of(files: Mapping[str, Path]) -> Manifest:
         commit=17,
         counts={"accounts": 3},
         content_items=5,
-        parts=[part_of(name, path) for name, path in files.items()],
+        parts=parts_of(files, silent),
     )
 
 

@@ -244,7 +244,7 @@ def test_a_copy_tells_how_far_it_is_and_holds_what_was_committed(tmp_path: Path)
     size = (tmp_path / "copied" / "store" / "data.mdb").stat().st_size
     assert told == sorted(set(told))
     assert told[-1] == size > 48 << 20
-    assert len(told) > 40, "a slice at a time"
+    assert len(told) > 40, "a piece at a time"
     copy = Environment(tmp_path / "copied", map_size_bytes=1 << 28, durable=False)
     with copy.snapshot() as txn:
         assert all(txn.get("meta", b"%d" % number) == bytes(1 << 20) for number in range(48))
@@ -267,6 +267,24 @@ def test_a_copy_that_is_called_off_ends_at_once_and_so_does_its_thread(tmp_path:
     assert len(told) == 3
     assert not [thread for thread in threading.enumerate() if thread.name == "store-copy"]
     assert env.copy_to(_empty(tmp_path / "copy")) >= 48
+    env.close()
+
+
+def test_a_copy_without_room_for_a_thread_fails_as_one_without_room_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    env = Environment(tmp_path / "data", map_size_bytes=1 << 26, durable=False)
+    before = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for _ in range(20):
+            with pytest.raises(OSError, match="unavailable"):
+                env.copy_to(_empty(tmp_path / "copy"))
+    assert len(os.listdir("/proc/self/fd")) <= before + 1
+    assert env.copy_to(_empty(tmp_path / "copy")) >= 0
     env.close()
 
 
