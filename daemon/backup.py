@@ -58,6 +58,8 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
 STEPS = ("copying", "cleaning", "summing", "packing")
 """Of a backup, in their order; there is only to be cleaned what must not leave the machine."""
+STEP_PARTS = 10_000
+"""In which a task tells how far a step is: their bytes differ."""
 
 
 class Progress(msgspec.Struct, kw_only=True):
@@ -228,7 +230,8 @@ class Backups:
         """From the thread; a daemon that is to end does not wait for the backup."""
         trio.from_thread.check_cancelled()
         self.progress = Progress(step=step, done=done, total=total)
-        self._tell_task(STEPS.index(step) * total + done, len(STEPS) * total)
+        share = done * STEP_PARTS // total if total else STEP_PARTS
+        self._tell_task(STEPS.index(step) * STEP_PARTS + share, len(STEPS) * STEP_PARTS)
 
     async def _note(self, began: float) -> None:
         """For the gauge of its age; a store that cannot be written to any more has its backup all the same."""

@@ -210,8 +210,8 @@ class SearchConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     """Top K of keyword search and of each vector field."""
     exact_scan_below: Positive = 50_000
     ef: Positive = 1_000
-    """Of 47,000 real texts it finds 0.99 of the 20 nearest to words of topics and 0.98 of the 200; of a million made creators
-    searches find 0.988 of the true first twenty. 2,400 takes twice as long, for 1 and 0.995 there (measured, NOTES.md)."""
+    """Of 47,000 real texts 800 finds 0.996 of the 20 nearest to words of topics and 0.982 of the 200, 1,200 all and 0.990; of a
+    million made creators searches find 0.988 of the true first twenty with this (measured, tests/bench/NOTES.md)."""
     vector_rows: str = "auto"
     """How vectors are kept beside the graphs for exact comparison: ``float32``, ``int8``, or ``auto``, by their number."""
     graph_share: SomeShare = 0.5

@@ -117,6 +117,9 @@ ROOM_FILLER = bytes(4_000)
 COPIED_BYTES = 1 << 20
 """Of a copy, taken at once at most from the thread that reads the store."""
 
+INTERRUPTING = signal.valid_signals() - {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+"""Signals but those that tell of a fault in the very thread."""
+
 MAX_FOLDED = 1_000
 """Changes folded into one transaction at most."""
 
