@@ -197,10 +197,8 @@ class Txn:
         failed: list[Exception] = []
 
         def walk() -> None:
-            signal.pthread_sigmask(
-                signal.SIG_BLOCK, signal.valid_signals()
-            )  # LMDB takes an interrupted write for a failure
             try:
+                signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTING)  # LMDB takes an interrupted write for a failure
                 env.copyfd(writing, compact=True, txn=self._txn)
             except Exception as error:
                 failed.append(error)
@@ -212,11 +210,13 @@ class Txn:
             with os.fdopen(reading, "rb", 0) as pipe:
                 with suppress(OSError, AttributeError):  # a system that has no other sizes of pipes
                     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, COPIED_BYTES)
-                _start(walker, writing)
+                _start(walker)
                 while data := pipe.read(COPIED_BYTES):
                     take(data)
         finally:
-            if walker.ident is not None:
+            if walker.ident is None:
+                os.close(writing)
+            else:
                 walker.join()  # without a reader it ends at its next piece
         if failed:
             raise failed.pop()
@@ -227,12 +227,11 @@ class Txn:
             self.put("meta", b"counter:" + name.encode(), pack_id(value))
 
 
-def _start(walker: threading.Thread, writing: int) -> None:
+def _start(walker: threading.Thread) -> None:
     """Raises OSError where the system has no room for another thread."""
     try:
         walker.start()
     except RuntimeError as error:
-        os.close(writing)
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
 
 

@@ -12,7 +12,7 @@ SLICE_BYTES = 1 << 20
 KEPT_BYTES = 16 << 20
 """At most so much is in memory, and not on the disk yet."""
 _to_the_disk = getattr(os, "fdatasync", os.fsync)
-"""macOS has no other."""
+"""macOS has the latter alone."""
 
 
 class PassingSink:

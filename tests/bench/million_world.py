@@ -37,7 +37,7 @@ graph of them takes as long (measured, NOTES.md)."""
 DRAWN = 1_000
 """At a time, as one product of matrices is quicker than many."""
 OWN_DECAY = (30.0, 1.5)
-"""The variance in the n-th of the directions falls as (n + first) ** -second: as of real texts 80 % lie in 140 of 384."""
+"""The variance in the n-th of the directions falls as (n + offset) ** -exponent: as of real texts 80 % lie in 140 of 384."""
 BOTH, YOUTUBE_ONLY = 0.3, 0.5
 """Shares of creators with accounts on both platforms, and on YouTube alone: 1.3 accounts and 2.6 vectors each."""
 TITLES_SAID = 4
@@ -101,8 +101,8 @@ class Own:
     """What texts say of their own, from a seed."""
 
     def __init__(self, words: Vocabulary, seed: tuple[int, int]) -> None:
-        first, second = OWN_DECAY
-        variances = (np.arange(words.model.dims) + first) ** -second
+        offset, exponent = OWN_DECAY
+        variances = (np.arange(words.model.dims) + offset) ** -exponent
         lengths = np.sqrt(variances / variances.sum()).astype(np.float32)
         self._turned = lengths[:, None] * _directions(words).T
         self._dice = np.random.default_rng(seed)

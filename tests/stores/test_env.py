@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -268,6 +269,26 @@ def test_a_copy_that_is_called_off_ends_at_once_and_so_does_its_thread(tmp_path:
     assert not [thread for thread in threading.enumerate() if thread.name == "store-copy"]
     assert env.copy_to(_empty(tmp_path / "copy")) >= 48
     env.close()
+
+
+def test_who_walks_through_a_store_for_a_copy_is_interrupted_by_nothing_but_its_own_faults(tmp_path: Path) -> None:
+    class Walked:
+        masked: set[signal.Signals | int] = set()
+
+        def copyfd(self, descriptor: int, **_: object) -> None:
+            self.masked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+            os.write(descriptor, b"walked")
+
+    env, walked = Environment(tmp_path / "data", map_size_bytes=1 << 26, durable=False), Walked()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    taken: list[bytes] = []
+    with env.snapshot() as txn:
+        txn.copy(walked, taken.append)
+    env.close()
+    assert taken == [b"walked"]
+    assert {signal.SIGTERM, signal.SIGINT, signal.SIGALRM, signal.SIGCHLD} <= walked.masked
+    assert not {signal.SIGBUS, signal.SIGSEGV} & walked.masked
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="descriptors are counted as Linux tells them")
