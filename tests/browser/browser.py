@@ -84,10 +84,15 @@ def messages(browser: Chrome) -> Iterator[dict[str, Any]]:
 
 
 def bytes_taken(browser: Chrome, hosts: set[str]) -> float:
-    """Over the network since the last look, heads and all; whom it asked is added to ``hosts``."""
+    """Over the network since the last look, heads and all; whom it asked is added to ``hosts``.
+
+    What Chromium reads for its own first tab (``chrome:`` and ``data:`` addresses) is not a page's.
+    """
     noted = list(messages(browser))
     hosts |= _hosts(noted)
-    return sum(float(one["params"]["encodedDataLength"]) for one in noted if one["method"] == "Network.loadingFinished")
+    asked = {one["params"]["requestId"] for one in noted if _network_host(one)}
+    ended = (one["params"] for one in noted if one["method"] == "Network.loadingFinished")
+    return sum(float(one["encodedDataLength"]) for one in ended if one["requestId"] in asked)
 
 
 def hosts_asked(browser: Chrome) -> set[str]:
@@ -96,13 +101,15 @@ def hosts_asked(browser: Chrome) -> set[str]:
 
 
 def _hosts(noted: Iterable[dict[str, Any]]) -> set[str]:
-    found = set()
-    for message in noted:
-        if message["method"] == "Network.requestWillBeSent":
-            url = urlsplit(message["params"]["request"]["url"])
-            if url.scheme in ("http", "https", "ws", "wss"):
-                found.add(url.netloc)
-    return found
+    return {host for one in noted if (host := _network_host(one))}
+
+
+def _network_host(message: dict[str, Any]) -> str | None:
+    """Whom a message's request asks; None of another message, and of an address that needs no network."""
+    if message["method"] != "Network.requestWillBeSent":
+        return None
+    url = urlsplit(message["params"]["request"]["url"])
+    return url.netloc if url.scheme in ("http", "https", "ws", "wss") else None
 
 
 def metrics(browser: Chrome) -> dict[str, float]:
