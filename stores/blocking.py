@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -48,6 +48,32 @@ class Blocking:
         """``function(*args)`` in a thread. Not abandoned on cancel: a write that began is finished."""
         result: T = await self._run_sync(function, *args, limiter=self._limiter, thread_name=self._name)
         return result
+
+
+class Passage:
+    """A part of what threads do that only so many do at once. The others wait for it, in the order in which they came."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._within = limit, 0
+        self._changed = threading.Condition()
+
+    def allow(self, limit: int) -> None:
+        """Another limit from now on; who is within stays there."""
+        with self._changed:
+            self._limit = limit
+            self._changed.notify_all()
+
+    @contextmanager
+    def within(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._within < self._limit)
+            self._within += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._within -= 1
+                self._changed.notify()
 
 
 async def _elsewhere(

@@ -53,6 +53,8 @@ class MatchSet(msgspec.Struct, kw_only=True, frozen=True):
     floor: float
     """No creator that is left out has a higher keyword score."""
     words: tuple[str, ...]
+    passing: int | None = None
+    """Who pass the filters, found or not; None where nobody is kept out."""
     plan: str
 
 
@@ -86,7 +88,13 @@ def match_set(asked: Asked, within: Mask, passing: int, *, filtered: bool, every
     vector_rows = _inside(distinct(np.concatenate(near)) if near else np.zeros(0, np.uint32), within)
     if asked.lookup is not None:
         vector_rows = asked.lookup.admitted(vector_rows)
-    return _united(matched[0] if matched else None, vector_rows, within, _plan(asked, passing if filtered else None))
+    return _united(
+        matched[0] if matched else None,
+        vector_rows,
+        within,
+        passing if filtered else None,
+        _plan(asked, passing if filtered else None),
+    )
 
 
 @contextmanager
@@ -99,7 +107,7 @@ def observed(observe: Observe, index: str) -> Iterator[None]:
         observe(index, time.perf_counter() - started, failed)
 
 
-def _united(text: TextMatch | None, vector_rows: Rows, within: Mask, plan: str) -> MatchSet:
+def _united(text: TextMatch | None, vector_rows: Rows, within: Mask, passing: int | None, plan: str) -> MatchSet:
     text_rows = text.rows if text is not None else np.zeros(0, np.uint32)
     rows = _inside(distinct(np.concatenate([text_rows, vector_rows])), within)
     keyword, exact, compared = np.zeros(len(rows), np.float32), np.zeros(len(rows), bool), np.zeros(len(rows), bool)
@@ -126,6 +134,7 @@ def _united(text: TextMatch | None, vector_rows: Rows, within: Mask, plan: str) 
         complete=text is None or text.complete,
         floor=floor,
         words=text.words if text is not None else (),
+        passing=passing,
         plan=plan,
     )
 
@@ -142,6 +151,7 @@ def _all_of(within: Mask) -> MatchSet:
         complete=True,
         floor=0.0,
         words=(),
+        passing=None,
         plan="none",
     )
 

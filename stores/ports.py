@@ -139,6 +139,10 @@ class TextLookup(Protocol):
         ...
 
 
+EXACT, GRAPH = "exact", "graph"
+"""How the nearest are looked for: all that pass are compared, or a graph is searched."""
+
+
 class VectorIndex(Protocol):
     """Nearest creators of one field. Losable: rebuilt from the stored embeddings."""
 
@@ -189,6 +193,11 @@ class VectorIndex(Protocol):
 
     def similarities_now(self, vector: Vector, rows: Rows) -> tuple[Scores, NDArray[np.bool_]]:
         """Blocking. As `similarities`."""
+        ...
+
+    def stored_similarities_now(self, vector: Vector, rows: Rows) -> tuple[Scores, NDArray[np.bool_]]:
+        """Blocking. Cosine of those rows as they are stored rather than as they are kept here to be compared, and a mask
+        of those for which it is known (0 where not)."""
         ...
 
     def vectors_of(self, rows: Sequence[Row]) -> Vector:

@@ -11,10 +11,11 @@ from typing import TypeVar
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from proto.errors import IndexBroken, ModelMissing, Unavailable
 from proto.ids import CreatorId, Row
-from stores.blocking import Blocking
+from stores.blocking import Blocking, Passage
 from stores.columns import Columns
 from stores.filter_ast import In, Node
 from stores.filter_columns import HIDDEN
@@ -22,6 +23,7 @@ from stores.filter_masks import MaskContext
 from stores.filters import columns_of, conditions_of, relaxable, without_column
 from stores.match_set import TEXT, Asked, MatchSet, Observe, match_set, observed
 from stores.ports import (
+    EXACT,
     RELEVANCE,
     RRF,
     CandidateFeatures,
@@ -60,6 +62,11 @@ SHARED_FROM = 500
 SEARCHES_AT_ONCE, SEARCHES_BESIDE_IMPORT = 2, 4
 """Searches at once: one a core; and while creators are imported, when each waits for graphs that are being written, and an
 equal share of the cores must do for all (a million creators, 20 searches a second: p95 3.8 s with two, 0.6 s with four)."""
+READING_AT_ONCE = 4
+"""So many read the creators of their page beside those: of a store that is not in memory that is waiting for the disk."""
+SHARPENED, CROWDED = 40, 10_000
+"""The first so many are compared with the vectors as they are stored, where so many pass a filter that codes confuse who is
+nearest of them (a million creators, 5 % pass: recall of twenty 0.979 by codes alone; tests/bench/NOTES.md)."""
 LATELY_SECONDS = 1.0
 """After so long without a search nobody searches."""
 UNLIKE = 0.5
@@ -104,6 +111,7 @@ class Searcher:
         self._cache_size = query_cache
         self._kept = KeptRankings(kept_bytes)
         self._side, self._running, self._searched_at = side, 0, -math.inf
+        self._engines = Passage(SEARCHES_AT_ONCE)
         self._importing: Callable[[], bool] = lambda: False
         self._observe = observe
 
@@ -142,22 +150,38 @@ class Searcher:
         return await self.search_and(query, lambda page: page)
 
     async def search_and(self, query: SearchQuery, then: Callable[[SearchPage], T]) -> T:
-        """What ``then`` makes of the page, in the thread of the search: another one would have to be woken for it. Raises as
-        `search` does."""
+        """What ``then`` makes of the page, in the thread of the search: another one would have to be woken for it. Meanwhile
+        the next search begins. Raises as `search` does."""
         index = self._ready()
         self._searched_at = time.monotonic()  # also of its text's vector an import is not to be in the way
         warnings: list[str] = []
         meaning = self._meaning
         vector = await self._query_vector(meaning, query.text, warnings)
-        self._threads.allow(SEARCHES_BESIDE_IMPORT if self._importing() else SEARCHES_AT_ONCE)
+        self._allow(SEARCHES_BESIDE_IMPORT if self._importing() else SEARCHES_AT_ONCE)
         side = self._side if self._running == 0 else None
         self._running += 1
         try:
             return await self._threads.call(
-                lambda: then(_Session(self, index, meaning, query, vector, side).page(tuple(warnings)))
+                lambda: then(self._page(index, meaning, query, vector, side, tuple(warnings)))
             )
         finally:
             self._running -= 1
+
+    def _allow(self, at_once: int) -> None:
+        self._engines.allow(at_once)
+        self._threads.allow(at_once + READING_AT_ONCE)
+
+    def _page(
+        self,
+        index: TextIndex,
+        meaning: Meaning,
+        query: SearchQuery,
+        vector: Vector | None,
+        side: ThreadPoolExecutor | None,
+        warnings: tuple[str, ...],
+    ) -> SearchPage:
+        with self._engines.within():
+            return _Session(self, index, meaning, query, vector, side).page(warnings)
 
     async def standing(self, query: SearchQuery, row: Row) -> Standing:
         """Where a creator stands in that search, or what keeps it out. Raises as `search` does."""
@@ -165,7 +189,12 @@ class Searcher:
         self._searched_at = time.monotonic()
         meaning = self._meaning
         vector = await self._query_vector(meaning, query.text, [])
-        return await self._threads.call(lambda: _Session(self, index, meaning, query, vector, None).standing(row))
+
+        def stand() -> Standing:
+            with self._engines.within():
+                return _Session(self, index, meaning, query, vector, None).standing(row)
+
+        return await self._threads.call(stand)
 
     def _ready(self) -> TextIndex:
         if self._text is None:
@@ -327,6 +356,9 @@ class _Session:
         query = self._query
         candidates = self._candidates_of(found)
         ranked = rank(candidates, self._weights, query.fusion)
+        if found.passing is not None and found.passing > CROWDED and found.plan == EXACT:
+            self._sharpen(found, candidates, ranked.order[:SHARPENED])
+            ranked = rank(candidates, self._weights, query.fusion)
         if query.sort != RELEVANCE:
             order = self._sorted(found, candidates)
         elif query.diversity > 0:
@@ -366,6 +398,22 @@ class _Session:
             quality=self._columns.quality[rows],
             preferred=self._preferred(rows),
         )
+
+    def _sharpen(self, found: MatchSet, candidates: Candidates, first: NDArray[np.intp]) -> None:
+        """Similarities of the first, by their vectors as they are stored."""
+        compared = np.sort(first[found.compared[first]])
+
+        def one(name: str) -> Callable[[], None]:
+            def compare() -> None:
+                places = compared[candidates.having[name][compared]]
+                scores, known = self._asked.fields[name].stored_similarities_now(
+                    self._asked.vectors[name], found.rows[places]
+                )
+                candidates.similarities[name][places[known]] = scores[known]
+
+            return compare
+
+        _run(self._executor, [one(name) for name in candidates.similarities])
 
     def _preferred(self, rows: Rows) -> Mask:
         if not self._query.niches:

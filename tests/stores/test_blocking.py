@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from daemon.evaluation.virtual_time import VirtualThreads
-from stores.blocking import GIVING_WAY_NICE, Blocking
+from stores.blocking import GIVING_WAY_NICE, Blocking, Passage
 
 
 def own_priority() -> tuple[str, int]:
@@ -47,3 +47,39 @@ async def test_no_more_of_them_run_at_once_than_allowed(threads: VirtualThreads)
         for _ in range(6):
             nursery.start_soon(gentle.call, work)
     assert most == 2
+
+
+async def test_a_passage_lets_in_as_many_as_are_allowed_now(threads: VirtualThreads) -> None:
+    passage, both = Passage(1), threading.Barrier(2, timeout=20)
+    inside = threading.Event()
+    pool = Blocking("walking", 3, threads)
+
+    def first() -> None:
+        with passage.within():
+            inside.set()
+            both.wait()  # passes only when another is let in beside
+
+    def second() -> None:
+        assert inside.wait(20)
+        with passage.within():
+            both.wait()
+
+    def widen() -> None:
+        assert inside.wait(20)
+        passage.allow(2)
+
+    async with trio.open_nursery() as nursery:
+        for part in (first, second, widen):
+            nursery.start_soon(pool.call, part)
+
+
+async def test_whoever_fails_in_a_passage_leaves_it(threads: VirtualThreads) -> None:
+    passage, pool = Passage(1), Blocking("walking", 1, threads)
+
+    def fails() -> None:
+        with passage.within():
+            raise LookupError("inside")
+
+    for _ in range(2):  # the second would wait for ever
+        with pytest.raises(LookupError, match="inside"):
+            await pool.call(fails)

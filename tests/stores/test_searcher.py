@@ -4,6 +4,7 @@ import itertools
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from stores import keyword_match
 from stores.blocking import Blocking, RunSync
 from stores.columns import Columns
 from stores.filter_ast import And, In, Range
-from stores.ports import RankedHit, SearchPage, SearchQuery, Vector, Weights
+from stores.ports import RankedHit, Rows, SearchPage, SearchQuery, Vector, Weights
 from stores.ranking import EXACT_BONUS
 from stores.searcher import (
     LOADING_MODEL,
@@ -144,6 +145,45 @@ async def world(tmp_path: Path, threads: VirtualThreads) -> AsyncIterator[World]
     }
     yield World(text, fields, threads)
     await text.close()
+
+
+@asynccontextmanager
+async def coded_world(
+    folder: Path, threads: VirtualThreads, stored: Vector, lost: Sequence[int] = ()
+) -> AsyncIterator[World]:
+    """Creators by row, with 9 followers and more, whose bios are kept as codes; those who ``lost`` theirs in the store."""
+
+    def blocking(name: str, limit: int) -> Blocking:
+        return Blocking(name, limit, threads)
+
+    def vectors_of(rows: Rows) -> tuple[Rows, Vector]:
+        having = rows[~np.isin(rows, lost)]
+        return having, stored[having]
+
+    text = await TantivyTextIndex.create_empty(folder, blocking=blocking)
+    index = HnswVectorIndex.open(
+        folder / "bio.hnsw",
+        field="bio",
+        dims=DIMS,
+        model_id="m",
+        vectors=list,
+        vectors_of=vectors_of,
+        changed_since=lambda _: set(),
+        sequence=0,
+        exact_scan_below=0,
+        ef=50,
+        rows="int8",
+        blocking=blocking,
+    )
+    world = World(text, {"bio": index}, threads)
+    for row, vector in enumerate(stored):
+        await world.add(row, f"creator {row}", followers=9 + row, bio=vector)
+    world.with_model()
+    world.searcher.weights = Weights(keyword=0.0, vector=1.0, quality=0.0, fields={"bio": 1.0})
+    try:
+        yield world
+    finally:
+        await text.close()
 
 
 async def test_while_loading_it_says_so() -> None:
@@ -601,9 +641,70 @@ async def test_beside_an_import_more_searches_go_on_at_once(world: World) -> Non
         for _ in range(SEARCHES_BESIDE_IMPORT):
             nursery.start_soon(world.searcher.search, SearchQuery(text="alice"))
     world.searcher.set_importing(lambda: False)
-    world.searcher._observe = lambda *_: None
-    await world.searcher.search(SearchQuery(text="alice"))
-    assert world.searcher._threads._limiter.total_tokens == SEARCHES_AT_ONCE
+    running, most = 0, 0
+    lock, some = threading.Lock(), threading.Barrier(SEARCHES_AT_ONCE, timeout=20)
+
+    def count(*_: object) -> None:
+        nonlocal running, most
+        with lock:
+            running, most = running + 1, max(most, running + 1)
+        some.wait()
+        with lock:
+            running -= 1
+
+    world.searcher._observe = count
+    async with trio.open_nursery() as nursery:
+        for _ in range(3 * SEARCHES_AT_ONCE):
+            nursery.start_soon(world.searcher.search, SearchQuery(text="alice"))
+    assert most == SEARCHES_AT_ONCE
+
+
+async def test_while_pages_are_read_the_next_searches_begin(world: World) -> None:
+    """Their creators may have to come from a disk."""
+    await world.add(1, "Alice")
+    together = threading.Barrier(SEARCHES_AT_ONCE + 1, timeout=20)
+
+    def read(page: SearchPage) -> int:
+        together.wait()  # raises where a search waits for those that read
+        return len(page.hits)
+
+    found = list[int]()
+
+    async def search() -> None:
+        found.append(await world.searcher.search_and(SearchQuery(text="alice"), read))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(SEARCHES_AT_ONCE + 1):
+            nursery.start_soon(search)
+    assert found == [1] * (SEARCHES_AT_ONCE + 1)
+
+
+async def test_of_many_that_pass_the_first_are_ranked_by_their_vectors_as_stored(
+    tmp_path: Path, threads: VirtualThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores.searcher, "CROWDED", 3)
+    angles = 1.2 - np.arange(6) * 0.0004  # nearer to one another than codes of eight bits can tell
+    stored = np.zeros((6, DIMS), np.float32)
+    stored[:, 0], stored[:, 1] = np.cos(angles), np.sin(angles)
+    async with coded_world(tmp_path, threads, stored) as world:
+        page = await world.search("cooking", filters=Range(column="followers", gte=10))
+        assert [hit.row for hit in page.hits] == [5, 4, 3, 2, 1]
+        told = [next(part.value for part in hit.addends if part.name == "bio") for hit in page.hits]
+        assert told == pytest.approx(np.cos(angles[:0:-1]).tolist(), abs=1e-6)
+        few = await world.search("cooking", filters=Range(column="followers", gte=13))
+        unsharp = [next(part.value for part in hit.addends if part.name == "bio") for hit in few.hits]
+        assert unsharp != pytest.approx(np.cos([angles[hit.row] for hit in few.hits]).tolist(), abs=1e-6)
+
+
+async def test_who_has_no_stored_vector_keeps_the_likeness_of_its_codes(
+    tmp_path: Path, threads: VirtualThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes meanwhile, or its record is damaged."""
+    monkeypatch.setattr(stores.searcher, "CROWDED", 3)
+    async with coded_world(tmp_path, threads, np.tile(EAST, (6, 1)), lost=(4,)) as world:
+        page = await world.search("cooking", filters=Range(column="followers", gte=10))
+        told = {hit.row: next(part.value for part in hit.addends if part.name == "bio") for hit in page.hits}
+        assert told == pytest.approx(dict.fromkeys(range(1, 6), 1.0), abs=0.01)
 
 
 async def test_whether_somebody_searches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
