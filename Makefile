@@ -56,8 +56,8 @@ bench-search: install
 	@$(PIP) install -q --no-build-isolation -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m tests.bench.search_at_size $(BENCH)
 
-# Up to a million creators through the product's own import, beside the bare engines: about an hour, 45 GB, and 30 more while a backup is made, in
-# $POKEDEXD_BENCH_DIR, else ~/.cache/pokedexd-bench; BENCH="--sizes 10000,100000" takes minutes. Goes on where it was.
+# Up to a million creators through the product's own import, beside the bare engines: about an hour and 60 GB at most, in $POKEDEXD_BENCH_DIR, else
+# ~/.cache/pokedexd-bench; BENCH="--sizes 10000,100000" takes minutes. Goes on where it was.
 bench-million: install
 	$(BIN)/python -m tests.bench.million $(BENCH)
 

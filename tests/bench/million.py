@@ -1,7 +1,8 @@
 """`make bench-million`: a million creators through the product's own import, and what they cost beside the bare engines.
 
 ``python -m tests.bench.million [--sizes 10000,100000,…]``. Everything is kept in ``$POKEDEXD_BENCH_DIR/million``, else
-``~/.cache/pokedexd-bench/million``; an interrupted run goes on where it was.
+``~/.cache/pokedexd-bench/million``; an interrupted run goes on where it was. Before the backup of the largest size, which takes
+room twice, what is not read any more is deleted, so that a million takes 60 GB at most; what a run after that misses it makes anew.
 """
 
 from __future__ import annotations
@@ -111,6 +112,7 @@ class Run:
         base = Path(os.environ.get("POKEDEXD_BENCH_DIR") or Path.home() / ".cache" / "pokedexd-bench")
         self.root = base / "million" / self.world.mark
         self.files = base / "million" / "files"
+        self.bare = self.root / "bare"
         self.data = self.root / "data"
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.console, self.given = console, given
@@ -160,10 +162,11 @@ def main() -> None:
     console = Console(width=130)
     run = Run(given, console)
     console.print(f"world {run.world.mark} in {run.root}; machine shared: read the ratios")
-    make_files(msgspec.structs.replace(run.world, creators=run.world.creators + 4 * CHUNK), run.files)
     chunks = chunk_files(run.world, run.files)
-    if "bare" not in given.without:
-        _bare_inserts(run, chunks)
+    if run.sizes[-1] not in run.measured.sizes:
+        make_files(msgspec.structs.replace(run.world, creators=run.world.creators + 4 * CHUNK), run.files)
+        if "bare" not in given.without:
+            _bare_inserts(run, chunks)
     for size in run.sizes:
         if size not in run.measured.sizes:
             _measure(run, size, chunks)
@@ -176,10 +179,10 @@ def main() -> None:
 
 def _bare_inserts(run: Run, chunks: Sequence[Path]) -> None:
     """The whole world in one go, since a graph is not built on from a file; nothing is kept of a part."""
-    if len(run.measured.bare_chunks) >= len(chunks):
+    if len(run.measured.bare_chunks) >= len(chunks) and any(run.bare.glob("*.hnsw")):
         return
     run.measured.bare_chunks = []
-    command = [sys.executable, "-m", "tests.bench.million_bare", str(run.root / "bare"), *map(str, chunks)]
+    command = [sys.executable, "-m", "tests.bench.million_bare", str(run.bare), *map(str, chunks)]
     env = os.environ | ONE_THREAD
     with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -214,6 +217,8 @@ def _measure(run: Run, size: int, chunks: Sequence[Path]) -> None:
         export_columns(run)
         found.recall = _recall(run, judged)
         _bare_searches(run, found)
+    if largest:
+        _make_room(run)
     began = time.perf_counter()
     with run.daemon() as (daemon, client):
         _cold_start(daemon, found, began)
@@ -227,6 +232,14 @@ def _measure(run: Run, size: int, chunks: Sequence[Path]) -> None:
             found.backlog_per_second = _backlog_rate(daemon)
     run.measured.sizes[size] = found
     run.save()
+
+
+def _make_room(run: Run) -> None:
+    """The bare graphs, the vectors by row, and the files of creators that are in the store."""
+    imported = chunk_files(run.world, run.files)[: len(run.measured.chunks)]
+    vectors = [path for chunk in imported for path in run.files.glob(f"{chunk.stem}.*.npy")]
+    for path in (*run.bare.glob("*.hnsw"), *run.root.glob("*.npy"), *imported, *vectors):
+        path.unlink(missing_ok=True)
 
 
 def _pause_identity(run: Run, word: str = "pause") -> None:
