@@ -363,7 +363,7 @@ class IndexKeeper:
                 field=name,
                 dims=dims,
                 model_id=model_id,
-                vectors=lambda: stored_vectors(txn, name, model_id),
+                vectors=lambda: stored_vectors(txn, name, model_id, dims),
                 vectors_of=vectors_of,
                 changed_since=lambda checkpoint: changed_rows(txn, checkpoint),
                 sequence=txn.counter("index_sequence"),
@@ -406,8 +406,8 @@ def bring_up_columns(columns: Columns, txn: Txn, since: int) -> None:
         columns.upsert_all([creator.row for creator in named], named)
 
 
-def stored_vectors(txn: Txn, field: str, model_id: str) -> Iterator[tuple[Rows, Vector]]:
-    """Every stored vector of a field and model, in slices of (rows, float32 vectors); also those it made before others."""
+def stored_vectors(txn: Txn, field: str, model_id: str, dims: int) -> Iterator[tuple[Rows, Vector]]:
+    """Every stored vector of a field and model, of ``dims`` numbers, in slices of (rows, float32 vectors); also those it made before others."""
     rows: list[int] = []
     vectors: list[Vector] = []
     wanted = (field.encode(), field.encode() + EARLIER)
@@ -416,7 +416,7 @@ def stored_vectors(txn: Txn, field: str, model_id: str) -> Iterator[tuple[Rows, 
             continue
         record = txn.if_whole(partial(decode, EmbeddingRecord, value, "embeddings", key))
         creator = txn.if_whole(partial(get_creator, txn, CreatorId(unpack_id(key[:8]))))
-        if record is None or record.model_id != model_id or creator is None:
+        if record is None or not _is_of(record, model_id, dims) or creator is None:
             continue
         rows.append(creator.row)
         vectors.append(np.frombuffer(record.vector, "<f2").astype(np.float32))
@@ -437,11 +437,15 @@ def stored_vectors_of(txn: Txn, field: str, model_id: str, rows: Rows, dims: int
             stored = txn.get("embeddings", key)
             look = partial(decode, EmbeddingRecord, stored, "embeddings", key) if stored is not None else None
             record = txn.if_whole(look) if look is not None else None
-            if record is not None and record.model_id == model_id:
+            if record is not None and _is_of(record, model_id, dims):
                 having.append(row)
                 vectors.append(np.frombuffer(record.vector, "<f2").astype(np.float32))
                 break
     return _sound(having, vectors) if vectors else (np.array([], np.uint32), np.zeros((0, dims), np.float32))
+
+
+def _is_of(record: EmbeddingRecord, model_id: str, dims: int) -> bool:
+    return record.model_id == model_id and len(record.vector) == dims * np.dtype("<f2").itemsize
 
 
 def _sound(rows: Sequence[int], vectors: Sequence[Vector]) -> tuple[Rows, Vector]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -51,29 +52,36 @@ class Blocking:
 
 
 class Passage:
-    """A part of what threads do that only so many do at once. The others wait for it, in the order in which they came."""
+    """A part of what threads do that only so many do at once. The others wait for it in the order in which they came."""
 
     def __init__(self, limit: int) -> None:
         self._limit, self._within = limit, 0
-        self._changed = threading.Condition()
+        self._lock, self._waiting = threading.Lock(), deque[threading.Event]()
 
     def allow(self, limit: int) -> None:
         """Another limit from now on; who is within stays there."""
-        with self._changed:
+        with self._lock:
             self._limit = limit
-            self._changed.notify_all()
+            self._admit()
 
     @contextmanager
     def within(self) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(lambda: self._within < self._limit)
-            self._within += 1
+        mine = threading.Event()
+        with self._lock:
+            self._waiting.append(mine)
+            self._admit()
+        mine.wait()
         try:
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 self._within -= 1
-                self._changed.notify()
+                self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and self._within < self._limit:
+            self._within += 1
+            self._waiting.popleft().set()
 
 
 async def _elsewhere(

@@ -139,10 +139,6 @@ class TextLookup(Protocol):
         ...
 
 
-EXACT, GRAPH = "exact", "graph"
-"""How the nearest are looked for: all that pass are compared, or a graph is searched."""
-
-
 class VectorIndex(Protocol):
     """Nearest creators of one field. Losable: rebuilt from the stored embeddings."""
 
@@ -195,9 +191,13 @@ class VectorIndex(Protocol):
         """Blocking. As `similarities`."""
         ...
 
+    def confuses(self, passing: int, limit: int) -> bool:
+        """Whether `nearest_now` would compare one and all of so many that pass, by less than what is stored of them."""
+        ...
+
     def stored_similarities_now(self, vector: Vector, rows: Rows) -> tuple[Scores, NDArray[np.bool_]]:
-        """Blocking. Cosine of those rows as they are stored rather than as they are kept here to be compared, and a mask
-        of those for which it is known (0 where not)."""
+        """Blocking. Cosine of these rows, ascending, as they are stored, and a mask of those for which it is known (0 where
+        not)."""
         ...
 
     def vectors_of(self, rows: Sequence[Row]) -> Vector:

@@ -23,7 +23,6 @@ from stores.filter_masks import MaskContext
 from stores.filters import columns_of, conditions_of, relaxable, without_column
 from stores.match_set import TEXT, Asked, MatchSet, Observe, match_set, observed
 from stores.ports import (
-    EXACT,
     RELEVANCE,
     RRF,
     CandidateFeatures,
@@ -63,10 +62,11 @@ SEARCHES_AT_ONCE, SEARCHES_BESIDE_IMPORT = 2, 4
 """Searches at once: one a core; and while creators are imported, when each waits for graphs that are being written, and an
 equal share of the cores must do for all (a million creators, 20 searches a second: p95 3.8 s with two, 0.6 s with four)."""
 READING_AT_ONCE = 4
-"""So many read the creators of their page beside those: of a store that is not in memory that is waiting for the disk."""
+"""So many threads more, for those that read the creators of their page meanwhile, which a store that is not in memory has to
+bring from the disk."""
 SHARPENED, CROWDED = 40, 10_000
-"""The first so many are compared with the vectors as they are stored, where so many pass a filter that codes confuse who is
-nearest of them (a million creators, 5 % pass: recall of twenty 0.979 by codes alone; tests/bench/NOTES.md)."""
+"""The first so many are ranked by their vectors as they are stored, where more than that pass a filter and all are compared:
+codes confuse who is nearest of so many (a million creators, 5 % pass: recall of twenty 0.979; tests/bench/NOTES.md)."""
 LATELY_SECONDS = 1.0
 """After so long without a search nobody searches."""
 UNLIKE = 0.5
@@ -143,7 +143,12 @@ class Searcher:
     async def is_known(self, text: str) -> bool:
         """Whether it equals a creator's name, handle or platform user id. Raises as `search` does."""
         index = self._ready()
-        return bool(len(await self._threads.call(lambda: index.lookup(text).exact())))
+
+        def look() -> bool:
+            with self._engines.within():
+                return bool(len(index.lookup(text).exact()))
+
+        return await self._threads.call(look)
 
     async def search(self, query: SearchQuery) -> SearchPage:
         """Raises Unavailable while keyword search is still loading, IndexBroken when an index fails."""
@@ -356,8 +361,7 @@ class _Session:
         query = self._query
         candidates = self._candidates_of(found)
         ranked = rank(candidates, self._weights, query.fusion)
-        if found.passing is not None and found.passing > CROWDED and found.plan == EXACT:
-            self._sharpen(found, candidates, ranked.order[:SHARPENED])
+        if query.sort == RELEVANCE and self._sharpened(found, candidates, ranked.order[:SHARPENED]):
             ranked = rank(candidates, self._weights, query.fusion)
         if query.sort != RELEVANCE:
             order = self._sorted(found, candidates)
@@ -399,21 +403,28 @@ class _Session:
             preferred=self._preferred(rows),
         )
 
-    def _sharpen(self, found: MatchSet, candidates: Candidates, first: NDArray[np.intp]) -> None:
-        """Similarities of the first, by their vectors as they are stored."""
+    def _sharpened(self, found: MatchSet, candidates: Candidates, first: NDArray[np.intp]) -> bool:
+        """Whether the similarities of the first are those of their stored vectors now, in any field."""
+        passing, asked = found.passing, self._asked
+        if passing is None or passing <= CROWDED:
+            return False
+        crowded = [
+            name
+            for name in candidates.similarities
+            if self._weights.fields.get(name) and asked.fields[name].confuses(passing, asked.candidates)
+        ]
         compared = np.sort(first[found.compared[first]])
 
         def one(name: str) -> Callable[[], None]:
             def compare() -> None:
                 places = compared[candidates.having[name][compared]]
-                scores, known = self._asked.fields[name].stored_similarities_now(
-                    self._asked.vectors[name], found.rows[places]
-                )
+                scores, known = asked.fields[name].stored_similarities_now(asked.vectors[name], found.rows[places])
                 candidates.similarities[name][places[known]] = scores[known]
 
             return compare
 
-        _run(self._executor, [one(name) for name in candidates.similarities])
+        _run(self._executor, [one(name) for name in crowded])
+        return bool(crowded)
 
     def _preferred(self, rows: Rows) -> Mask:
         if not self._query.niches:
@@ -569,8 +580,10 @@ def _run(executor: ThreadPoolExecutor | None, calls: Sequence[Callable[[], None]
         _one_after_another(calls)
         return
     other = executor.submit(_one_after_another, calls[1::2])
-    _one_after_another(calls[0::2])
-    other.result()
+    try:
+        _one_after_another(calls[0::2])
+    finally:
+        other.result()
 
 
 def _one_after_another(calls: Sequence[Callable[[], None]]) -> None:

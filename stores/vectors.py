@@ -14,7 +14,7 @@ from proto.errors import IndexBroken, PokedexError, Unavailable
 from proto.ids import Row
 from stores.blocking import Blocking
 from stores.gate import Gate
-from stores.ports import EXACT, GRAPH, Rows, Scores, Vector
+from stores.ports import Rows, Scores, Vector
 from stores.principal import dims_kept, fitted, share_of_length
 from stores.row_sets import distinct
 from stores.unit_vectors import of_unit_length
@@ -40,6 +40,7 @@ then finds what a graph of all of them finds (real texts and the million-world; 
 WATCHED_ROWS, LOST_SHARE = 4_000, 0.05
 """A graph whose directions keep so much less of the vectors' length than those would that are learnt now is built anew."""
 
+EXACT, GRAPH = "exact", "graph"
 GATHER_ALWAYS_BELOW = 10_000
 """Up to so many that pass a filter each is compared: 0.1 to 0.2 ms a thousand, whatever the set's size."""
 OVERSAMPLE = 1.5
@@ -428,11 +429,12 @@ class HnswVectorIndex:
             rows, scores = rows[having], scores[having]
         return _best(rows, scores, limit)
 
+    def confuses(self, passing: int, limit: int) -> bool:
+        """See `VectorIndex.confuses`."""
+        return self._rows.kind != FLOAT32 and self.plan_of(passing, limit) == EXACT
+
     def stored_similarities_now(self, vector: Vector, rows: Rows) -> tuple[Scores, NDArray[np.bool_]]:
-        """Blocking. See `VectorIndex.stored_similarities_now`. They are read from the store, but for rows that are kept as
-        they are there."""
-        if self._rows.kind == FLOAT32:
-            return self.similarities_now(vector, rows)
+        """Blocking. See `VectorIndex.stored_similarities_now`."""
         having, vectors = self._vectors_of(rows)
         scores, known = np.zeros(len(rows), np.float32), np.isin(rows, having)
         scores[known] = vectors @ vector

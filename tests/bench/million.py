@@ -1,8 +1,8 @@
 """`make bench-million`: a million creators through the product's own import, and what they cost beside the bare engines.
 
 ``python -m tests.bench.million [--sizes 10000,100000,…]``. Everything is kept in ``$POKEDEXD_BENCH_DIR/million``, else
-``~/.cache/pokedexd-bench/million``; an interrupted run goes on where it was. Before the backup of the largest size, which takes
-room twice, what is not read any more is deleted, so that a million takes 60 GB at most; what a run after that misses it makes anew.
+``~/.cache/pokedexd-bench/million``; an interrupted run goes on where it was. Before a large store is backed up, which takes room
+twice, what is not read any more is deleted, so that a million takes 60 GB at most; what a run after that misses it makes anew.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ WARM_UP, WARM_UP_SECONDS = 1_000, 30
 """Searches before those that are measured: what an import left in memory are not the pages that searches read."""
 BACKLOG_SECONDS = 30.0
 BESIDE_PER_SECOND = 20.0
+ROOM_FROM = 300_000
+"""Creators from which on room is made for a backup."""
 FRESH_PIECES, FRESH_PER_PIECE = 20, 100
 ADMIN_SOCKET = "admin.sock"
 
@@ -217,7 +219,7 @@ def _measure(run: Run, size: int, chunks: Sequence[Path]) -> None:
         export_columns(run)
         found.recall = _recall(run, judged)
         _bare_searches(run, found)
-    if largest:
+    if largest and size >= ROOM_FROM and "backup" not in without:
         _make_room(run)
     began = time.perf_counter()
     with run.daemon() as (daemon, client):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import trio
@@ -163,6 +164,29 @@ async def test_stored_vectors_that_point_nowhere_are_none(starts: Starts, snapsh
     assert await index.count() == 49
     assert not {3, 51} & set(nearest(keeper, VECTORS[3], 50))
     assert nearest(keeper, VECTORS[4]) == [4]
+
+
+async def test_likeness_as_stored_is_known_of_sound_vectors_of_the_model_alone(starts: Starts) -> None:
+    index = (await starts.open(rows="int8")).fields[FIELD]
+
+    def change(txn: Txn) -> None:
+        put(txn, 3, VECTORS[3], model_id="another")
+        put(txn, 4, VECTORS[4][: DIMS // 2])
+        put(txn, 5, None)
+        put(txn, 6, np.zeros(DIMS, np.float32))
+        cut_short = msgspec.structs.replace(embedding(VECTORS[7], "m"), vector=b"\0" * 15)
+        put_creator_embeddings(txn, CreatorId(7), [cut_short])
+
+    await starts.env.write(change)
+    rows = np.array([2, 3, 4, 5, 6, 7, 8, 70], np.uint32)
+    scores, known = index.stored_similarities_now(VECTORS[2], rows)
+    assert rows[known].tolist() == [2, 3, 8], "of 3 the vector of this model is kept until all have another"
+    stored = VECTORS[[2, 3, 8]].astype("<f2").astype(np.float32)
+    assert scores[known] == pytest.approx(stored @ VECTORS[2], abs=1e-6)
+    assert not scores[~known].any()
+    assert index.confuses(50, 10)
+    plain = (await starts.open(rows="float32")).fields[FIELD]
+    assert not plain.confuses(50, 10)
 
 
 async def test_the_erased_are_not_in_a_snapshot_that_is_older(starts: Starts) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -49,37 +51,50 @@ async def test_no_more_of_them_run_at_once_than_allowed(threads: VirtualThreads)
     assert most == 2
 
 
-async def test_a_passage_lets_in_as_many_as_are_allowed_now(threads: VirtualThreads) -> None:
-    passage, both = Passage(1), threading.Barrier(2, timeout=20)
-    inside = threading.Event()
-    pool = Blocking("walking", 3, threads)
+def until(met: Callable[[], bool]) -> None:
+    """Blocking, without the virtual clock."""
+    ended = time.monotonic() + 20
+    while not met():
+        assert time.monotonic() < ended
+        os.sched_yield()
 
-    def first() -> None:
+
+async def test_a_passage_lets_in_as_many_as_are_allowed_in_the_order_of_their_coming(threads: VirtualThreads) -> None:
+    passage, came = Passage(1), list[int]()
+    pool = Blocking("walking", 5, threads)
+    leave = threading.Event()
+
+    def walk(number: int) -> None:
+        until(lambda: len(came) + len(passage._waiting) >= number)  # each after the one before
         with passage.within():
-            inside.set()
-            both.wait()  # passes only when another is let in beside
+            came.append(number)
+            assert leave.wait(20)
 
-    def second() -> None:
-        assert inside.wait(20)
-        with passage.within():
-            both.wait()
-
-    def widen() -> None:
-        assert inside.wait(20)
-        passage.allow(2)
+    def watch() -> None:
+        until(lambda: len(passage._waiting) == 3)
+        assert came == [0]
+        passage.allow(1)
+        assert came == [0] and len(passage._waiting) == 3
+        passage.allow(3)
+        until(lambda: len(came) == 3)
+        passage.allow(1)
+        assert sorted(came) == [0, 1, 2] and len(passage._waiting) == 1
+        leave.set()
 
     async with trio.open_nursery() as nursery:
-        for part in (first, second, widen):
-            nursery.start_soon(pool.call, part)
+        for number in range(4):
+            nursery.start_soon(pool.call, walk, number)
+        nursery.start_soon(pool.call, watch)
+    assert came[-1] == 3 and passage._within == 0
 
 
 async def test_whoever_fails_in_a_passage_leaves_it(threads: VirtualThreads) -> None:
-    passage, pool = Passage(1), Blocking("walking", 1, threads)
+    passage = Passage(1)
 
     def fails() -> None:
         with passage.within():
             raise LookupError("inside")
 
-    for _ in range(2):  # the second would wait for ever
-        with pytest.raises(LookupError, match="inside"):
-            await pool.call(fails)
+    with pytest.raises(LookupError, match="inside"):
+        await Blocking("walking", 1, threads).call(fails)
+    assert passage._within == 0
