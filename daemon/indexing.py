@@ -30,6 +30,7 @@ from stores.column_files import ColumnFiles
 from stores.columns import Columns
 from stores.env import Environment, Txn
 from stores.erasure import marked_erasures
+from stores.huge_pages import asked_for, put_together
 from stores.ports import Rows, TextDocument, Vector
 from stores.text_index import TantivyTextIndex
 from stores.text_lookup import Synonyms
@@ -203,6 +204,11 @@ class IndexKeeper:
                 await index.save(checkpoint)
                 if index not in self._in_use():
                     drop_snapshot(index.path)
+
+    async def mend_memory(self) -> None:
+        """After `save`, while which searches are slower: see `huge_pages`."""
+        if asked_for():
+            await self._threads.call(put_together)
 
     async def renew_graphs(self, stopped: Callable[[], bool]) -> bool:
         """The first of those that have worn is built anew, which takes its memory twice meanwhile; whether one was: it is to

@@ -319,3 +319,21 @@ async def test_nothing_is_built_anew_while_nothing_can_be_saved(
     monkeypatch.setattr(keeper, "compact_text", nothing_to_compact)
     await keep_house(starts.env, keeper, 12)
     assert seen == ["save", "save"]
+
+
+@pytest.mark.parametrize("asked", [True, False])
+async def test_what_a_save_left_of_huge_pages_is_put_together_after_it(
+    starts: Starts, monkeypatch: pytest.MonkeyPatch, *, asked: bool
+) -> None:
+    keeper, seen = await starts.open(), list[str]()
+
+    async def save() -> None:
+        seen.append("save")
+        raise OSError("the disk is full")  # its children have been there all the same
+
+    monkeypatch.setattr(keeper, "save", save)
+    monkeypatch.setattr(keeper, "compact_text", nothing_to_compact)
+    monkeypatch.setattr(indexing, "asked_for", lambda: asked)
+    monkeypatch.setattr(indexing, "put_together", lambda: seen.append("put together"))
+    await keep_house(starts.env, keeper, 6)
+    assert seen == (["save", "put together"] if asked else ["save"])
