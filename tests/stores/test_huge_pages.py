@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import re
 from pathlib import Path
 
@@ -59,10 +60,17 @@ def test_what_a_fork_left_in_pieces_is_put_together_and_says_the_same() -> None:
 
 def write_beside_a_child(memory: mmap.mmap) -> None:
     """Which sees what was there before."""
-    child = Forked(lambda: None)
-    for at in range(0, len(memory), mmap.PAGESIZE):
-        memory[at : at + 8] = (at + 1).to_bytes(8, "big")
-    child.wait(20)
+    with mmap.mmap(-1, mmap.PAGESIZE) as shared:
+
+        def stay() -> None:
+            while not shared[0]:
+                os.sched_yield()
+
+        child = Forked(stay)
+        for at in range(0, len(memory), mmap.PAGESIZE):
+            memory[at : at + 8] = (at + 1).to_bytes(8, "big")
+        shared[0] = 1
+        child.wait(20)
 
 
 def in_huge_pages(memory: mmap.mmap) -> int:
