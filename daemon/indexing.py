@@ -19,18 +19,19 @@ from actors.index_writing import MOST_AT_ONCE
 from daemon.config import SearchConfig
 from daemon.readiness import KEYWORD_SEARCH, Readiness
 from daemon.stock import Coverage
-from proto.errors import IndexBroken, PokedexError
+from proto.errors import IndexBroken, PokedexError, Unreadable
 from proto.ids import CreatorId, Platform, Row
 from proto.records import Creator, EmbeddingRecord
 from stores.belonging import row_of
 from stores.blocking import Blocking
 from stores.catalog import EARLIER, INDEX_SEQUENCE, Catalog, CreatorBundle, creators_page, get_creator
-from stores.codec import decode, pack_id, unpack_id
+from stores.codec import decode, pack_id, shown_key, unpack_id
 from stores.column_files import ColumnFiles
 from stores.columns import Columns
 from stores.env import Environment, Txn
 from stores.erasure import marked_erasures
-from stores.huge_pages import asked_for, put_together
+from stores.huge_pages import asked_for, large_pieces, put_together
+from stores.memory_maps import memory_maps
 from stores.ports import Rows, TextDocument, Vector
 from stores.text_index import TantivyTextIndex
 from stores.text_lookup import Synonyms
@@ -205,10 +206,15 @@ class IndexKeeper:
                 if index not in self._in_use():
                     drop_snapshot(index.path)
 
-    async def mend_memory(self) -> None:
-        """After `save`, while which searches are slower: see `huge_pages`."""
+    async def mend_memory(self, stopped: Callable[[], bool]) -> None:
+        """Of what `save` has left in pieces, by which searches are slower: see `huge_pages`. Not beside a save: what its child
+        sees would be copied."""
         if asked_for():
-            await self._threads.call(put_together)
+            pieces = list(large_pieces(memory_maps()))
+            await self._threads.call(put_together, pieces, lambda: stopped() or self._saves())
+
+    def _saves(self) -> bool:
+        return any(index.saving for index in self._in_use())
 
     async def renew_graphs(self, stopped: Callable[[], bool]) -> bool:
         """The first of those that have worn is built anew, which takes its memory twice meanwhile; whether one was: it is to
@@ -413,19 +419,20 @@ def bring_up_columns(columns: Columns, txn: Txn, since: int) -> None:
 
 
 def stored_vectors(txn: Txn, field: str, model_id: str, dims: int) -> Iterator[tuple[Rows, Vector]]:
-    """Every stored vector of a field and model, of ``dims`` numbers, in slices of (rows, float32 vectors); also those it made before others."""
+    """Every stored vector of a field and model, of ``dims`` numbers, in slices of (rows, float32 vectors); also those it made
+    before others."""
     rows: list[int] = []
     vectors: list[Vector] = []
     wanted = (field.encode(), field.encode() + EARLIER)
     for key, value in txn.scan("embeddings"):
         if key[8:] not in wanted:
             continue
-        record = txn.if_whole(partial(decode, EmbeddingRecord, value, "embeddings", key))
+        vector = txn.if_whole(partial(_vector_of, key, value, model_id, dims))
         creator = txn.if_whole(partial(get_creator, txn, CreatorId(unpack_id(key[:8]))))
-        if record is None or not _is_of(record, model_id, dims) or creator is None:
+        if vector is None or creator is None:
             continue
         rows.append(creator.row)
-        vectors.append(np.frombuffer(record.vector, "<f2").astype(np.float32))
+        vectors.append(vector)
         if len(rows) == SLICE:
             yield _sound(rows, vectors)
             rows, vectors = [], []
@@ -441,17 +448,23 @@ def stored_vectors_of(txn: Txn, field: str, model_id: str, rows: Rows, dims: int
         creator = txn.get("rows", row.to_bytes(4, "big"))
         for key in (creator + field.encode(), creator + field.encode() + EARLIER) if creator is not None else ():
             stored = txn.get("embeddings", key)
-            look = partial(decode, EmbeddingRecord, stored, "embeddings", key) if stored is not None else None
-            record = txn.if_whole(look) if look is not None else None
-            if record is not None and _is_of(record, model_id, dims):
+            vector = txn.if_whole(partial(_vector_of, key, stored, model_id, dims)) if stored is not None else None
+            if vector is not None:
                 having.append(row)
-                vectors.append(np.frombuffer(record.vector, "<f2").astype(np.float32))
+                vectors.append(vector)
                 break
     return _sound(having, vectors) if vectors else (np.array([], np.uint32), np.zeros((0, dims), np.float32))
 
 
-def _is_of(record: EmbeddingRecord, model_id: str, dims: int) -> bool:
-    return record.model_id == model_id and len(record.vector) == dims * np.dtype("<f2").itemsize
+def _vector_of(key: bytes, stored: bytes, model_id: str, dims: int) -> Vector | None:
+    """None of another model. Raises Unreadable, also where it is of another length than the model's."""
+    record = decode(EmbeddingRecord, stored, "embeddings", key)
+    if record.model_id != model_id:
+        return None
+    if len(record.vector) != dims * np.dtype("<f2").itemsize:
+        told = f"{len(record.vector)} bytes are no vector of {dims} numbers"
+        raise Unreadable(told, database="embeddings", key=shown_key("embeddings", key))
+    return np.frombuffer(record.vector, "<f2").astype(np.float32)
 
 
 def _sound(rows: Sequence[int], vectors: Sequence[Vector]) -> tuple[Rows, Vector]:

@@ -45,6 +45,11 @@ class Blocking:
         """Another limit from now on; calls that are under way go on."""
         self._limiter.total_tokens = threads
 
+    @property
+    def busy(self) -> bool:
+        """Whether a call is under way. Of the moment, from any thread."""
+        return self._limiter.borrowed_tokens > 0
+
     async def call(self, function: Callable[..., T], *args: object) -> T:
         """``function(*args)`` in a thread. Not abandoned on cancel: a write that began is finished."""
         result: T = await self._run_sync(function, *args, limiter=self._limiter, thread_name=self._name)

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import NoReturn
+
+from stores.memory_maps import memory_maps
 
 NICE = 10
 PR_SET_PDEATHSIG = 1
@@ -89,8 +90,7 @@ def may_fork() -> bool:
 @cache
 def _blas_threads() -> int:
     """0 where that cannot be told."""
-    maps = Path("/proc/self/maps")
-    loaded = {line.split()[-1] for line in maps.read_text().splitlines() if "openblas" in line} if maps.exists() else ()
+    loaded = {os.fsdecode(line.split(maxsplit=5)[-1]) for line in memory_maps() if b"openblas" in line}
     for library in map(ctypes.CDLL, loaded):
         for name in ("scipy_openblas_get_num_threads64_", "openblas_get_num_threads64_", "openblas_get_num_threads"):
             if hasattr(library, name):

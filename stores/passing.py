@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
 SLICE_BYTES = 1 << 20
@@ -44,6 +45,12 @@ def passing(file: IO[bytes]) -> Iterator[bytes]:
         read += len(data)
         let_go(file, read)
         yield data
+
+
+def let_go_of(path: Path) -> None:
+    """Of a whole file; nothing where it cannot be opened any more."""
+    with suppress(OSError), path.open("rb") as file:
+        let_go(file, path.stat().st_size)
 
 
 def let_go(file: IO[bytes], end: int) -> None:

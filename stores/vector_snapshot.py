@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from proto.errors import IndexBroken
 from stores.files import sha256_of, sync_file, sync_folder, write_atomic
 from stores.forked import Forked, may_fork
-from stores.passing import let_go
+from stores.passing import let_go_of
 from stores.vector_graph import FIRST_CAPACITY, Graph, M
 from stores.vector_rows import KINDS, VectorRows, make_rows
 
@@ -158,8 +158,7 @@ def load(
     present[: sidecar.end] = (states & PRESENT) > 0
     graph = Graph.load(path, dims=dims, basis=basis, capacity=capacity, ef=ef, held=held, hidden=hidden)
     for one in (path, rows_path(path)):  # the memory that the next field takes is found the sooner
-        with one.open("rb") as file:
-            let_go(file, one.stat().st_size)
+        let_go_of(one)
     return Contents(graph=graph, present=present, rows=rows), sidecar
 
 

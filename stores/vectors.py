@@ -177,6 +177,11 @@ class HnswVectorIndex:
         return self._count
 
     @property
+    def saving(self) -> bool:
+        """Whether a snapshot is on its way. Of the moment, from any thread."""
+        return self._saving.busy
+
+    @property
     def rows_kind(self) -> str:
         return self._rows.kind
 

@@ -184,6 +184,7 @@ async def test_likeness_as_stored_is_known_of_sound_vectors_of_the_model_alone(s
     stored = VECTORS[[2, 3, 8]].astype("<f2").astype(np.float32)
     assert scores[known] == pytest.approx(stored @ VECTORS[2], abs=1e-6)
     assert not scores[~known].any()
+    assert len(starts.env.damaged) == 2, "those of another length are told of"
     assert index.confuses(50, 10)
     plain = (await starts.open(rows="float32")).fields[FIELD]
     assert not plain.confuses(50, 10)
@@ -334,6 +335,6 @@ async def test_what_a_save_left_of_huge_pages_is_put_together_after_it(
     monkeypatch.setattr(keeper, "save", save)
     monkeypatch.setattr(keeper, "compact_text", nothing_to_compact)
     monkeypatch.setattr(indexing, "asked_for", lambda: asked)
-    monkeypatch.setattr(indexing, "put_together", lambda: seen.append("put together"))
+    monkeypatch.setattr(indexing, "put_together", lambda *_: seen.append("put together"))
     await keep_house(starts.env, keeper, 6)
     assert seen == (["save", "put together"] if asked else ["save"])
