@@ -53,7 +53,7 @@ class MatchSet(msgspec.Struct, kw_only=True, frozen=True):
     floor: float
     """No creator that is left out has a higher keyword score."""
     words: tuple[str, ...]
-    passing: int | None = None
+    passing: int | None
     """Who pass the filters, found or not; None where nobody is kept out."""
     plan: str
 
@@ -65,7 +65,7 @@ def match_set(asked: Asked, within: Mask, passing: int, *, filtered: bool, every
         return _all_of(within if not asked.seeds else np.zeros(0, bool))
     found: list[Rows] = []
     matched: list[TextMatch] = []
-    mask = within if filtered else None
+    mask, let_through = (within, passing) if filtered else (None, None)
 
     def keywords() -> None:
         if asked.lookup is not None:
@@ -78,7 +78,7 @@ def match_set(asked: Asked, within: Mask, passing: int, *, filtered: bool, every
 
         def nearest() -> None:
             with observed(asked.observe, name):
-                found.append(index.nearest_now(vector, wanted, mask, passing if filtered else None)[0])
+                found.append(index.nearest_now(vector, wanted, mask, let_through)[0])
 
         return nearest
 
@@ -88,13 +88,7 @@ def match_set(asked: Asked, within: Mask, passing: int, *, filtered: bool, every
     vector_rows = _inside(distinct(np.concatenate(near)) if near else np.zeros(0, np.uint32), within)
     if asked.lookup is not None:
         vector_rows = asked.lookup.admitted(vector_rows)
-    return _united(
-        matched[0] if matched else None,
-        vector_rows,
-        within,
-        passing if filtered else None,
-        _plan(asked, passing if filtered else None),
-    )
+    return _united(matched[0] if matched else None, vector_rows, within, let_through, _plan(asked, let_through))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import msgspec
@@ -143,12 +143,7 @@ class Searcher:
     async def is_known(self, text: str) -> bool:
         """Whether it equals a creator's name, handle or platform user id. Raises as `search` does."""
         index = self._ready()
-
-        def look() -> bool:
-            with self._engines.within():
-                return bool(len(index.lookup(text).exact()))
-
-        return await self._threads.call(look)
+        return await self._in_turn(lambda: bool(len(index.lookup(text).exact())))
 
     async def search(self, query: SearchQuery) -> SearchPage:
         """Raises Unavailable while keyword search is still loading, IndexBroken when an index fails."""
@@ -165,10 +160,14 @@ class Searcher:
         self._allow(SEARCHES_BESIDE_IMPORT if self._importing() else SEARCHES_AT_ONCE)
         side = self._side if self._running == 0 else None
         self._running += 1
+
+        def found() -> T:
+            with self._engines.within():
+                page = _Session(self, index, meaning, query, vector, side).page(tuple(warnings))
+            return then(page)
+
         try:
-            return await self._threads.call(
-                lambda: then(self._page(index, meaning, query, vector, side, tuple(warnings)))
-            )
+            return await self._threads.call(found)
         finally:
             self._running -= 1
 
@@ -176,30 +175,22 @@ class Searcher:
         self._engines.allow(at_once)
         self._threads.allow(at_once + READING_AT_ONCE)
 
-    def _page(
-        self,
-        index: TextIndex,
-        meaning: Meaning,
-        query: SearchQuery,
-        vector: Vector | None,
-        side: ThreadPoolExecutor | None,
-        warnings: tuple[str, ...],
-    ) -> SearchPage:
-        with self._engines.within():
-            return _Session(self, index, meaning, query, vector, side).page(warnings)
-
     async def standing(self, query: SearchQuery, row: Row) -> Standing:
         """Where a creator stands in that search, or what keeps it out. Raises as `search` does."""
         index = self._ready()
         self._searched_at = time.monotonic()
         meaning = self._meaning
         vector = await self._query_vector(meaning, query.text, [])
+        return await self._in_turn(lambda: _Session(self, index, meaning, query, vector, None).standing(row))
 
-        def stand() -> Standing:
+    async def _in_turn(self, look: Callable[[], T]) -> T:
+        """In a thread, when the engines are free for it."""
+
+        def ask() -> T:
             with self._engines.within():
-                return _Session(self, index, meaning, query, vector, None).standing(row)
+                return look()
 
-        return await self._threads.call(stand)
+        return await self._threads.call(ask)
 
     def _ready(self) -> TextIndex:
         if self._text is None:
@@ -582,8 +573,10 @@ def _run(executor: ThreadPoolExecutor | None, calls: Sequence[Callable[[], None]
     other = executor.submit(_one_after_another, calls[1::2])
     try:
         _one_after_another(calls[0::2])
-    finally:
-        other.result()
+    except BaseException:
+        wait([other])  # it reads what is closed behind this one
+        raise
+    other.result()
 
 
 def _one_after_another(calls: Sequence[Callable[[], None]]) -> None:

@@ -24,6 +24,7 @@ def of_everyone(count: int) -> Ranking:
         complete=True,
         floor=0.0,
         words=(),
+        passing=None,
         plan="none",
     )
     candidates = Candidates(

@@ -121,28 +121,42 @@ class World:
         return [hit.row for hit in (await self.search(text, limit, offset)).hits]
 
 
+def nothing_stored(rows: Rows) -> tuple[Rows, Vector]:
+    return rows[:0], np.zeros((0, DIMS), np.float32)
+
+
+def opened(
+    folder: Path,
+    name: str,
+    blocking: Callable[[str, int], Blocking],
+    *,
+    rows: str = "float32",
+    vectors_of: Callable[[Rows], tuple[Rows, Vector]] = nothing_stored,
+) -> HnswVectorIndex:
+    """An empty field, of which only a graph is asked."""
+    return HnswVectorIndex.open(
+        folder / f"{name}.hnsw",
+        field=name,
+        dims=DIMS,
+        model_id="m",
+        vectors=list,
+        vectors_of=vectors_of,
+        changed_since=lambda _: set(),
+        sequence=0,
+        exact_scan_below=0,
+        ef=50,
+        rows=rows,
+        blocking=blocking,
+    )
+
+
 @pytest.fixture
 async def world(tmp_path: Path, threads: VirtualThreads) -> AsyncIterator[World]:
     def blocking(name: str, limit: int) -> Blocking:
         return Blocking(name, limit, threads)
 
     text = await TantivyTextIndex.create_empty(tmp_path, blocking=blocking)
-    fields = {
-        name: HnswVectorIndex.open(
-            tmp_path / f"{name}.hnsw",
-            field=name,
-            dims=DIMS,
-            model_id="m",
-            vectors=list,
-            vectors_of=lambda rows: (rows[:0], np.zeros((0, DIMS), np.float32)),
-            changed_since=lambda _: set(),
-            sequence=0,
-            exact_scan_below=0,
-            ef=50,
-            blocking=blocking,
-        )
-        for name in FIELDS
-    }
+    fields = {name: opened(tmp_path, name, blocking) for name in FIELDS}
     yield World(text, fields, threads)
     await text.close()
 
@@ -161,20 +175,7 @@ async def coded_world(
         return having, stored[having]
 
     text = await TantivyTextIndex.create_empty(folder, blocking=blocking)
-    index = HnswVectorIndex.open(
-        folder / "bio.hnsw",
-        field="bio",
-        dims=DIMS,
-        model_id="m",
-        vectors=list,
-        vectors_of=vectors_of,
-        changed_since=lambda _: set(),
-        sequence=0,
-        exact_scan_below=0,
-        ef=50,
-        rows="int8",
-        blocking=blocking,
-    )
+    index = opened(folder, "bio", blocking, rows="int8", vectors_of=vectors_of)
     world = World(text, {"bio": index}, threads)
     for row, vector in enumerate(stored):
         await world.add(row, f"creator {row}", followers=9 + row, bio=vector)
