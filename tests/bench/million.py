@@ -219,8 +219,8 @@ def _measure(run: Run, size: int, chunks: Sequence[Path]) -> None:
         export_columns(run)
         found.recall = _recall(run, judged)
         _bare_searches(run, found)
-    if largest and size >= ROOM_FROM and "backup" not in without:
-        _make_room(run)
+        if size >= ROOM_FROM and "backup" not in without:
+            _make_room(run)
     began = time.perf_counter()
     with run.daemon() as (daemon, client):
         _cold_start(daemon, found, began)

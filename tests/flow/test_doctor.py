@@ -17,6 +17,7 @@ import trio
 
 from daemon.backup import name_at
 from daemon.config import load
+from daemon.demo import DEMO_NOTE
 from daemon.doctor import examine
 from daemon.doctor_settings import unit_limit_bytes
 from daemon.findings import Examination, Finding, Severity
@@ -332,6 +333,14 @@ def test_offline_nobody_is_called(tmp_path: Path, sim: Simulator) -> None:
     before = sim.get("/_simulator/accounting")["calls"]
     assert wrong(home.examine(offline=True)) == []
     assert sim.get("/_simulator/accounting")["calls"] == before
+
+
+def test_a_demo_states_for_itself_what_may_be_derived(tmp_path: Path, sim: Simulator) -> None:
+    home = Home(tmp_path, sim)
+    _say_nothing_of_derived_data(home)
+    assert any(one.check == "derived_data" for one in wrong(home.examine()))
+    home._write(home.data / DEMO_NOTE, "{}")
+    assert not any(one.check == "derived_data" for one in wrong(home.examine()))
 
 
 def test_a_live_call_is_booked(tmp_path: Path, sim: Simulator) -> None:
