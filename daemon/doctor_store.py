@@ -288,7 +288,7 @@ def _read(patient: Patient, look: Callable[[Txn], T]) -> T | None:
 
 
 def derived_data(patient: Patient) -> Iterator[Finding]:
-    """What the next start would refuse. A demo states it for itself."""
+    """What the next start would refuse; not of a demo, which states it for itself: there `pokedexd serve` tells."""
     if not patient.is_demo and not patient.config.platforms.youtube.derived_data and _read(patient, holds_derived):
         yield fault("derived_data", f"{patient.data_dir}: {UNSTATED}", UNSTATED_REMEDY)
 

@@ -210,8 +210,9 @@ class IndexKeeper:
         """Of what `save` has left in pieces, by which searches are slower: see `huge_pages`. Not beside a save: what its child
         sees would be copied."""
         if asked_for():
-            pieces = list(large_pieces(memory_maps()))
-            await self._threads.call(put_together, pieces, lambda: stopped() or self._saves())
+            await self._threads.call(
+                lambda: put_together(large_pieces(memory_maps()), lambda: stopped() or self._saves())
+            )
 
     def _saves(self) -> bool:
         return any(index.saving for index in self._in_use())
@@ -457,9 +458,9 @@ def stored_vectors_of(txn: Txn, field: str, model_id: str, rows: Rows, dims: int
 
 
 def _vector_of(key: bytes, stored: bytes, model_id: str, dims: int) -> Vector | None:
-    """None of another model. Raises Unreadable, also where it is of another length than the model's."""
+    """None of another model. Raises Unreadable, also where it is of another length than it says."""
     record = decode(EmbeddingRecord, stored, "embeddings", key)
-    if record.model_id != model_id:
+    if record.model_id != model_id or record.dims != dims:
         return None
     if len(record.vector) != dims * np.dtype("<f2").itemsize:
         told = f"{len(record.vector)} bytes are no vector of {dims} numbers"

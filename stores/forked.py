@@ -91,8 +91,14 @@ def may_fork() -> bool:
 def _blas_threads() -> int:
     """0 where that cannot be told."""
     loaded = {os.fsdecode(line.split(maxsplit=5)[-1]) for line in memory_maps() if b"openblas" in line}
-    for library in map(ctypes.CDLL, loaded):
-        for name in ("scipy_openblas_get_num_threads64_", "openblas_get_num_threads64_", "openblas_get_num_threads"):
-            if hasattr(library, name):
-                return int(getattr(library, name)())
+    for path in loaded:
+        with suppress(OSError):  # a file that is only called so, or was replaced since
+            library = ctypes.CDLL(path)
+            for name in (
+                "scipy_openblas_get_num_threads64_",
+                "openblas_get_num_threads64_",
+                "openblas_get_num_threads",
+            ):
+                if hasattr(library, name):
+                    return int(getattr(library, name)())
     return 0

@@ -8,7 +8,6 @@ well (tests/bench/NOTES.md).
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -22,15 +21,16 @@ LEAST_BYTES = 128 << 20
 use is filled, and what is smaller may lie empty for the most part, as what glibc keeps for threads."""
 STEP_BYTES = 16 << 20
 """Put together by one call: 1 to 25 ms, within which others get their turn after each page."""
-NO_ROOM = (errno.ENOMEM, errno.EBUSY, errno.EAGAIN)
-"""No such page is left, a limit is reached, or somebody else holds it: more tries would only look for room again."""
+MOST_FAILED = 8
+"""Calls that fail in a row, before it is given up: no such page is left, which each looks for again, or the system cannot.
+One alone may be of memory that is mapped no more, or of a page that the kernel has in hand."""
 TUNABLES, ASKED_FOR = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
 SWITCH = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def asked_for(environ: Mapping[str, str] = os.environ, switch: Path = SWITCH) -> bool:
     """Whether memory is to lie in such pages, as `pokedexd deploy systemd` arranges, and the host has not switched them off,
-    which the call alone would not heed."""
+    which the call alone would not heed. A switch of pages of this size alone (since Linux 6.8) is not looked at."""
     with suppress(OSError):
         if "[never]" in switch.read_text():
             return False
@@ -40,16 +40,16 @@ def asked_for(environ: Mapping[str, str] = os.environ, switch: Path = SWITCH) ->
 def put_together(pieces: Iterable[tuple[int, int]], stopped: Callable[[], bool] = lambda: False) -> int:
     """Blocking, without the interpreter: half a second for four fields of a million. ``pieces``: first byte, and behind the
     last. Bytes of the calls that succeeded; what fails stays as it is."""
-    madvise, done = ctypes.CDLL(None, use_errno=True).madvise, 0
+    madvise, done, failed = ctypes.CDLL(None).madvise, 0, 0
     for begin, end in pieces:
         for at in range(begin, end, STEP_BYTES):
             size = min(STEP_BYTES, end - at)
-            if stopped():
+            if failed == MOST_FAILED or stopped():
                 return done
             if madvise(ctypes.c_void_p(at), ctypes.c_size_t(size), MADV_COLLAPSE) == 0:
-                done += size
-            elif ctypes.get_errno() in NO_ROOM:
-                return done
+                done, failed = done + size, 0
+            else:
+                failed += 1
     return done
 
 

@@ -54,7 +54,7 @@ class MatchSet(msgspec.Struct, kw_only=True, frozen=True):
     """No creator that is left out has a higher keyword score."""
     words: tuple[str, ...]
     passing: int | None
-    """Who pass the filters, found or not; None where nobody is kept out."""
+    """Who pass the filters, found or not; None where nobody is kept out, or nothing is compared."""
     plan: str
 
 

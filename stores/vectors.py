@@ -178,7 +178,7 @@ class HnswVectorIndex:
 
     @property
     def saving(self) -> bool:
-        """Whether a snapshot is on its way. Of the moment, from any thread."""
+        """Whether a snapshot is on its way, or looked at for wear. Of the moment, from any thread."""
         return self._saving.busy
 
     @property

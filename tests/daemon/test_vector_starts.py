@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -176,15 +177,17 @@ async def test_likeness_as_stored_is_known_of_sound_vectors_of_the_model_alone(s
         put(txn, 6, np.zeros(DIMS, np.float32))
         cut_short = msgspec.structs.replace(embedding(VECTORS[7], "m"), vector=b"\0" * 15)
         put_creator_embeddings(txn, CreatorId(7), [cut_short])
+        shorter = msgspec.structs.replace(embedding(VECTORS[9][: DIMS // 2], "m"), dims=DIMS // 2)
+        put_creator_embeddings(txn, CreatorId(9), [shorter])
 
     await starts.env.write(change)
-    rows = np.array([2, 3, 4, 5, 6, 7, 8, 70], np.uint32)
+    rows = np.array([2, 3, 4, 5, 6, 7, 8, 9, 70], np.uint32)
     scores, known = index.stored_similarities_now(VECTORS[2], rows)
     assert rows[known].tolist() == [2, 3, 8], "of 3 the vector of this model is kept until all have another"
     stored = VECTORS[[2, 3, 8]].astype("<f2").astype(np.float32)
     assert scores[known] == pytest.approx(stored @ VECTORS[2], abs=1e-6)
     assert not scores[~known].any()
-    assert len(starts.env.damaged) == 2, "those of another length are told of"
+    assert len(starts.env.damaged) == 2, "those that are not as long as they say are told of"
     assert index.confuses(50, 10)
     plain = (await starts.open(rows="float32")).fields[FIELD]
     assert not plain.confuses(50, 10)
@@ -338,3 +341,29 @@ async def test_what_a_save_left_of_huge_pages_is_put_together_after_it(
     monkeypatch.setattr(indexing, "put_together", lambda *_: seen.append("put together"))
     await keep_house(starts.env, keeper, 6)
     assert seen == (["save", "put together"] if asked else ["save"])
+
+
+async def test_nothing_is_put_together_beside_a_save_or_past_a_stop(
+    starts: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper, seen, stop = await starts.open(), list[bool](), trio.Event()
+    index = keeper.fields[FIELD]
+    saving, go_on = trio.Event(), threading.Event()
+
+    def save(_: int) -> None:
+        trio.from_thread.run_sync(saving.set)
+        assert go_on.wait(20)
+
+    monkeypatch.setattr(indexing, "asked_for", lambda: True)
+    monkeypatch.setattr(indexing, "put_together", lambda _, stopped: seen.append(stopped()))
+    await keeper.mend_memory(stop.is_set)
+    monkeypatch.setattr(index, "_save", save)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(index.save, 1)
+        await saving.wait()
+        await keeper.mend_memory(stop.is_set)
+        go_on.set()
+    await keeper.mend_memory(stop.is_set)
+    stop.set()
+    await keeper.mend_memory(stop.is_set)
+    assert seen == [False, True, False, True]

@@ -78,7 +78,9 @@ def test_what_a_fork_left_in_pieces_is_put_together_and_says_the_same() -> None:
         broken = in_huge_pages(memory)
         assert put_together([whole], lambda: True) == 0
         assert in_huge_pages(memory) == broken
-        assert not able or (broken < before and put_together([whole]) > 0 and in_huge_pages(memory) > broken)
+        for _ in range(20):  # one page may be in other hands for a moment
+            put_together([whole])
+        assert not able or (broken < before and broken < in_huge_pages(memory))
         assert all(memory[at : at + 8] == (at + 1).to_bytes(8, "big") for at in range(0, size, mmap.PAGESIZE))
 
 

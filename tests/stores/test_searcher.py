@@ -628,6 +628,27 @@ async def test_two_threads_find_what_one_finds(world: World) -> None:
         assert (await world.search("cooking")).hits == alone.hits
 
 
+@pytest.mark.parametrize(("own", "others"), [(True, False), (False, True), (True, True)])
+def test_what_fails_in_one_of_two_threads_is_told_once_both_have_ended(own: bool, others: bool) -> None:
+    ended, failed = threading.Event(), threading.Event()
+
+    def here() -> None:
+        if own:
+            failed.set()
+            raise ValueError("here")
+
+    def there() -> None:
+        failed.wait(0.05 if own else 0)
+        ended.set()
+        if others:
+            raise KeyError("there")
+
+    with ThreadPoolExecutor(1) as side:
+        with pytest.raises(ValueError if own else KeyError):
+            stores.searcher._run(side, [here, there])
+        assert ended.is_set()
+
+
 async def test_beside_an_import_more_searches_go_on_at_once(world: World) -> None:
     """Each waits for what is being written then, not for a core."""
     await world.add(1, "Alice")
