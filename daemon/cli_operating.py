@@ -45,10 +45,12 @@ def _show(found: Examination) -> None:
         line(f"{one.check}: {one.text}{f'; remedy: {one.remedy}' if one.remedy else ''}")
     counts = {severity: sum(one.severity is severity for one in found.findings) for severity in Severity}
     state = "a daemon runs" if found.running else "no daemon runs"
-    line(
-        f"{found.data_dir or 'settings'}: {counts[Severity.FAULT]} faults, {counts[Severity.WARNING]} warnings "
-        f"({state})"
+    told = ", ".join(
+        f"{number} {one.value}{'' if number == 1 else 's'}"
+        for one, number in counts.items()
+        if one is not Severity.NOTE
     )
+    line(f"{found.data_dir or 'settings'}: {told} ({state})")
 
 
 def init_command(

@@ -350,6 +350,9 @@ async def _serve(
             )
             await beside.start(watch_signals, stop, running)
             console.print(f"serving {running.url}", highlight=False)
+            if not world.live:
+                instant = datetime.fromtimestamp(simulated.now, UTC)
+                console.print(f"its clock stands at {instant:%Y-%m-%d %H:%M} UTC; with --live it runs", highlight=False)
             await _take_in(running, simulated.url, folder, console, stop)
             await _show_until_done(running, simulated.accounts, console, stop)
             if not stop.is_set():
