@@ -65,8 +65,11 @@ READING_AT_ONCE = 4
 """So many threads more, for those that read the creators of their page meanwhile, which a store that is not in memory has to
 bring from the disk."""
 SHARPENED, CROWDED = 40, 10_000
-"""The first so many are ranked by their vectors as they are stored, where more than that pass a filter and all are compared:
-codes confuse who is nearest of so many (a million creators, 5 % pass: recall of twenty 0.979; tests/bench/NOTES.md)."""
+"""Up to so many, about the last hit that is wanted, are ranked by their vectors as they are stored, where more than that pass
+a filter and all are compared: codes confuse who is nearest of so many (a million creators, 5 % pass: recall of twenty 0.979;
+tests/bench/NOTES.md)."""
+CODE_ERROR = 0.002
+"""Of a similarity by codes, at most (see `stores.vector_rows`)."""
 LATELY_SECONDS = 1.0
 """After so long without a search nobody searches."""
 UNLIKE = 0.5
@@ -284,7 +287,7 @@ class _Session:
 
     def standing(self, row: Row) -> Standing:
         query = self._query
-        ranking = self._ranking(0, every=True)
+        ranking = self._ranking(query.offset + query.limit, every=True)
         rows = ranking.found.rows
         at = int(np.searchsorted(rows, row))
         found = at < len(rows) and rows[at] == row
@@ -330,9 +333,9 @@ class _Session:
         query = self._query
         every = every or query.sort != RELEVANCE or query.fusion == RRF or bool(query.facets) or query.diversity > 0
         found = self._found(query.filters, every=every)
-        ranking = self._ranked(found)
+        ranking = self._ranked(found, reach)
         if not found.complete and ranking.sure < reach:
-            ranking = self._ranked(self._found(query.filters, every=True))
+            ranking = self._ranked(self._found(query.filters, every=True), reach)
         return ranking
 
     def _found(self, filters: Node | None, *, every: bool) -> MatchSet:
@@ -348,11 +351,12 @@ class _Session:
     def _mask(self, filters: Node | None) -> Mask:
         return self._columns.mask(filters, self._context)
 
-    def _ranked(self, found: MatchSet) -> Ranking:
+    def _ranked(self, found: MatchSet, reach: int) -> Ranking:
         query = self._query
         candidates = self._candidates_of(found)
         ranked = rank(candidates, self._weights, query.fusion)
-        if query.sort == RELEVANCE and self._sharpened(found, candidates, ranked.order[:SHARPENED]):
+        doubtful = _doubtful(ranked, reach, 2 * CODE_ERROR * self._weights.vector)
+        if query.sort == RELEVANCE and len(doubtful) and self._sharpened(found, candidates, doubtful):
             ranked = rank(candidates, self._weights, query.fusion)
         if query.sort != RELEVANCE:
             order = self._sorted(found, candidates)
@@ -394,8 +398,8 @@ class _Session:
             preferred=self._preferred(rows),
         )
 
-    def _sharpened(self, found: MatchSet, candidates: Candidates, first: NDArray[np.intp]) -> bool:
-        """Whether the similarities of the first are those of their stored vectors now, in any field."""
+    def _sharpened(self, found: MatchSet, candidates: Candidates, some: NDArray[np.intp]) -> bool:
+        """Whether the similarities of these are those of their stored vectors now, in any field."""
         passing, asked = found.passing, self._asked
         if passing is None or passing <= CROWDED:
             return False
@@ -404,7 +408,7 @@ class _Session:
             for name in candidates.similarities
             if self._weights.fields.get(name) and asked.fields[name].confuses(passing, asked.candidates)
         ]
-        compared = np.sort(first[found.compared[first]])
+        compared = np.sort(some[found.compared[some]])
 
         def one(name: str) -> Callable[[], None]:
             def compare() -> None:
@@ -523,6 +527,19 @@ def _sure(found: MatchSet, ranked: Ranked, weights: Weights, query: SearchQuery)
     """How many hits score more than any keyword match behind the head can."""
     bound = weights.keyword * found.floor + weights.quality + (NICHE_BONUS if query.niches else 0.0)
     return int(np.searchsorted(-ranked.scores[ranked.order], -bound, side="left"))
+
+
+def _doubtful(ranked: Ranked, reach: int, doubt: float) -> NDArray[np.intp]:
+    """Of the first ``reach`` and those behind them who might change sides, if scores differed by ``doubt`` more or less: of
+    both the nearest SHARPENED / 2."""
+    order, half = ranked.order, SHARPENED // 2
+    if not 0 < reach < len(order):
+        return order[:0]
+    near = order[max(reach - half, 0) : reach + half]
+    scores = ranked.scores[near]
+    last, next_one = ranked.scores[order[reach - 1]], ranked.scores[order[reach]]
+    doubtful: NDArray[np.intp] = near[(scores < next_one + doubt) & (scores > last - doubt)]
+    return doubtful
 
 
 def _features(ranking: Ranking, limit: int) -> tuple[CandidateFeatures, ...]:

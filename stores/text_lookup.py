@@ -150,7 +150,9 @@ class TextLookup:
         return rows[:limit], scores[:limit]
 
     def every(self, need: int | None = None) -> tuple[Rows, Scores]:
-        """All of those that `count` counts, with BM25, best first; 0.3 ms a thousand."""
+        """All of those that `count` counts, with BM25, best first; 0.3 ms a thousand. Mostly by one search."""
+        if need not in self._counts:
+            self.best(max(min(self.estimate(need), self._searcher.num_docs), 1), need)
         return self.best(max(self.count(need), 1), need)
 
     def among(self, rows: Rows, need: int | None = None) -> tuple[Rows, Scores]:
