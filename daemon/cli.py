@@ -933,7 +933,6 @@ async def watch_signals(
                     await running.control.reload()
                 sd_notify("READY=1")
             elif stop.is_set():
-                os.write(sys.stderr.fileno(), b"ended at once by a second signal\n")
                 os._exit(SECOND_SIGNAL_CODE)
             else:
                 stop.set()

@@ -25,6 +25,7 @@ from proto.records import Creator, EmbeddingRecord
 from stores.belonging import row_of
 from stores.blocking import Blocking
 from stores.catalog import EARLIER, INDEX_SEQUENCE, Catalog, CreatorBundle, creators_page, get_creator
+from stores.checking_links import FLOAT16_BYTES
 from stores.codec import decode, pack_id, shown_key, unpack_id
 from stores.column_files import ColumnFiles
 from stores.columns import Columns
@@ -462,8 +463,8 @@ def _vector_of(key: bytes, stored: bytes, model_id: str, dims: int) -> Vector | 
     record = decode(EmbeddingRecord, stored, "embeddings", key)
     if record.model_id != model_id or record.dims != dims:
         return None
-    if len(record.vector) != dims * np.dtype("<f2").itemsize:
-        told = f"{len(record.vector)} bytes are no vector of {dims} numbers"
+    if len(record.vector) != dims * FLOAT16_BYTES:
+        told = f"has {len(record.vector)} bytes for {dims} numbers"
         raise Unreadable(told, database="embeddings", key=shown_key("embeddings", key))
     return np.frombuffer(record.vector, "<f2").astype(np.float32)
 
