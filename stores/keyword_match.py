@@ -7,10 +7,9 @@ from functools import partial
 import msgspec
 import numpy as np
 from msgspec import structs
-from numpy.typing import NDArray
 
 from stores.ports import Rows, Scores, TextLookup, TextMatch
-from stores.row_sets import distinct
+from stores.row_sets import Mask, distinct, passes
 
 FEW_MATCHES = 10
 """With fewer creators holding every word as it was typed, niches stand for words too, and then fewer words are enough (see
@@ -33,11 +32,10 @@ whom only the vector fields found took 3 (measured with 100,000 creators). By on
 that rare, since a second one costs more than what is fetched beyond the head."""
 AMONG_ROWS = 20_000
 """Of creators that pass the filters, up to so many may be looked up one by one."""
-DEARER = 5
-"""How much more it costs to look up one creator by its row than to fetch one match (2 against 0.4 ms a thousand, measured
-with 100,000 creators)."""
+DEARER = 8
+"""How much more it costs to look up one creator by its row than to fetch one match (1.4 to 2.2 against 0.2 ms a thousand,
+measured with a million creators)."""
 
-Mask = NDArray[np.bool_]
 _NOBODY: tuple[Rows, Scores] = (np.array([], np.uint32), np.array([], np.float32))
 
 
@@ -51,19 +49,20 @@ class _Demand(msgspec.Struct, frozen=True):
     near: Rows
 
 
-def match_keywords(lookup: TextLookup, within: Mask | None, *, every: bool) -> TextMatch:
-    """``within``: who passes the filters, by row; what lies beyond its end does not pass.
+def match_keywords(lookup: TextLookup, within: Mask | None, passing: Rows | None = None, *, every: bool) -> TextMatch:
+    """``within``: who passes the filters, by row; what lies beyond its end does not pass. ``passing``: their rows, ascending,
+    where they are known.
 
     All matches are fetched where ``every`` is asked for, where filters are given or where there are few; else the head
     alone. Scores, head and total do not depend on which.
     """
     exact = lookup.exact()
-    exact = exact[_passes(exact, within)]
-    passing = _Passing(lookup, within)
-    demand = _demand(lookup, passing, called_so=len(exact) > 0)
+    exact = exact[passes(exact, within)]
+    those = _Passing(lookup, within, passing)
+    demand = _demand(lookup, those, called_so=len(exact) > 0)
     if within is None and not every and lookup.count(demand.need) > ALL_BELOW:
         return _head_only(lookup, demand, exact)
-    found, bm25 = passing.fetched(demand.need)
+    found, bm25 = those.fetched(demand.need)
     rows, scores = _scored(lookup, demand, exact, found, bm25, float(bm25.max(initial=0.0)))
     return _match(lookup, rows, scores, exact, need=demand.need, total=len(rows), complete=True)
 
@@ -71,9 +70,10 @@ def match_keywords(lookup: TextLookup, within: Mask | None, *, every: bool) -> T
 class _Passing:
     """Who matches and passes the filters; of each demand it is found out once."""
 
-    def __init__(self, lookup: TextLookup, within: Mask | None) -> None:
-        self._lookup, self.within = lookup, within
-        self._rows = np.flatnonzero(within).astype(np.uint32) if within is not None else _NOBODY[0]
+    def __init__(self, lookup: TextLookup, within: Mask | None, rows: Rows | None) -> None:
+        if rows is None and within is not None:
+            rows = np.flatnonzero(within).astype(np.uint32)
+        self._lookup, self.within, self._rows = lookup, within, rows
         self._fetched: dict[int | None, tuple[Rows, Scores]] = {}
 
     def count(self, need: int | None) -> int:
@@ -91,14 +91,11 @@ class _Passing:
 
     def _fetch(self, need: int | None) -> tuple[Rows, Scores]:
         """Out of all matches, or those who pass one by one, whichever is cheaper."""
-        if self.within is None:
-            return self._lookup.every(need)
-        passing = len(self._rows)
-        if passing <= AMONG_ROWS and passing * DEARER < self._lookup.estimate(need):
-            return self._lookup.among(self._rows, need)
-        rows, bm25 = self._lookup.every(need)
-        passes = _passes(rows, self.within)
-        return rows[passes], bm25[passes]
+        if self._rows is not None:
+            passing = len(self._rows)
+            if passing <= AMONG_ROWS and passing * DEARER < self._lookup.estimate(need):
+                return self._lookup.among(self._rows, need)
+        return self._lookup.every(need, self.within)
 
 
 def _demand(lookup: TextLookup, passing: _Passing, *, called_so: bool) -> _Demand:
@@ -111,7 +108,7 @@ def _demand(lookup: TextLookup, passing: _Passing, *, called_so: bool) -> _Deman
         if passing.count(need) >= FEW_MATCHES:
             break
     strict = _NOBODY if need is None else passing.fetched(None)
-    return _Demand(need=need, strict=strict, near=near[_passes(near, passing.within)])
+    return _Demand(need=need, strict=strict, near=near[passes(near, passing.within)])
 
 
 def _head_only(lookup: TextLookup, demand: _Demand, exact: Rows) -> TextMatch:
@@ -176,13 +173,6 @@ def _raised(rows: Rows, scores: Scores, some: Rows, to: Scores) -> tuple[Rows, S
     at = np.searchsorted(rows, some)
     scores[at] = np.maximum(scores[at], to)
     return rows, scores
-
-
-def _passes(rows: Rows, within: Mask | None) -> Mask:
-    passes = np.ones(len(rows), np.bool_) if within is None else rows < len(within)
-    if within is not None:
-        passes[passes] = within[rows[passes]]
-    return passes
 
 
 def _between(bm25: Scores, best: float, low: float, high: float) -> Scores:

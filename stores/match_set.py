@@ -58,19 +58,20 @@ class MatchSet(msgspec.Struct, kw_only=True, frozen=True):
     plan: str
 
 
-def match_set(asked: Asked, within: Mask, passing: int, *, filtered: bool, every: bool, side: Side) -> MatchSet:
-    """``within``: whoever is there and passes the filters, ``passing`` of them; ``filtered``: not everybody passes.
+def match_set(asked: Asked, within: Mask, passing: Rows | None, *, every: bool, side: Side) -> MatchSet:
+    """``within``: whoever is there and passes the filters. ``passing``: their rows, ascending; None where nobody is kept out.
     ``every``: the set must be complete."""
     if asked.lookup is None and not asked.vectors:
         return _all_of(within if not asked.seeds else np.zeros(0, bool))
     found: list[Rows] = []
     matched: list[TextMatch] = []
-    mask, let_through = (within, passing) if filtered else (None, None)
+    mask = None if passing is None else within
+    let_through = None if passing is None else len(passing)
 
     def keywords() -> None:
         if asked.lookup is not None:
             with observed(asked.observe, TEXT):
-                matched.append(match_keywords(asked.lookup, mask, every=every))
+                matched.append(match_keywords(asked.lookup, mask, passing, every=every))
 
     def field(name: str) -> Callable[[], None]:
         index, vector = asked.fields[name], asked.vectors[name]
@@ -78,7 +79,7 @@ def match_set(asked: Asked, within: Mask, passing: int, *, filtered: bool, every
 
         def nearest() -> None:
             with observed(asked.observe, name):
-                found.append(index.nearest_now(vector, wanted, mask, let_through)[0])
+                found.append(index.nearest_now(vector, wanted, mask, passing)[0])
 
         return nearest
 

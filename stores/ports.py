@@ -122,8 +122,8 @@ class TextLookup(Protocol):
         """Of those that `count` counts, by BM25, best first."""
         ...
 
-    def every(self, need: int | None = None) -> tuple[Rows, Scores]:
-        """All that `count` counts, with their BM25, in any order."""
+    def every(self, need: int | None = None, within: NDArray[np.bool_] | None = None) -> tuple[Rows, Scores]:
+        """All that `count` counts, or those of them ``within`` a mask by row, with their BM25, in any order."""
         ...
 
     def among(self, rows: Rows, need: int | None = None) -> tuple[Rows, Scores]:
@@ -178,9 +178,10 @@ class VectorIndex(Protocol):
         ...
 
     def nearest_now(
-        self, vector: Vector, limit: int, within: NDArray[np.bool_] | None = None, passing: int | None = None
+        self, vector: Vector, limit: int, within: NDArray[np.bool_] | None = None, passing: Rows | None = None
     ) -> tuple[Rows, Scores]:
-        """Blocking. As `nearest`, of those ``within`` a mask by row that lets ``passing`` rows pass."""
+        """Blocking. As `nearest`, of those ``within`` a mask by row. ``passing``: the rows that it lets pass, ascending, where
+        they are known."""
         ...
 
     def plan_of(self, passing: int | None, limit: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
@@ -340,13 +340,10 @@ class _Session:
 
     def _found(self, filters: Node | None, *, every: bool) -> MatchSet:
         within = self._mask(filters)
-        passing = int(np.count_nonzero(within))  # an eighth of the time that a sum takes
         hidden = self._query.hidden is not None and len(self._query.hidden) > 0
-        filtered = filters is not None or hidden
-        executor = None if filtered and passing < SHARED_FROM else self._executor
-        return match_set(
-            self._asked, within, passing, filtered=filtered, every=every, side=lambda calls: _run(executor, calls)
-        )
+        passing = np.flatnonzero(within).astype(np.uint32) if filters is not None or hidden else None
+        executor = None if passing is not None and len(passing) < SHARED_FROM else self._executor
+        return match_set(self._asked, within, passing, every=every, side=lambda calls: _run(executor, calls))
 
     def _mask(self, filters: Node | None) -> Mask:
         return self._columns.mask(filters, self._context)
@@ -583,19 +580,24 @@ def _parsed(index: TextIndex, text: str, observe: Observe) -> TextLookup:
 
 
 def _run(executor: ThreadPoolExecutor | None, calls: Sequence[Callable[[], None]]) -> None:
-    """Every second call in another thread, where there is one."""
+    """Also in another thread, where there is one: whichever is free takes the next."""
+    left = deque(calls)
     if executor is None:
-        _one_after_another(calls)
+        _one_after_another(left)
         return
-    other = executor.submit(_one_after_another, calls[1::2])
+    other = executor.submit(_one_after_another, left)
     try:
-        _one_after_another(calls[0::2])
+        _one_after_another(left)
     except BaseException:
         wait([other])  # it reads what is closed behind this one
         raise
     other.result()
 
 
-def _one_after_another(calls: Sequence[Callable[[], None]]) -> None:
-    for call in calls:
+def _one_after_another(left: deque[Callable[[], None]]) -> None:
+    while True:
+        try:
+            call = left.popleft()
+        except IndexError:  # the other thread has the last of them
+            return
         call()

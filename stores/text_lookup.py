@@ -17,9 +17,12 @@ from proto.ids import Row
 from stores.analysis import MAX_QUERY_CHARS, exact_key, stem
 from stores.ports import Rows, Scores
 from stores.query_text import QueryText, parse_query, typed_key
+from stores.row_sets import Mask, passes
 from stores.typos import corrections, edits_forgiven
 
 T = TypeVar("T")
+
+_NOBODY: tuple[Rows, Scores] = (np.array([], np.uint32), np.array([], np.float32))
 
 EVERYTHING = "all"
 """Every text of a creator: here a word is looked for, counted and scored as plain BM25 has it."""
@@ -149,11 +152,19 @@ class TextLookup:
         rows, scores = self._best[need]
         return rows[:limit], scores[:limit]
 
-    def every(self, need: int | None = None) -> tuple[Rows, Scores]:
-        """All of those that `count` counts, with BM25, best first; 0.3 ms a thousand. Mostly by one search."""
-        if need not in self._counts:
-            self.best(max(min(self.estimate(need), self._searcher.num_docs), 1), need)
-        return self.best(max(self.count(need), 1), need)
+    def every(self, need: int | None = None, within: Mask | None = None) -> tuple[Rows, Scores]:
+        """All of those that `count` counts, or those of them ``within`` a mask by row, with BM25, best first; 0.2 ms a thousand.
+        Mostly by one search."""
+        rows, scores = self._best.get(need, _NOBODY)
+        if need in self._best and len(rows) == self._counts[need]:
+            passing = passes(rows, within)
+            return rows[passing], scores[passing]
+        likely = self._counts.get(need, min(self.estimate(need), self._searcher.num_docs))
+        rows, scores, count = self._search(self._asked(need), likely, counted=True, within=within)
+        self._counts[need] = count
+        if count > likely:
+            rows, scores, _ = self._search(self._asked(need), count, within=within)
+        return rows, scores
 
     def among(self, rows: Rows, need: int | None = None) -> tuple[Rows, Scores]:
         """Those of ``rows`` that `count` counts, with BM25, in any order; 3 ms for 800 rows."""
@@ -186,11 +197,16 @@ class TextLookup:
         """What `best` asks of the engine, for those who compare with it."""
         return self._asked(None)
 
-    def _search(self, query: Any, limit: int, *, counted: bool = False) -> tuple[Rows, Scores, int]:
-        """Rows and BM25, best first, and how many there are where that is ``counted``."""
+    def _search(
+        self, query: Any, limit: int, *, counted: bool = False, within: Mask | None = None
+    ) -> tuple[Rows, Scores, int]:
+        """Rows and BM25, best first, of those ``within``; and how many there are, within or not, where that is ``counted``."""
         found = self._searcher.search(query, max(limit, 1), counted)
         hits = found.hits  # converted anew at each access
         rows = self._searcher.rows_at([address for _, address in hits])
+        if within is not None:
+            places = np.flatnonzero(passes(rows, within))
+            rows, hits = rows[places], [hits[at] for at in places.tolist()]
         return rows, np.array([score for score, _ in hits], np.float32), found.count or 0
 
     def _asked(self, need: int | None) -> Any:
@@ -316,7 +332,7 @@ class _Guarded:
         return guarded(lambda: self._searcher.search(query, limit=limit, count=counted))
 
     def rows_at(self, addresses: Sequence[Any]) -> Rows:
-        return guarded(lambda: np.array(self._searcher.fast_field_values("row", addresses), np.uint32))
+        return guarded(lambda: _rows(self._searcher.fast_field_values("row", addresses)))
 
     def doc_freq(self, field: str, word: str) -> int:
         try:  # by itself: a word that nobody holds is asked for with hundreds of corrections
@@ -328,6 +344,10 @@ class _Guarded:
 
     def terms_with_prefix(self, field: str, beginning: str, limit: int) -> Sequence[tuple[str, int]]:
         return guarded(lambda: self._searcher.terms_with_prefix(field, beginning, limit=limit))
+
+
+def _rows(values: Sequence[int]) -> Rows:
+    return np.fromiter(values, np.uint32, len(values))
 
 
 def guarded(call: Callable[[], T]) -> T:

@@ -16,7 +16,7 @@ from stores.blocking import Blocking
 from stores.gate import Gate
 from stores.ports import Rows, Scores, Vector
 from stores.principal import dims_kept, fitted, share_of_length
-from stores.row_sets import distinct
+from stores.row_sets import distinct, passes
 from stores.unit_vectors import of_unit_length
 from stores.vector_graph import FIRST_CAPACITY, GROWTH, Graph
 from stores.vector_rows import AUTO, FLOAT32, INT8, Made, VectorRows, kind_for, make_rows, part_of
@@ -306,29 +306,29 @@ class HnswVectorIndex:
                     self.changed = True
 
     def nearest_now(
-        self, vector: Vector, limit: int, within: NDArray[np.bool_] | None = None, passing: int | None = None
+        self, vector: Vector, limit: int, within: NDArray[np.bool_] | None = None, passing: Rows | None = None
     ) -> tuple[Rows, Scores]:
         """Blocking. The ``limit`` nearest, best first, of all or of those ``within`` (a mask by row; rows beyond its end
-        do not pass). ``passing``: how many it lets pass, where that is known.
+        do not pass). ``passing``: the rows that it lets pass, ascending, where they are known.
 
         Few vectors are compared one and all, and so are few that pass; else a graph is searched, for as many more as do
         not pass. What that finds too few of is compared one and all as well. Of many codes that pass, only those are that
         their signs leave (recall of 20: 0.995 or more, of 200: 0.99; measured, tests/bench/NOTES.md).
         """
         count = self._count
-        if within is not None:
-            passing = int(np.count_nonzero(within)) if passing is None else passing
-            if passing <= GATHER_ALWAYS_BELOW:
-                return self._gathered(vector, limit, within)
+        if within is not None and passing is None:
+            passing = np.flatnonzero(within).astype(np.uint32)
+        if passing is not None and len(passing) <= GATHER_ALWAYS_BELOW:
+            return self._gathered(vector, limit, passing)
         if count < self._exact_scan_below:
             return self._scanned(vector, limit, within)
-        wanted = self._breadth(limit, count if passing is None else min(passing, count), count)
-        if within is not None and passing is not None and self._comparing_is_better(passing, wanted):
-            return self._gathered(vector, limit, within)
+        wanted = self._breadth(limit, count if passing is None else min(len(passing), count), count)
+        if passing is not None and self._comparing_is_better(len(passing), wanted):
+            return self._gathered(vector, limit, passing)
         found = self._from_graph(vector, limit, wanted, within)
         if found is not None:
             return found
-        return self._scanned(vector, limit, within) if within is None else self._gathered(vector, limit, within)
+        return self._scanned(vector, limit, within) if passing is None else self._gathered(vector, limit, passing)
 
     def plan_of(self, passing: int | None, limit: int) -> str:
         """``exact`` or ``graph``: how `nearest_now` would look for them. ``passing``: None without a filter."""
@@ -385,12 +385,10 @@ class HnswVectorIndex:
     def _oversample(self) -> float:
         return OVERSAMPLE if self._graph.basis is None else COMPARED_PER_WANTED
 
-    def _gathered(self, vector: Vector, limit: int, within: NDArray[np.bool_]) -> tuple[Rows, Scores]:
+    def _gathered(self, vector: Vector, limit: int, passing: Rows) -> tuple[Rows, Scores]:
         """Those that pass, and no others, are read."""
         with self._row_gate.reading():
-            size = min(len(within), len(self._present))
-            rows = np.flatnonzero(within[:size] & self._present[:size]).astype(np.uint32)
-            return self._compared(rows, vector, limit)
+            return self._compared(passing[self.holds(passing)], vector, limit)
 
     def _compared(self, rows: Rows, vector: Vector, limit: int) -> tuple[Rows, Scores]:
         """The best of ``rows``; of many codes those that their signs leave are compared."""
@@ -424,9 +422,8 @@ class HnswVectorIndex:
             return None
         rows, scores = found
         if within is not None:
-            passes = rows < len(within)
-            passes[passes] = within[rows[passes]]
-            rows, scores = rows[passes], scores[passes]
+            passing = passes(rows, within)
+            rows, scores = rows[passing], scores[passing]
             if len(rows) < limit:
                 return None
         if graph.basis is not None:

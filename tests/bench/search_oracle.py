@@ -57,7 +57,7 @@ def planner_recall(
             index = keeper.fields[field]
             everyone = keeper.columns.rows() if mask is None else np.flatnonzero(mask).astype(np.uint32)
             matrix = index.vectors_of([Row(int(row)) for row in everyone])
-            passing = None if mask is None else int(mask.sum())
+            passing = None if mask is None else everyone
             for vector in vectors:
                 wanted = everyone[np.argsort(-(matrix @ vector), kind="stable")[:limit]]
                 began = time.perf_counter()

@@ -11,8 +11,9 @@ import pytest
 from daemon.evaluation.virtual_time import VirtualThreads
 from stores import keyword_match
 from stores.blocking import Blocking
-from stores.keyword_match import EVERY_WORD, FEW_MATCHES, Mask, match_keywords
+from stores.keyword_match import EVERY_WORD, FEW_MATCHES, match_keywords
 from stores.ports import Rows, Scores, TextMatch
+from stores.row_sets import Mask
 from stores.text_index import TantivyTextIndex
 from stores.text_lookup import TextLookup
 from tests.stores.conformance.text_index_suite import document, taken_in

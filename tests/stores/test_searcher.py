@@ -651,22 +651,34 @@ def test_those_that_are_looked_at_again_decide_who_is_among_the_first(seed: int,
 @pytest.mark.parametrize(("own", "others"), [(True, False), (False, True), (True, True)])
 def test_what_fails_in_one_of_two_threads_is_told_once_both_have_ended(own: bool, others: bool) -> None:
     ended, failed = threading.Event(), threading.Event()
+    both, here = threading.Barrier(2, timeout=20), threading.current_thread()
 
-    def here() -> None:
-        if own:
+    def call() -> None:
+        both.wait()  # so that each of the two has one
+        if threading.current_thread() is not here:
+            failed.wait(0.05 if own else 0)
+            ended.set()
+            if others:
+                raise KeyError("there")
+        elif own:
             failed.set()
             raise ValueError("here")
 
-    def there() -> None:
-        failed.wait(0.05 if own else 0)
-        ended.set()
-        if others:
-            raise KeyError("there")
-
     with ThreadPoolExecutor(1) as side:
         with pytest.raises(ValueError if own else KeyError):
-            stores.searcher._run(side, [here, there])
+            stores.searcher._run(side, [call, call])
         assert ended.is_set()
+
+
+def test_while_one_of_two_threads_is_busy_the_other_does_the_rest() -> None:
+    rest = threading.Semaphore(0)
+
+    def long() -> None:
+        for _ in range(3):
+            assert rest.acquire(timeout=20)
+
+    with ThreadPoolExecutor(1) as side:
+        stores.searcher._run(side, [long, rest.release, rest.release, rest.release])
 
 
 async def test_beside_an_import_more_searches_go_on_at_once(world: World) -> None:
