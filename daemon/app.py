@@ -83,6 +83,7 @@ from daemon.stock import take_stock_again
 from daemon.supervisor import Services
 from daemon.synonyms import niche_synonyms
 from daemon.tenancy import Tenancy
+from daemon.warming import Warmer, available_bytes
 from daemon.web.services import QueryNote, SearchServices
 from daemon.web.tls import Tls, tls_of
 from models.embedding_port import EmbeddingPort
@@ -348,6 +349,15 @@ def keep_up(parts: Parts, control: Control, stop: trio.Event) -> dict[str, Calla
         "audit_expiry": partial(drop_audit_now_and_then, stores.env, lambda: control.config.audit.keep_days, now, stop),
         "survey": partial(survey_creators, stores.env, stores.work, control.take_peers, now, stop),
         "stock": partial(take_stock_again, stores.env, touches, parts.keeper.coverage, control.take_stock, now, stop),
+        "warming": Warmer(
+            stores.env,
+            threads=parts.blocking("warming", 1).giving_way(),
+            readiness=parts.readiness,
+            importing=lambda: parts.pipeline.importing,
+            searched=parts.searcher.searched_lately,
+            available=available_bytes,
+            stop=stop,
+        ).run,
         "snapshots": partial(
             save_now_and_then,
             parts.keeper,

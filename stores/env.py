@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -165,6 +166,20 @@ class Txn:
                 if not key.startswith(prefix):
                     return
                 yield key, value
+
+    def pass_over(self, database: str, start: bytes, most: int) -> bytes | None:
+        """Goes over ``most`` keys from ``start`` (inclusive) on, which brings the pages that they lie in into memory; the key
+        behind them, None where there is none."""
+        with self._txn.cursor(db=self._databases[database]) as cursor:
+            if not (cursor.set_range(start) if start else cursor.first()):
+                return None
+            keys: Iterator[bytes] = cursor.iternext(keys=True, values=False)
+            return next(islice(keys, most, None), None)
+
+    def pages(self, database: str) -> int:
+        """Of a database; kept by LMDB, no scan."""
+        stat = self._txn.stat(db=self._databases[database])
+        return int(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
 
     def entries(self, database: str) -> int:
         """How many pairs a database holds; kept by LMDB, no scan."""
@@ -442,7 +457,7 @@ class Environment:
         return True
 
     def _fill(self, database: Any) -> None:
-        pages = min(ROOM_BYTES, int(self._env.info()["map_size"] * ROOM_SHARE)) // int(self._env.stat()["psize"])
+        pages = min(ROOM_BYTES, int(self._env.info()["map_size"] * ROOM_SHARE)) // self.page_bytes
         txn = self._env.begin(write=True, db=database)
         try:
             for number in range(pages):
@@ -488,9 +503,13 @@ class Environment:
         that was freed since could be used again, and the file would grow with every commit. Returns how many."""
         return int(self._env.reader_check())
 
+    @property
+    def page_bytes(self) -> int:
+        return int(self._env.stat()["psize"])
+
     def disk_bytes(self) -> int:
         """Bytes of the map that hold data."""
-        return int(self._env.info()["last_pgno"] + 1) * int(self._env.stat()["psize"])
+        return int(self._env.info()["last_pgno"] + 1) * self.page_bytes
 
     def copy_to(self, target: Path, tell: Callable[[int], None] = lambda _: None) -> int:
         """A consistent compacted copy into an empty directory, and the number of the last commit that is in it.

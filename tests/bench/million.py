@@ -211,6 +211,7 @@ def _measure(run: Run, size: int, chunks: Sequence[Path]) -> None:
         _pause_identity(run)
         found.resident_mib, found.mapped_mib = _memory(daemon)
         if "search" not in without:
+            _wait_warm(daemon)
             _searches(run, daemon, found)
             judged = [_judged(run, daemon, kind) for kind in KINDS] if largest else []
     found.disk_mib, found.index_mib = disk_mib(run.data), disk_mib(run.data / "indexes")
@@ -224,6 +225,7 @@ def _measure(run: Run, size: int, chunks: Sequence[Path]) -> None:
     began = time.perf_counter()
     with run.daemon() as (daemon, client):
         _cold_start(daemon, found, began)
+        _wait_warm(daemon)
         if largest and "backup" not in without:
             _backup(run, daemon, client, found)
         if largest and "beside" not in without:
@@ -305,6 +307,16 @@ def _stage(daemon: Daemon, name: str) -> int:
 
 def _wait_loaded(daemon: Daemon) -> None:
     wait_for(partial(_is_loaded, daemon), "the daemon")
+
+
+def _wait_warm(daemon: Daemon) -> None:
+    """Until the daemon has brought into memory what hits show, as it does after a start and after an import."""
+    wait_for(lambda: _is_warm(daemon), "what hits show")
+
+
+def _is_warm(daemon: Daemon) -> bool:
+    store = daemon.get("/readyz").json()["dependencies"].get("store")
+    return store is not None and store["loaded"] == 1
 
 
 def _is_loaded(daemon: Daemon) -> bool:
