@@ -383,7 +383,13 @@ async def _show_until_done(running: Running, accounts: int, console: Console, st
         while not stop.is_set():
             ready = await running.control.ready()
             progress.show(ready, running.control.searchable())
-            if ready.counts.work_pending == 0 and ready.status != "starting" and ready.counts.accounts:
+            if is_done(ready):
                 return
             with trio.move_on_after(POLL_SECONDS):
                 await stop.wait()
+
+
+def is_done(ready: ReadyAnswer) -> bool:
+    """Whether all is taken in and every index and model answers: a search before that finds less."""
+    loading = ready.status == "starting" or any(part.state == "loading" for part in ready.dependencies.values())
+    return not loading and ready.counts.work_pending == 0 and ready.counts.accounts > 0
