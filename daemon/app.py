@@ -46,6 +46,7 @@ from daemon.control import Control, weights_of
 from daemon.damage import DamageTeller
 from daemon.derived_data import refuse_unstated
 from daemon.embedding import open_model
+from daemon.figures import resident_bytes
 from daemon.forgetting import Forgetting, OpenIndexes, compact_store
 from daemon.housekeeping import (
     reembed_all,
@@ -59,6 +60,7 @@ from daemon.housekeeping import (
 from daemon.indexing import IndexKeeper, index_folder
 from daemon.labelling import label_rules, labeller_maker, relabel_all
 from daemon.listeners import open_listeners, refuse_taken
+from daemon.memory import available_bytes
 from daemon.metered import MeteredAdapter
 from daemon.metrics import Metrics
 from daemon.migrating import migrate
@@ -83,7 +85,7 @@ from daemon.stock import take_stock_again
 from daemon.supervisor import Services
 from daemon.synonyms import niche_synonyms
 from daemon.tenancy import Tenancy
-from daemon.warming import Warmer, available_bytes
+from daemon.warming import Warmer
 from daemon.web.services import QueryNote, SearchServices
 from daemon.web.tls import Tls, tls_of
 from models.embedding_port import EmbeddingPort
@@ -355,7 +357,7 @@ def keep_up(parts: Parts, control: Control, stop: trio.Event) -> dict[str, Calla
             readiness=parts.readiness,
             importing=lambda: parts.pipeline.importing,
             searched=parts.searcher.searched_lately,
-            available=available_bytes,
+            available=lambda: available_bytes(resident_bytes()),
             stop=stop,
         ).run,
         "snapshots": partial(

@@ -7,7 +7,6 @@ import os
 import resource
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from daemon.config import (
@@ -24,6 +23,7 @@ from daemon.config import (
 from daemon.doctor_patient import Patient
 from daemon.findings import Finding, fault, note, warning
 from daemon.housekeeping import expiry_words
+from daemon.memory import unit_limit_bytes
 from daemon.resources import MOST_OPEN_FILES
 from daemon.web.tls import tls_of
 from models.build import MODEL, REMEDY, TOKENIZER, damaged_file, read_manifest
@@ -171,23 +171,6 @@ def machine_bytes() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
         return 0
-
-
-def unit_limit_bytes(pid: int, root: Path = Path("/")) -> int:
-    """The least limit of the control groups that a process is in; 0 where there is none."""
-    if pid <= 0:
-        return 0
-    try:
-        lines = (root / "proc" / str(pid) / "cgroup").read_text().splitlines()
-    except OSError:
-        return 0
-    name = next((line.partition("::")[2] for line in lines if line.startswith("0::")), "")
-    folder, limits = root / "sys/fs/cgroup" / name.lstrip("/"), []
-    while folder.is_relative_to(root / "sys/fs/cgroup"):
-        with suppress(OSError, ValueError):  # no such file at the top; "max" is no limit
-            limits.append(int((folder / "memory.max").read_text()))
-        folder = folder.parent
-    return min(limits, default=0)
 
 
 def open_files_of(pid: int) -> int:

@@ -1,34 +1,39 @@
-"""Brings what a page of hits shows into memory, after a start and after an import.
+"""Brings what every hit shows into memory, after a start and after a large import; titles, where they are asked for, are not.
 
 Hits lie here and there in the store. Of one that is larger than memory, or was not in use yet, each creator and each account
-of a page is a wait for the disk: of a million, a third of a search's time (tests/bench/NOTES.md).
+of a page is a wait for the disk (a million: 36 to 42 for a page; tests/bench/NOTES.md). Surveys read creators as well, in
+their own time, which is nine minutes for a million.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 
 import msgspec
 import trio
 
 from daemon.readiness import Readiness
+from proto.errors import PokedexError
 from stores.blocking import Blocking
 from stores.env import Environment
 
 SHOWN = ("creators", "accounts")
-"""Databases that a hit is read from."""
+"""Databases that every hit is read from."""
 STORE = "store"
 """The dependency that says how far it is."""
 AT_ONCE = 1_000
-"""Keys passed over in one snapshot: 10 ms where each of their pages is on the disk."""
+"""Keys passed over in one snapshot: 17 ms where their pages are on the disk."""
 LOOK_SECONDS = 1.0
 RESTS_BESIDE_SEARCHES, RESTS_ELSE = 3.0, 0.1
 """How many times as long as a step took it is rested after it."""
 MOST_OF_FREE = 0.5
 """Of the memory that is to be had: where it would take more, it would drive out what else is in use."""
-MEMINFO = Path("/proc/meminfo")
+GROWN = 1.01
+"""How many times as many keys there must be as when they were gone over, to go over them again."""
+ON_ITS_WAY = "what hits show is brought into memory"
+AFTER_IMPORT = "what hits show is brought into memory after the import"
+IN_MEMORY = "what hits show was brought into memory"
+FROM_DISK = "what hits show is read from the disk"
 
 
 class _Size(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,38 +61,47 @@ class Warmer:
         self._stop = stop
 
     async def run(self) -> None:
-        """Until ``stop``: once, and again after each import."""
-        done = False
+        """Until ``stop``: once, and again when an import has brought in more than a few; what a small one writes is in memory by
+        that. Raises StoreDamaged."""
+        keys = 0
         while not self._stop.is_set():
-            if self._importing():
-                done = False
-                self._tell(0.0)
-            elif not done:
-                done = await self.bring()
+            size = await self._threads.call(self._size)
+            if size.keys > keys * GROWN and await self._bring_or_tell(size):
+                keys = size.keys
             await self._rest(LOOK_SECONDS)
 
-    async def bring(self) -> bool:
-        """All of it, or nothing where memory is short; False where an import or the end of the daemon comes in between."""
-        size, available = await self._threads.call(self._size), self._available()
+    async def _bring_or_tell(self, size: _Size) -> bool:
+        try:
+            return await self._bring(size)
+        except PokedexError as error:  # the service is begun again
+            self._readiness.set(STORE, "ok", detail=f"{FROM_DISK}: {error}")
+            raise
+
+    async def _bring(self, size: _Size) -> bool:
+        """All of it, or nothing where memory is short; False where an import or the end of the daemon comes first."""
+        available = self._available()
         if available is None or size.bytes > available * MOST_OF_FREE:
-            self._readiness.set(
-                STORE, "ok", detail="too large for the memory that is free: hits are read from the disk"
-            )
+            self._readiness.set(STORE, "ok", detail=f"{FROM_DISK}: it is large for the memory that is to be had")
             return True
         passed = 0
         for database in SHOWN:
             at: bytes | None = b""
             while at is not None:
                 if self._importing() or self._stop.is_set():
+                    self._readiness.set(STORE, "ok", detail=AFTER_IMPORT)
                     return False
-                self._tell(passed / max(size.keys, 1))
-                began = trio.current_time()
-                at = await self._threads.call(self._pass_over, database, at)
+                self._readiness.set(STORE, "ok", detail=ON_ITS_WAY, loaded=min(passed / size.keys, 0.999))
+                at = await self._step(database, at)
                 passed += AT_ONCE
-                rests = RESTS_BESIDE_SEARCHES if self._searched() else RESTS_ELSE
-                await self._rest((trio.current_time() - began) * rests)
-        self._readiness.set(STORE, "ok")
+        self._readiness.set(STORE, "ok", detail=IN_MEMORY)
         return True
+
+    async def _step(self, database: str, start: bytes) -> bytes | None:
+        began = trio.current_time()
+        following = await self._threads.call(self._pass_over, database, start)
+        rests = RESTS_BESIDE_SEARCHES if self._searched() else RESTS_ELSE
+        await self._rest((trio.current_time() - began) * rests)
+        return following
 
     def _pass_over(self, database: str, start: bytes) -> bytes | None:
         with self._env.snapshot() as txn:
@@ -98,18 +112,6 @@ class Warmer:
             pages, keys = (sum(map(count, SHOWN)) for count in (txn.pages, txn.entries))
         return _Size(bytes=pages * self._env.page_bytes, keys=keys)
 
-    def _tell(self, share: float) -> None:
-        self._readiness.set(STORE, "ok", detail="what hits show is brought into memory", loaded=min(share, 0.999))
-
     async def _rest(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
             await self._stop.wait()
-
-
-def available_bytes(meminfo: Path = MEMINFO) -> int | None:
-    """Of memory, without swapping (proc(5), MemAvailable); None where the system does not say."""
-    with suppress(OSError, ValueError, IndexError):
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return None

@@ -168,8 +168,8 @@ class Txn:
                 yield key, value
 
     def pass_over(self, database: str, start: bytes, most: int) -> bytes | None:
-        """Goes over ``most`` keys from ``start`` (inclusive) on, which brings the pages that they lie in into memory; the key
-        behind them, None where there is none."""
+        """Goes over ``most`` keys from ``start`` (inclusive) on, which brings the pages that they lie in into memory, not those
+        behind the first of a value that is larger than a page; the key behind them, None where there is none."""
         with self._txn.cursor(db=self._databases[database]) as cursor:
             if not (cursor.set_range(start) if start else cursor.first()):
                 return None

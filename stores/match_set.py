@@ -62,7 +62,7 @@ def match_set(asked: Asked, within: Mask, passing: Rows | None, *, every: bool, 
     """``within``: whoever is there and passes the filters. ``passing``: their rows, ascending; None where nobody is kept out.
     ``every``: the set must be complete."""
     if asked.lookup is None and not asked.vectors:
-        return _all_of(within if not asked.seeds else np.zeros(0, bool))
+        return _all_of(np.zeros(0, np.uint32) if asked.seeds else _listed(within, passing))
     found: list[Rows] = []
     matched: list[TextMatch] = []
     mask = None if passing is None else within
@@ -134,8 +134,11 @@ def _united(text: TextMatch | None, vector_rows: Rows, within: Mask, passing: in
     )
 
 
-def _all_of(within: Mask) -> MatchSet:
-    rows = np.flatnonzero(within).astype(np.uint32)
+def _listed(within: Mask, passing: Rows | None) -> Rows:
+    return np.flatnonzero(within).astype(np.uint32) if passing is None else passing
+
+
+def _all_of(rows: Rows) -> MatchSet:
     nothing = np.zeros(len(rows), bool)
     return MatchSet(
         rows=rows,

@@ -600,4 +600,8 @@ def _one_after_another(left: deque[Callable[[], None]]) -> None:
             call = left.popleft()
         except IndexError:  # the other thread has the last of them
             return
-        call()
+        try:
+            call()
+        except BaseException:
+            left.clear()  # the other thread need not begin another
+            raise

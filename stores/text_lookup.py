@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,8 +22,6 @@ from stores.row_sets import Mask, passes
 from stores.typos import corrections, edits_forgiven
 
 T = TypeVar("T")
-
-_NOBODY: tuple[Rows, Scores] = (np.array([], np.uint32), np.array([], np.float32))
 
 EVERYTHING = "all"
 """Every text of a creator: here a word is looked for, counted and scored as plain BM25 has it."""
@@ -155,16 +154,13 @@ class TextLookup:
     def every(self, need: int | None = None, within: Mask | None = None) -> tuple[Rows, Scores]:
         """All of those that `count` counts, or those of them ``within`` a mask by row, with BM25, best first; 0.2 ms a thousand.
         Mostly by one search."""
-        rows, scores = self._best.get(need, _NOBODY)
-        if need in self._best and len(rows) == self._counts[need]:
-            passing = passes(rows, within)
-            return rows[passing], scores[passing]
-        likely = self._counts.get(need, min(self.estimate(need), self._searcher.num_docs))
-        rows, scores, count = self._search(self._asked(need), likely, counted=True, within=within)
-        self._counts[need] = count
-        if count > likely:
-            rows, scores, _ = self._search(self._asked(need), count, within=within)
-        return rows, scores
+        if need not in self._counts:
+            self.best(max(min(self.estimate(need), self._searcher.num_docs), 1), need)
+        rows, scores = self.best(max(self.count(need), 1), need)
+        if within is None:
+            return rows, scores
+        passing = passes(rows, within)
+        return rows[passing], scores[passing]
 
     def among(self, rows: Rows, need: int | None = None) -> tuple[Rows, Scores]:
         """Those of ``rows`` that `count` counts, with BM25, in any order; 3 ms for 800 rows."""
@@ -197,17 +193,12 @@ class TextLookup:
         """What `best` asks of the engine, for those who compare with it."""
         return self._asked(None)
 
-    def _search(
-        self, query: Any, limit: int, *, counted: bool = False, within: Mask | None = None
-    ) -> tuple[Rows, Scores, int]:
-        """Rows and BM25, best first, of those ``within``; and how many there are, within or not, where that is ``counted``."""
+    def _search(self, query: Any, limit: int, *, counted: bool = False) -> tuple[Rows, Scores, int]:
+        """Rows and BM25, best first, and how many there are where that is ``counted``."""
         found = self._searcher.search(query, max(limit, 1), counted)
         hits = found.hits  # converted anew at each access
         rows = self._searcher.rows_at([address for _, address in hits])
-        if within is not None:
-            places = np.flatnonzero(passes(rows, within))
-            rows, hits = rows[places], [hits[at] for at in places.tolist()]
-        return rows, np.array([score for score, _ in hits], np.float32), found.count or 0
+        return rows, np.fromiter(map(itemgetter(0), hits), np.float32, len(hits)), found.count or 0
 
     def _asked(self, need: int | None) -> Any:
         """The whole query, with ``need`` as in `count`; made once."""

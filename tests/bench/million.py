@@ -25,6 +25,7 @@ from daemon.admin_client import AdminClient
 from daemon.cli_creators import send
 from daemon.config import SearchConfig
 from daemon.given_file import import_id_of
+from daemon.warming import IN_MEMORY, STORE
 from tests.bench.million_bare import Inserted
 from tests.bench.million_load import Latency, beside, disk_mib, resident_mib, with_children
 from tests.bench.million_picture import draw
@@ -315,8 +316,8 @@ def _wait_warm(daemon: Daemon) -> None:
 
 
 def _is_warm(daemon: Daemon) -> bool:
-    store = daemon.get("/readyz").json()["dependencies"].get("store")
-    return store is not None and store["loaded"] == 1
+    store = daemon.get("/readyz").json()["dependencies"].get(STORE)
+    return store is not None and store["detail"] == IN_MEMORY
 
 
 def _is_loaded(daemon: Daemon) -> bool:

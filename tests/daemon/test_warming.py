@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,13 +13,27 @@ import trio
 import trio.testing
 
 from daemon.evaluation.virtual_time import VirtualThreads
+from daemon.memory import available_bytes
 from daemon.readiness import Readiness
-from daemon.warming import AT_ONCE, RESTS_BESIDE_SEARCHES, SHOWN, STORE, Warmer, available_bytes
+from daemon.warming import (
+    AFTER_IMPORT,
+    AT_ONCE,
+    FROM_DISK,
+    IN_MEMORY,
+    ON_ITS_WAY,
+    RESTS_BESIDE_SEARCHES,
+    SHOWN,
+    STORE,
+    Warmer,
+)
+from proto.api import DependencyStatus
+from proto.errors import StoreDamaged
 from stores.blocking import Blocking
 from stores.env import Environment, Txn
 
 CREATORS, ACCOUNTS = 2 * AT_ONCE + 7, 3 * AT_ONCE
 PLENTY = 1 << 40
+STEPS = 3 + 3
 
 
 class World:
@@ -25,7 +41,8 @@ class World:
 
     def __init__(self, env: Environment, threads: VirtualThreads) -> None:
         self.env, self.readiness, self.stop = env, Readiness(), trio.Event()
-        self.importing, self.searched, self.available = False, False, PLENTY
+        self.importing = self.searched = False
+        self.available: int | None = PLENTY
         self.steps: list[str] = []
         self.warmer = Warmer(
             env,
@@ -52,34 +69,41 @@ class World:
             patch.setattr(self.warmer, "_pass_over", step)
             yield
 
+    async def until_quiet(self) -> None:
+        """As long as it takes to go over everything, and to look again."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.warmer.run)
+            await trio.sleep(10)
+            self.stop.set()
+
     @property
-    def loaded(self) -> float:
-        return self.readiness.dependencies[STORE].loaded
+    def status(self) -> DependencyStatus:
+        return self.readiness.dependencies[STORE]
+
+
+def put(txn: Txn, database: str, numbers: range) -> None:
+    for number in numbers:
+        txn.put(database, number.to_bytes(8, "big"), bytes(100))
 
 
 @pytest.fixture
 def world(env: Environment, threads: VirtualThreads) -> World:
-    def fill(txn: Txn) -> None:
-        for database, count in zip(SHOWN, (CREATORS, ACCOUNTS), strict=True):
-            for number in range(count):
-                txn.put(database, number.to_bytes(8, "big"), bytes(100))
-
-    env.write_now(fill, synced=False)
+    for database, count in zip(SHOWN, (CREATORS, ACCOUNTS), strict=True):
+        env.write_now(partial(put, database=database, numbers=range(count)), synced=False)
     return World(env, threads)
 
 
-STEPS = 3 + 3
-
-
-async def test_every_key_is_gone_over_and_it_says_how_far_it_is(world: World) -> None:
+async def test_every_key_is_gone_over_and_it_says_how_far_it_is(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
     shares: list[float] = []
-    with world.watched(lambda _: shares.append(world.loaded)):
-        assert await world.warmer.bring()
-    assert world.steps == ["creators"] * 3 + ["accounts"] * 3
+    with world.watched(lambda _: shares.append(world.status.loaded)):
+        await world.until_quiet()
+    assert world.steps == ["creators"] * 3 + ["accounts"] * 3  # once is enough
     assert shares == sorted(shares)
     assert shares[0] == 0 and 0.5 < shares[-1] < 1
-    assert world.loaded == 1
-    assert world.readiness.dependencies[STORE].state == "ok"
+    assert (world.status.state, world.status.detail, world.status.loaded) == ("ok", IN_MEMORY, 1)
+    assert autojump_clock.current_time() > 9
 
 
 def test_a_step_ends_where_the_next_begins(world: World) -> None:
@@ -111,25 +135,27 @@ async def test_beside_searches_it_rests_longer_than_it_works(world: World, monke
     monkeypatch.setattr("daemon.warming.trio.current_time", now)
     monkeypatch.setattr(world.warmer, "_rest", rest)
     world.searched = True
-    assert await world.warmer.bring()
-    assert rests == [pytest.approx(0.5 * RESTS_BESIDE_SEARCHES)] * STEPS
-    rests.clear()
+    await world.warmer._step("creators", b"")
+    assert rests == [pytest.approx(0.5 * RESTS_BESIDE_SEARCHES)]
     world.searched = False
-    assert await world.warmer.bring()
-    assert all(0 < seconds < 0.5 for seconds in rests)
+    await world.warmer._step("creators", b"")
+    assert 0 < rests[1] < 0.5
 
 
 @pytest.mark.parametrize("available", [0, 1 << 20, None])
-async def test_where_memory_is_short_nothing_is_brought_in(world: World, available: int | None) -> None:
-    world.warmer._available = lambda: available
+async def test_where_memory_is_short_nothing_is_brought_in(
+    world: World, available: int | None, autojump_clock: trio.testing.MockClock
+) -> None:
+    world.available = available
     with world.watched():
-        assert await world.warmer.bring()
+        await world.until_quiet()
     assert world.steps == []
-    assert "hits are read from the disk" in world.readiness.dependencies[STORE].detail
-    assert world.loaded == 1
+    assert world.status.detail.startswith(f"{FROM_DISK}: it is large")
+    assert world.status.loaded == 1
+    assert autojump_clock.current_time() > 9
 
 
-async def test_an_import_comes_first_and_after_it_all_is_gone_over_again(
+async def test_an_import_comes_first_and_after_a_large_one_all_is_gone_over_again(
     world: World, autojump_clock: trio.testing.MockClock
 ) -> None:
     def begin(step: int) -> None:
@@ -139,15 +165,20 @@ async def test_an_import_comes_first_and_after_it_all_is_gone_over_again(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(world.warmer.run)
             await trio.sleep(10)
-            assert len(world.steps) == 2
-            assert world.loaded == 0
+            assert (len(world.steps), world.status.detail) == (2, AFTER_IMPORT)
             world.importing = False
             await trio.sleep(10)
+            assert (len(world.steps), world.status.detail) == (2 + STEPS, IN_MEMORY)
+            few = range(ACCOUNTS, ACCOUNTS + 20)
+            await world.env.write(partial(put, database="accounts", numbers=few))
+            await trio.sleep(10)
             assert len(world.steps) == 2 + STEPS
-            assert world.loaded == 1
-            await trio.sleep(20)
-            assert len(world.steps) == 2 + STEPS  # once is enough
+            many = range(few.stop, few.stop + 200)
+            await world.env.write(partial(put, database="accounts", numbers=many))
+            await trio.sleep(10)
+            assert len(world.steps) == 2 + STEPS + 3 + 4
             world.stop.set()
+    assert autojump_clock.current_time() > 39
 
 
 async def test_it_ends_with_the_daemon(world: World) -> None:
@@ -155,18 +186,36 @@ async def test_it_ends_with_the_daemon(world: World) -> None:
         if step == 2:
             trio.from_thread.run_sync(world.stop.set)
 
-    with world.watched(end):
-        with trio.fail_after(10):
-            await world.warmer.run()
+    with world.watched(end), trio.fail_after(10):
+        await world.warmer.run()
     assert len(world.steps) == 2
 
 
+async def test_damage_is_told_and_what_could_not_be_gone_over_does_not_pass_for_done(world: World) -> None:
+    def broken(_: int) -> None:
+        assert world.status.detail == ON_ITS_WAY
+        raise StoreDamaged("a page of the store cannot be read")
+
+    with world.watched(broken), pytest.raises(StoreDamaged):
+        await world.warmer.run()
+    assert world.status.detail == f"{FROM_DISK}: a page of the store cannot be read"
+
+
 def test_memory_is_read_as_the_system_tells_it(tmp_path: Path) -> None:
-    told = tmp_path / "meminfo"
+    told = tmp_path / "proc/meminfo"
+    own = tmp_path / "proc" / str(os.getpid())
+    own.mkdir(parents=True)
     told.write_text("MemTotal:  24684012 kB\nMemFree:  100 kB\nMemAvailable:   17500000 kB\n")
-    assert available_bytes(told) == 17_500_000 * 1024
+    assert available_bytes(1 << 30, tmp_path) == 17_500_000 * 1024
+    unit = tmp_path / "sys/fs/cgroup/pokedexd.service"
+    unit.mkdir(parents=True)
+    (own / "cgroup").write_text("0::/pokedexd.service\n")
+    (unit / "memory.max").write_text(f"{12 << 30}\n")
+    (unit / "memory.high").write_text(f"{9 << 30}\n")
+    assert available_bytes(8 << 30, tmp_path) == 1 << 30
+    assert available_bytes(10 << 30, tmp_path) == 0
     told.write_text("MemTotal:  24684012 kB\n")
-    assert available_bytes(told) is None
-    assert available_bytes(tmp_path / "none") is None
+    assert available_bytes(0, tmp_path) is None
     told.write_text("MemAvailable:\n")
-    assert available_bytes(told) is None
+    assert available_bytes(0, tmp_path) is None
+    assert available_bytes(0, tmp_path / "none") is None

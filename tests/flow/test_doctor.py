@@ -19,8 +19,8 @@ from daemon.backup import name_at
 from daemon.config import load
 from daemon.demo import DEMO_NOTE
 from daemon.doctor import examine
-from daemon.doctor_settings import unit_limit_bytes
 from daemon.findings import Examination, Finding, Severity
+from daemon.memory import unit_limit_bytes
 from models.build import MODEL, TOKENIZER, Manifest, sha256_of
 from proto.ids import CreatorId, Platform, Row
 from stores.blocking import Blocking

@@ -137,3 +137,30 @@ async def test_all_of_rare_words_are_found_by_one_search_of_the_engine(
     assert match.complete
     assert match.total > FEW_MATCHES
     assert limits == [keyword_match.ALL_BELOW]
+
+
+@pytest.mark.parametrize("need", [None, 1])
+@pytest.mark.parametrize("text", ["basket candle", "basket", "-basket"])
+async def test_all_matches_are_fetched_once_whatever_filters_they_are_to_pass(
+    text_index: TantivyTextIndex, monkeypatch: pytest.MonkeyPatch, text: str, need: int | None
+) -> None:
+    """As where facets are counted, each without the condition on its own column."""
+    lookup = text_index.lookup(text)
+    rows, scores = text_index.lookup(text).every(need)
+    assert len(rows) == lookup.count(need) > 0
+    asked = 0
+    search = lookup._searcher.search
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return search(*arguments)
+
+    monkeypatch.setattr(lookup._searcher, "search", counted)
+    for share in (0.0, 0.3, 1.0):
+        within = np.random.default_rng(7).random(ROWS - 50) < share
+        found, found_scores = lookup.every(need, within)
+        wanted = (rows < len(within)) & within[np.minimum(rows, len(within) - 1)]
+        assert np.array_equal(found, rows[wanted])
+        assert np.array_equal(found_scores, scores[wanted])
+    assert asked <= 1  # where the count was one already, that brought them
