@@ -34,6 +34,8 @@ ON_ITS_WAY = "what hits show is brought into memory"
 AFTER_IMPORT = "what hits show is brought into memory after the import"
 IN_MEMORY = "what hits show was brought into memory"
 FROM_DISK = "what hits show is read from the disk"
+LITTLE_MEMORY = "it is large for the memory that is to be had"
+UNKNOWN_MEMORY = "the system does not say how much memory is to be had"
 
 
 class _Size(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +44,7 @@ class _Size(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Warmer:
-    """``importing``: whether creators are taken in; ``searched``: whether somebody searches; ``available``: bytes of memory that
+    """Goes over what hits show. ``importing``: whether creators are taken in; ``searched``: whether somebody searches; ``available``: bytes of memory that
     are to be had, None where the system does not say."""
 
     def __init__(
@@ -61,8 +63,8 @@ class Warmer:
         self._stop = stop
 
     async def run(self) -> None:
-        """Until ``stop``: once, and again when an import has brought in more than a few; what a small one writes is in memory by
-        that. Raises StoreDamaged."""
+        """Until ``stop``: once, and again when there are a hundredth more; what brought fewer has them in memory by writing them.
+        Raises StoreDamaged."""
         keys = 0
         while not self._stop.is_set():
             size = await self._threads.call(self._size)
@@ -81,13 +83,16 @@ class Warmer:
         """All of it, or nothing where memory is short; False where an import or the end of the daemon comes first."""
         available = self._available()
         if available is None or size.bytes > available * MOST_OF_FREE:
-            self._readiness.set(STORE, "ok", detail=f"{FROM_DISK}: it is large for the memory that is to be had")
+            reason = UNKNOWN_MEMORY if available is None else LITTLE_MEMORY
+            self._readiness.set(STORE, "ok", detail=f"{FROM_DISK}: {reason}")
             return True
         passed = 0
         for database in SHOWN:
             at: bytes | None = b""
             while at is not None:
-                if self._importing() or self._stop.is_set():
+                if self._stop.is_set():
+                    return False
+                if self._importing():
                     self._readiness.set(STORE, "ok", detail=AFTER_IMPORT)
                     return False
                 self._readiness.set(STORE, "ok", detail=ON_ITS_WAY, loaded=min(passed / size.keys, 0.999))

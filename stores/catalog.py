@@ -412,15 +412,19 @@ def _count_labels(txn: Txn, creator: Creator | None, delta: int) -> None:
 
 
 def accounts_of(txn: Txn, creator_id: CreatorId) -> list[CreatorAccount]:
-    prefix = pack_id(creator_id)
-    accounts = (get_account(txn, AccountKey(key[8:].decode())) for key, _ in txn.scan("account_by_creator", prefix))
-    return [account for account in accounts if account is not None]
+    """By the accounts themselves, for whoever computes the creator's record from them."""
+    return _accounts(
+        txn, (AccountKey(key[8:].decode()) for key, _ in txn.scan("account_by_creator", pack_id(creator_id)))
+    )
 
 
 def _own_accounts(txn: Txn, creator: Creator) -> list[CreatorAccount]:
-    """As `accounts_of`, by what the creator's record says, which `pokedexd verify` compares: a look-up less."""
-    accounts = (get_account(txn, key) for key in sorted(creator.account_keys))
-    return [account for account in accounts if account is not None]
+    """The same, by what the creator's record says, which `pokedexd verify` compares: a look-up less."""
+    return _accounts(txn, sorted(creator.account_keys))
+
+
+def _accounts(txn: Txn, keys: Iterable[AccountKey]) -> list[CreatorAccount]:
+    return [account for key in keys if (account := get_account(txn, key)) is not None]
 
 
 def creator_bundle(

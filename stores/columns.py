@@ -24,6 +24,7 @@ from stores.filter_masks import MaskContext, Reading
 from stores.filters import columns_of
 from stores.ports import Rows
 from stores.ranking import audience_of, quality_of
+from stores.row_sets import rows_of
 
 VERSION = 1
 """Raised when a column comes to hold something else of the same creator: snapshots made before are then of no use."""
@@ -136,7 +137,7 @@ class Columns:
     def rows_of(self, creator_ids: Sequence[CreatorId]) -> Rows:
         """Those under which these creators stand, ascending; whoever is not there has none."""
         wanted = np.isin(self.creator_id, np.array(creator_ids, np.int64))
-        return np.flatnonzero(wanted & self.present).astype(np.uint32)
+        return rows_of(wanted & self.present)
 
     @property
     def mark(self) -> str:
@@ -172,7 +173,7 @@ class Columns:
 
     def rows(self) -> Rows:
         """Every present row, ascending."""
-        return np.flatnonzero(self.present).astype(np.uint32)
+        return rows_of(self.present)
 
     def known(self, rows: Rows) -> Rows:
         """Those rows that stand for a creator; an index may be a moment ahead or behind."""

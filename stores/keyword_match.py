@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import structs
 
 from stores.ports import Rows, Scores, TextLookup, TextMatch
-from stores.row_sets import Mask, distinct, passes
+from stores.row_sets import Mask, distinct, passes, rows_of
 
 FEW_MATCHES = 10
 """With fewer creators holding every word as it was typed, niches stand for words too, and then fewer words are enough (see
@@ -72,7 +72,7 @@ class _Passing:
 
     def __init__(self, lookup: TextLookup, within: Mask | None, rows: Rows | None) -> None:
         if rows is None and within is not None:
-            rows = np.flatnonzero(within).astype(np.uint32)
+            rows = rows_of(within)
         self._lookup, self.within, self._rows = lookup, within, rows
         self._fetched: dict[int | None, tuple[Rows, Scores]] = {}
 

@@ -13,7 +13,7 @@ from proto.ids import Row
 from stores.keyword_match import match_keywords
 from stores.ports import Rows, Scores, TextLookup, TextMatch, Vector, VectorIndex
 from stores.ranking import Mask
-from stores.row_sets import distinct
+from stores.row_sets import distinct, rows_of
 
 Observe = Callable[[str, float, bool], None]
 """Told of each look-up, from any thread: in which index, its seconds, and whether it failed."""
@@ -62,7 +62,8 @@ def match_set(asked: Asked, within: Mask, passing: Rows | None, *, every: bool, 
     """``within``: whoever is there and passes the filters. ``passing``: their rows, ascending; None where nobody is kept out.
     ``every``: the set must be complete."""
     if asked.lookup is None and not asked.vectors:
-        return _all_of(np.zeros(0, np.uint32) if asked.seeds else _listed(within, passing))
+        everyone = rows_of(within) if passing is None else passing
+        return _all_of(np.zeros(0, np.uint32) if asked.seeds else everyone)
     found: list[Rows] = []
     matched: list[TextMatch] = []
     mask = None if passing is None else within
@@ -132,10 +133,6 @@ def _united(text: TextMatch | None, vector_rows: Rows, within: Mask, passing: in
         passing=passing,
         plan=plan,
     )
-
-
-def _listed(within: Mask, passing: Rows | None) -> Rows:
-    return np.flatnonzero(within).astype(np.uint32) if passing is None else passing
 
 
 def _all_of(rows: Rows) -> MatchSet:

@@ -18,6 +18,11 @@ def distinct(rows: Rows) -> Rows:
     return ordered[first]
 
 
+def rows_of(mask: Mask) -> Rows:
+    """Ascending: where it is true."""
+    return np.flatnonzero(mask).astype(np.uint32)
+
+
 def passes(rows: Rows, within: Mask | None) -> Mask:
     """[n]: which of ``rows`` the mask lets pass, or are all where there is none; what lies beyond its end does not pass."""
     passing = np.ones(len(rows), np.bool_) if within is None else rows < len(within)

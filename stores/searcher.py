@@ -42,6 +42,7 @@ from stores.ports import (
 from stores.query_text import parse_query
 from stores.ranking import NICHE_BONUS, Candidates, Mask, Ranked, addends_of, diversified, rank
 from stores.rankings import KeptRankings, Ranking
+from stores.row_sets import rows_of
 
 T = TypeVar("T")
 
@@ -319,7 +320,7 @@ class _Session:
     def _vector_ranks(self, within: Mask, row: Row) -> dict[str, int]:
         """By exact comparison of all that pass."""
         ranks: dict[str, int] = {}
-        everyone = np.flatnonzero(within).astype(np.uint32)
+        everyone = rows_of(within)
         for name, vector in self._asked.vectors.items():
             index = self._asked.fields[name]
             scores, having = index.similarities_now(vector, everyone)
@@ -341,7 +342,7 @@ class _Session:
     def _found(self, filters: Node | None, *, every: bool) -> MatchSet:
         within = self._mask(filters)
         hidden = self._query.hidden is not None and len(self._query.hidden) > 0
-        passing = np.flatnonzero(within).astype(np.uint32) if filters is not None or hidden else None
+        passing = rows_of(within) if filters is not None or hidden else None
         executor = None if passing is not None and len(passing) < SHARED_FROM else self._executor
         return match_set(self._asked, within, passing, every=every, side=lambda calls: _run(executor, calls))
 

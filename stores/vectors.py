@@ -16,7 +16,7 @@ from stores.blocking import Blocking
 from stores.gate import Gate
 from stores.ports import Rows, Scores, Vector
 from stores.principal import dims_kept, fitted, share_of_length
-from stores.row_sets import distinct, passes
+from stores.row_sets import distinct, passes, rows_of
 from stores.unit_vectors import of_unit_length
 from stores.vector_graph import FIRST_CAPACITY, GROWTH, Graph
 from stores.vector_rows import AUTO, FLOAT32, INT8, Made, VectorRows, kind_for, make_rows, part_of
@@ -317,7 +317,7 @@ class HnswVectorIndex:
         """
         count = self._count
         if within is not None and passing is None:
-            passing = np.flatnonzero(within).astype(np.uint32)
+            passing = rows_of(within)
         if passing is not None and len(passing) <= GATHER_ALWAYS_BELOW:
             return self._gathered(vector, limit, passing)
         if count < self._exact_scan_below:
@@ -404,7 +404,7 @@ class HnswVectorIndex:
             if within is not None:
                 inside = min(size, len(within))
                 passing = passing[:inside] & within[:inside]
-            rows = np.flatnonzero(passing).astype(np.uint32)
+            rows = rows_of(passing)
         return _best(rows, scores[rows], min(limit, len(rows)))
 
     def _from_graph(
@@ -528,7 +528,7 @@ class HnswVectorIndex:
 
     def _begin_renewal(self) -> Rows:
         self._next_graph = self._empty_graph()
-        return np.flatnonzero(self._present).astype(np.uint32)
+        return rows_of(self._present)
 
     def _renew(self, rows: Rows) -> None:
         """What came, or came anew, since the beginning is there already; what rows keep is not exact, the store is."""

@@ -1,4 +1,4 @@
-"""What hits show is gone over once after a start, and again after each import, within its budget."""
+"""What hits show is gone over once after a start, and again after a large import, within its budget."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from daemon.warming import (
     AT_ONCE,
     FROM_DISK,
     IN_MEMORY,
+    LITTLE_MEMORY,
     ON_ITS_WAY,
     RESTS_BESIDE_SEARCHES,
     SHOWN,
     STORE,
+    UNKNOWN_MEMORY,
     Warmer,
 )
 from proto.api import DependencyStatus
@@ -142,15 +144,17 @@ async def test_beside_searches_it_rests_longer_than_it_works(world: World, monke
     assert 0 < rests[1] < 0.5
 
 
-@pytest.mark.parametrize("available", [0, 1 << 20, None])
+@pytest.mark.parametrize(
+    ("available", "reason"), [(0, LITTLE_MEMORY), (1 << 20, LITTLE_MEMORY), (None, UNKNOWN_MEMORY)]
+)
 async def test_where_memory_is_short_nothing_is_brought_in(
-    world: World, available: int | None, autojump_clock: trio.testing.MockClock
+    world: World, available: int | None, reason: str, autojump_clock: trio.testing.MockClock
 ) -> None:
     world.available = available
     with world.watched():
         await world.until_quiet()
     assert world.steps == []
-    assert world.status.detail.startswith(f"{FROM_DISK}: it is large")
+    assert world.status.detail == f"{FROM_DISK}: {reason}"
     assert world.status.loaded == 1
     assert autojump_clock.current_time() > 9
 
