@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO
@@ -30,6 +31,7 @@ from stores.env import COPYING, DATABASES, Environment
 from stores.files import sync_folder
 from stores.journal import Journal
 from stores.passing import PassingSink
+from stores.removal import empty_gently
 from stores.subscriptions import withhold_subscriptions
 
 log = structlog.get_logger("backup")
@@ -56,8 +58,8 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     manifest: Manifest
 
 
-STEPS = ("copying", "cleaning", "summing", "packing")
-"""Of a backup, in their order; there is only to be cleaned what must not leave the machine."""
+STEPS = ("copying", "cleaning", "summing", "packing", "removing")
+"""Of a backup, in their order; there is only to be cleaned what must not leave the machine; the copy is removed."""
 STEP_PARTS = 10_000
 """In which a task tells how far a step is: their bytes differ."""
 
@@ -109,6 +111,7 @@ def make_backup(
             sink = PassingSink(out)
             write_backup_file(sink, manifest, files, tell)
             sink.sync()
+        empty_gently(work, partial(tell, "removing"))
         size = unfinished.stat().st_size
         unfinished.replace(file)
         sync_folder(file.parent)
@@ -208,6 +211,10 @@ class Backups:
         await self._event("backup_made", "info", file, detail)
         return made
 
+    async def prune(self, folder: Path, keep: int) -> None:
+        """See `prune`. In the thread, since the system frees 10 GB in one call, of a second or more. Raises OSError."""
+        await self._threads.call(prune, folder, keep)
+
     async def _as_task(self, file: Path) -> Made:
         async def work(tell: TellTask) -> Made:
             self._tell_task = tell
@@ -264,7 +271,7 @@ async def back_up_now_and_then(
         try:
             make_folder(folder)  # where it cannot be made, the backup says so
             await backups.make(folder / name_at(clock()))
-            prune(folder, config.keep)
+            await backups.prune(folder, config.keep)
         except (PokedexError, OSError) as error:
             log.warning("no backup was made", reason=str(error))
             retry_at = clock() + min(every_seconds, RETRY_SECONDS)
@@ -294,7 +301,8 @@ def name_at(now: float) -> str:
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Removes all but the newest, and what a crash left half written."""
+    """Removes all but the newest, and what a crash left half written. Each at once: somebody may be copying it elsewhere, who
+    keeps what he has open."""
     old = [path for _, path in own_backups(folder)[:-keep]]
     for path in [*old, *folder.glob(f"{PREFIX}*{SUFFIX}{UNFINISHED}")]:
         path.unlink(missing_ok=True)

@@ -77,6 +77,7 @@ from stores.codec import SCHEMA_VERSION
 from stores.env import Environment, look_into, look_on
 from stores.journal import Journal
 from stores.keys import keys_of
+from stores.removal import emptied
 from stores.suppression import Suppression, adopt_journal, known_journal, open_journal
 
 if TYPE_CHECKING:
@@ -343,8 +344,12 @@ def verify(
     """Look a backup through with this version: every byte, every record, and what leads from one to another."""
     _clean_up_when_told_to_end()
     map_size_bytes = _load(config, {}).config.storage.map_size_gib << 30
-    with _named_progress() as tell, tempfile.TemporaryDirectory(prefix="pokedexd-verify-") as folder:
-        examined = examine(file, Path(folder), map_size_bytes=map_size_bytes, tell=partial(_tell_bytes, tell))
+    with (
+        _named_progress() as tell,
+        tempfile.TemporaryDirectory(prefix="pokedexd-verify-") as made,
+        emptied(Path(made)) as folder,
+    ):
+        examined = examine(file, folder, map_size_bytes=map_size_bytes, tell=partial(_tell_bytes, tell))
     if as_json:
         sys.stdout.write(msgspec.json.encode(examined).decode() + "\n")
     else:
@@ -386,7 +391,8 @@ def restore_(
         tell = stack.enter_context(_named_progress())
         if drill:
             _clean_up_when_told_to_end()
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pokedexd-drill-"))) / "data"
+            made = stack.enter_context(tempfile.TemporaryDirectory(prefix="pokedexd-drill-"))
+            folder = stack.enter_context(emptied(Path(made))) / "data"
         restored = restore(
             file,
             folder,

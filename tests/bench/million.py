@@ -26,6 +26,7 @@ from daemon.cli_creators import send
 from daemon.config import SearchConfig
 from daemon.given_file import import_id_of
 from daemon.warming import IN_MEMORY, STORE
+from stores.removal import remove_gently
 from tests.bench.million_bare import Inserted
 from tests.bench.million_load import Latency, beside, disk_mib, resident_mib, with_children
 from tests.bench.million_picture import draw
@@ -420,7 +421,7 @@ def _backup(run: Run, daemon: Daemon, client: AdminClient, found: Size) -> None:
     told = subprocess.run(command, cwd=ROOT, env=_clean(), stdout=subprocess.DEVNULL, check=False)
     found.backup_sound = told.returncode == 0
     found.verify_seconds = time.perf_counter() - began
-    file.unlink()
+    remove_gently(file)
 
 
 def _cold_start(daemon: Daemon, found: Size, began: float) -> None:
