@@ -14,12 +14,15 @@ import zstandard
 
 from actors.given import MAX_LINE_BYTES
 from proto.errors import Malformed
+from stores.passing import let_go
 
 BOM = b"\xef\xbb\xbf"
 MAGIC = b"\x28\xb5\x2f\xfd"
 """Of zstd frames."""
 PIECE_LINES, PIECE_BYTES = 500, 8 << 20
 """A piece is one transaction and one batch of the indexes."""
+PASSED_BYTES = 16 << 20
+"""Read, before the system is told that it need not keep them: memory is wanted for the store."""
 HEAD_BYTES = 1 << 20
 WINDOW_BYTES = 128 << 20
 """Memory that a compressed file may ask for."""
@@ -80,9 +83,12 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes | None, int]]:
             compressed = file.read(len(MAGIC)) == MAGIC
             file.seek(0)
             source = stack.enter_context(io.BufferedReader(_Unpacked(file), 1 << 20)) if compressed else file
-            number = 0
+            number = passed = 0
             while line := source.readline(MAX_LINE_BYTES + 1):
                 number += 1
+                if file.tell() - passed >= PASSED_BYTES:
+                    passed = file.tell()
+                    let_go(file, passed)
                 if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
                     while line and not line.endswith(b"\n"):
                         line = source.readline(MAX_LINE_BYTES)

@@ -121,6 +121,7 @@ async def save_now_and_then(
             await stop.wait()
         if trio.current_time() - saved_at >= snapshot_seconds:
             saved = await save_or_tell(keeper, journal, now)
+            await keeper.let_go_of_snapshots()
             await keeper.mend_memory(stop.is_set)
             saved_at = trio.current_time() - (0 if saved else max(snapshot_seconds - SAVE_AGAIN_SECONDS, 0))
             if saved and await keeper.renew_graphs(stop.is_set):

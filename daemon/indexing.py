@@ -33,11 +33,12 @@ from stores.env import Environment, Txn
 from stores.erasure import marked_erasures
 from stores.huge_pages import asked_for, large_pieces, put_together
 from stores.memory_maps import memory_maps
+from stores.passing import let_go_of
 from stores.ports import Rows, TextDocument, Vector
 from stores.text_index import TantivyTextIndex
 from stores.text_lookup import Synonyms
 from stores.unit_vectors import of_unit_length
-from stores.vector_snapshot import drop_snapshot, snapshot_trouble
+from stores.vector_snapshot import drop_snapshot, rows_path, snapshot_trouble
 from stores.vectors import HnswVectorIndex
 
 log = structlog.get_logger("indexing")
@@ -206,6 +207,16 @@ class IndexKeeper:
                 await index.save(checkpoint)
                 if index not in self._in_use():
                     drop_snapshot(index.path)
+
+    async def let_go_of_snapshots(self) -> None:
+        """The system keeps nothing of them in memory: they are read at the next start, and what they take is wanted for the
+        store meanwhile (of a million creators 5 GB, written anew after each import of some minutes)."""
+        await self._threads.call(self._let_go_of_snapshots)
+
+    def _let_go_of_snapshots(self) -> None:
+        for index in self._in_use():
+            for path in (index.path, rows_path(index.path)):
+                let_go_of(path)
 
     async def mend_memory(self, stopped: Callable[[], bool]) -> None:
         """Of what `save` has left in pieces, by which searches are slower: see `huge_pages`. Not beside a save: what its child

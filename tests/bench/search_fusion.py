@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from daemon.indexing import FIELD_NAMES
-from stores.keyword_match import BEST_SCORE, EVERY_WORD
+from stores.keyword_match import BEST_SCORE, EVERY_WORD, HEAD
 from stores.ports import Rows, Scores, Vector, Weights
 from tests.bench.search_data import Data
 
-TOP, CANDIDATES, HEAD = 20, 200, 500
+TOP, CANDIDATES, KEYWORD_HEAD = 20, 200, HEAD
 """Hits of a page, candidates of each vector field, and keyword matches whose likeness is computed."""
 FEW = 10
 """With fewer creators holding every word, one is enough."""

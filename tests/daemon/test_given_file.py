@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from actors.given import MAX_LINE_BYTES, prepare
 from actors.given_packing import pack
 from actors.policy import policies
 from actors.taking_in import TakingIn
+from daemon import given_file
 from daemon.config import Config, DaemonConfig, PlatformsConfig, YouTubeConfig
 from daemon.derived_data import EMBEDDED_WITH, mark_of
 from daemon.given_export import Rules, export_creators, line_of, loses_derived
@@ -33,6 +35,19 @@ DAY = 86_400
 def pieces(path: Path, data: bytes) -> list[Lines]:
     path.write_bytes(data)
     return list(read_pieces(path))
+
+
+def test_what_is_read_is_let_go_of_as_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a file of gigabytes the system keeps little; `let_go` itself is tried where it is."""
+    let_go: list[int] = []
+    monkeypatch.setattr(given_file, "let_go", lambda _, end: let_go.append(end))
+    monkeypatch.setattr(given_file, "PASSED_BYTES", 1_000)
+    lines = [b"{%d}" % number for number in range(1_000)]
+    read = pieces(tmp_path / "a", b"\n".join(lines))
+    assert [line for piece in read for line in piece.lines] == lines
+    steps = [later - earlier for earlier, later in itertools.pairwise([0, *let_go])]
+    assert len(steps) == 5
+    assert all(1_000 <= step < 1_010 for step in steps)
 
 
 def test_lines_are_numbered_as_they_stand_in_the_file(tmp_path: Path) -> None:

@@ -325,6 +325,21 @@ async def test_nothing_is_built_anew_while_nothing_can_be_saved(
     assert seen == ["save", "save"]
 
 
+async def test_of_snapshots_nothing_is_kept_in_memory_while_the_daemon_goes_on(
+    starts: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At its end they are: the next start may come soon."""
+    keeper, let_go = await starts.open(), list[str]()
+    monkeypatch.setattr(keeper, "compact_text", nothing_to_compact)
+    monkeypatch.setattr(indexing, "let_go_of", lambda path: let_go.append(path.name))
+    await keeper.save()
+    assert let_go == []
+    await keep_house(starts.env, keeper, 6)
+    files = [(index.path.name, index.path.name + ".rows") for index in keeper.fields.values()]
+    assert let_go == [name for pair in files for name in pair]
+    assert all(index.path.exists() for index in keeper.fields.values())
+
+
 @pytest.mark.parametrize("asked", [True, False])
 async def test_what_a_save_left_of_huge_pages_is_put_together_after_it(
     starts: Starts, monkeypatch: pytest.MonkeyPatch, *, asked: bool
