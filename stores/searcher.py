@@ -161,8 +161,9 @@ class Searcher:
         warnings: list[str] = []
         meaning = self._meaning
         vector = await self._query_vector(meaning, query.text, warnings)
-        self._allow(SEARCHES_BESIDE_IMPORT if self._importing() else SEARCHES_AT_ONCE)
-        side = self._side if self._running == 0 else None
+        importing = self._importing()
+        self._allow(SEARCHES_BESIDE_IMPORT if importing else SEARCHES_AT_ONCE)
+        side = None if importing or self._running else self._side  # an import wants the other core, and gets more done there
         self._running += 1
 
         def found() -> T:
