@@ -83,10 +83,12 @@ def make_backup(
     tell: Tell,
     create: Callable[[Path], IO[bytes]] | None = None,
     schema_version: int = SCHEMA_VERSION,
+    gently: bool = False,
 ) -> Made:
     """Blocking; nobody who writes waits for it. Needs room for a copy of the store in the data directory.
 
-    ``settings``: the configuration's text without secrets; ``create``: opens the file that is written. Raises
+    ``settings``: the configuration's text without secrets; ``create``: opens the file that is written; ``gently``: the copy is
+    removed a piece at a time, for those who search meanwhile, unless it is called off or fails. Raises
     Malformed when the file exists, Unavailable when it cannot be written; then nothing of it is left.
     """
     began = time.perf_counter()
@@ -111,11 +113,14 @@ def make_backup(
             sink = PassingSink(out)
             write_backup_file(sink, manifest, files, tell)
             sink.sync()
-        empty_gently(work, partial(tell, "removing"))
         size = unfinished.stat().st_size
         unfinished.replace(file)
         sync_folder(file.parent)
-    return Made(file=str(file), size=size, seconds=round(time.perf_counter() - began, 2), manifest=manifest)
+        seconds = round(time.perf_counter() - began, 2)
+        if gently:
+            with suppress(OSError, trio.Cancelled):  # the backup is there; what is left goes at once
+                empty_gently(work, partial(tell, "removing"))
+    return Made(file=str(file), size=size, seconds=seconds, manifest=manifest)
 
 
 @contextmanager
@@ -231,6 +236,7 @@ class Backups:
             created_at=created_at,
             map_size_bytes=self._map_size_bytes,
             tell=self._tell,
+            gently=True,
         )
 
     def _tell(self, step: str, done: int, total: int) -> None:
@@ -271,10 +277,14 @@ async def back_up_now_and_then(
         try:
             make_folder(folder)  # where it cannot be made, the backup says so
             await backups.make(folder / name_at(clock()))
-            await backups.prune(folder, config.keep)
         except (PokedexError, OSError) as error:
             log.warning("no backup was made", reason=str(error))
             retry_at = clock() + min(every_seconds, RETRY_SECONDS)
+            continue
+        try:
+            await backups.prune(folder, config.keep)
+        except OSError as error:
+            log.warning("old backups are not removed", reason=str(error))
 
 
 def folder_of(config: BackupConfig) -> Path:
@@ -301,8 +311,8 @@ def name_at(now: float) -> str:
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Removes all but the newest, and what a crash left half written. Each at once: somebody may be copying it elsewhere, who
-    keeps what he has open."""
+    """Removes all but the newest, and what a crash left half written. Each at once, for which others wait for the disk some
+    milliseconds more each time during a second (`stores.removal`): somebody may be copying it elsewhere, who keeps what he has open."""
     old = [path for _, path in own_backups(folder)[:-keep]]
     for path in [*old, *folder.glob(f"{PREFIX}*{SUFFIX}{UNFINISHED}")]:
         path.unlink(missing_ok=True)

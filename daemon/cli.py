@@ -58,7 +58,7 @@ from daemon.pipeline import identity_rules, taxonomy_of
 from daemon.raw_export import export_raw, find_account
 from daemon.reprocessing import FieldDiff, Reprocessing, open_readers
 from daemon.reprocessing import Report as Reprocessed
-from daemon.restoring import RESTORED_SETTINGS, examine, restore, words_of
+from daemon.restoring import RESTORED_SETTINGS, Examined, examine, restore, words_of
 from daemon.terminal import ConfigOption, DataDirOption, JsonOption, client_for, err, existing_data_dir, out
 from daemon.terminal import line as _line
 from daemon.terminal import settings as _settings
@@ -347,18 +347,23 @@ def verify(
     with (
         _named_progress() as tell,
         tempfile.TemporaryDirectory(prefix="pokedexd-verify-") as made,
-        emptied(Path(made)) as folder,
+        emptied(Path(made), partial(_tell_bytes, tell, "removing")) as folder,
     ):
         examined = examine(file, folder, map_size_bytes=map_size_bytes, tell=partial(_tell_bytes, tell))
-    if as_json:
-        sys.stdout.write(msgspec.json.encode(examined).decode() + "\n")
-    else:
-        _line(f"{file}: {_age(examined.manifest)}; {examined.size:,} bytes; {_contents(examined.manifest)}")
-        for fault in examined.faults:
-            _line(f"  {words_of(fault)}")
-        _line("every record can be read, and leads where it should" if not examined.faults else "NOT WHOLE: see above")
+        _say_examined(file, examined, as_json=as_json)  # who has read it need not wait for the rest
     if examined.faults:
         raise typer.Exit(1)
+
+
+def _say_examined(file: Path, examined: Examined, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(examined).decode() + "\n")
+        sys.stdout.flush()
+        return
+    _line(f"{file}: {_age(examined.manifest)}; {examined.size:,} bytes; {_contents(examined.manifest)}")
+    for fault in examined.faults:
+        _line(f"  {words_of(fault)}")
+    _line("every record can be read, and leads where it should" if not examined.faults else "NOT WHOLE: see above")
 
 
 @app.command("restore")
@@ -391,8 +396,7 @@ def restore_(
         tell = stack.enter_context(_named_progress())
         if drill:
             _clean_up_when_told_to_end()
-            made = stack.enter_context(tempfile.TemporaryDirectory(prefix="pokedexd-drill-"))
-            folder = stack.enter_context(emptied(Path(made))) / "data"
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pokedexd-drill-"))) / "data"
         restored = restore(
             file,
             folder,

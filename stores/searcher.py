@@ -163,7 +163,7 @@ class Searcher:
         vector = await self._query_vector(meaning, query.text, warnings)
         importing = self._importing()
         self._allow(SEARCHES_BESIDE_IMPORT if importing else SEARCHES_AT_ONCE)
-        side = None if importing or self._running else self._side  # an import wants the other core, and gets more done there
+        side = None if importing or self._running else self._side  # an import gets more done with the other core
         self._running += 1
 
         def found() -> T:

@@ -13,12 +13,13 @@ from daemon.config import SearchConfig
 from daemon.indexing import FIELD_NAMES
 from models.embedding_port import EmbeddingPort
 from stores.analysis import stem
+from stores.keyword_match import HEAD
 from stores.ports import Rows, Scores, Weights
 from stores.query_text import parse_query
 from stores.text_lookup import BOOSTS, EVERYTHING, UNSTEMMED
 from stores.vector_graph import EF_CONSTRUCTION, M
 from tests.bench.search_data import Data, Mask, Query
-from tests.bench.search_fusion import CANDIDATES, FEW, KEYWORD_HEAD, best_of, fused_top, keyword_scores, matrices
+from tests.bench.search_fusion import CANDIDATES, FEW, best_of, fused_top, keyword_scores, matrices
 
 GRAPH_FROM = 10_000
 """Creators passing from which on the graph is asked instead of a scan (performance.md 3)."""
@@ -49,7 +50,7 @@ class Bare:
         within = self._data.mask(query)
         everyone = np.arange(len(self._data.quality), dtype=np.uint32)
         passing = None if within is None else everyone[within]
-        head = len(everyone) if whole else KEYWORD_HEAD
+        head = len(everyone) if whole else HEAD
         keyword_rows, keyword = self._keywords(query.text, within, passing, head)
         compared = everyone if whole and passing is None else passing
         near = [self._nearest(field, vector, compared, whole) for field in range(len(FIELD_NAMES))]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from daemon.indexing import FIELD_NAMES
-from stores.keyword_match import BEST_SCORE, EVERY_WORD, HEAD
+from stores.keyword_match import BEST_SCORE, EVERY_WORD
 from stores.ports import Rows, Scores, Vector, Weights
 from tests.bench.search_data import Data
 
-TOP, CANDIDATES, KEYWORD_HEAD = 20, 200, HEAD
-"""Hits of a page, candidates of each vector field, and keyword matches whose likeness is computed."""
+TOP, CANDIDATES = 20, 200
+"""Hits of a page, and candidates of each vector field."""
 FEW = 10
 """With fewer creators holding every word, one is enough."""
 

@@ -14,11 +14,12 @@ import sqlite_vec
 from daemon.indexing import FIELD_NAMES
 from models.embedding_port import EmbeddingPort
 from stores.analysis import stem
+from stores.keyword_match import HEAD
 from stores.ports import Rows, Scores, Vector, Weights
 from stores.query_text import parse_query
 from stores.text_lookup import BOOSTS
 from tests.bench.search_data import TEXT_COLUMNS, Data, Query
-from tests.bench.search_fusion import CANDIDATES, FEW, KEYWORD_HEAD, fused_top, keyword_scores
+from tests.bench.search_fusion import CANDIDATES, FEW, fused_top, keyword_scores
 
 MAP_BYTES, CACHE_KIB = 8 << 30, 1 << 20
 CHUNK = 1_000
@@ -76,7 +77,7 @@ class Sqlite:
     def search(self, query: Query, whole: bool = False) -> Rows:
         """Rows, best first. ``whole``: with every keyword match, not the best alone, for the oracle."""
         vector = self._model.embed([query.text])[0]
-        limit = len(self._data.quality) if whole else KEYWORD_HEAD
+        limit = len(self._data.quality) if whole else HEAD
         keyword_rows, keyword = self._keywords(query, limit)
         near = [self._nearest(field, vector, query) for field in FIELD_NAMES]
         rows = np.unique(np.concatenate([keyword_rows, *near]))

@@ -151,7 +151,7 @@ def test_the_secrets_of_subscriptions_do_not_leave_the_data_directory(env: Envir
         assert get_subscription(txn, "UC7") is not None
 
 
-@pytest.mark.parametrize("wanted", STEPS)
+@pytest.mark.parametrize("wanted", [step for step in STEPS if step != "removing"])
 def test_each_step_tells_how_far_it_is_and_can_be_called_off(env: Environment, tmp_path: Path, wanted: str) -> None:
     env.write_now(lambda txn: want(txn, "UC1", EPOCH, token="token", secret="hush"))
     env.write_now(lambda txn: txn.put("meta", b"large", os.urandom(3 << 20)))
@@ -177,6 +177,30 @@ def test_each_step_tells_how_far_it_is_and_can_be_called_off(env: Environment, t
     shares = [share for step, share in told if step == STEPS.index(wanted)]
     assert len(shares) >= 3
     assert shares[-1] == 1
+
+
+@pytest.mark.parametrize("trouble", [True, False])
+def test_a_copy_that_cannot_be_removed_gently_costs_no_backup(
+    env: Environment, tmp_path: Path, *, trouble: bool
+) -> None:
+    told: list[tuple[int, int]] = []
+
+    def tell(step: str, done: int, total: int) -> None:
+        if step == "removing":
+            told.append((done, total))
+            assert (tmp_path / "one.backup").exists()
+            if trouble:
+                raise OSError(errno.EIO, "Input/output error")
+
+    data, file = tmp_path / "data", tmp_path / "one.backup"
+    one = make_backup(
+        env, data, file, settings="[daemon]\n", created_at=EPOCH, map_size_bytes=SIZE, tell=tell, gently=True
+    )
+    assert one.size == file.stat().st_size
+    assert not (data / COPYING).exists()
+    assert len(told) == 1 if trouble else told[-1][0] == told[-1][1]
+    (tmp_path / "unpacked").mkdir()
+    assert examine(file, tmp_path / "unpacked", map_size_bytes=SIZE, tell=silent).faults == []
 
 
 class Filling(io.FileIO):
@@ -230,6 +254,29 @@ async def events(env: Environment) -> list[tuple[str, str, str]]:
     """Oldest first."""
     found = await Journal(env, lambda _: None).recent_events(100)
     return [(event.kind, event.severity, event.subject) for event in reversed(found)]
+
+
+async def test_one_that_is_called_off_while_its_copy_is_removed_was_made(
+    env: Environment,
+    backups: Backups,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    file = tmp_path / "one.backup"
+    with trio.CancelScope() as scope:
+
+        def remove(_: Path, tell: Callable[[int, int], None]) -> None:
+            trio.from_thread.run_sync(scope.cancel)
+            tell(0, 1)
+            raise AssertionError("it was not called off")
+
+        monkeypatch.setattr("daemon.backup.empty_gently", remove)
+        await backups.make(file)
+    assert scope.cancel_called
+    assert await events(env) == [("backup_made", "info", str(file))]
+    assert file.exists()
+    assert not (tmp_path / "data" / COPYING).exists()
 
 
 async def test_what_became_of_a_backup_is_an_event(

@@ -7,40 +7,86 @@ from pathlib import Path
 
 import pytest
 
-from stores.removal import PIECE_BYTES, REST_SECONDS, emptied, empty_gently, remove_gently
+from stores import removal
+from stores.removal import REST_SECONDS, emptied, empty_gently, remove_gently
+
+PIECE = 64 << 10
+
+
+@pytest.fixture(autouse=True)
+def rests(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Nobody waits; how long they would have."""
+    seen: list[float] = []
+    monkeypatch.setattr(removal, "PIECE_BYTES", PIECE)
+    monkeypatch.setattr("stores.removal.time.sleep", seen.append)
+    return seen
 
 
 def large(path: Path, pieces: float) -> Path:
-    """Takes no room: nothing is written to it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-    os.truncate(path, int(pieces * PIECE_BYTES))
+    path.write_bytes(os.urandom(int(pieces * PIECE)))
     return path
 
 
-def test_a_large_file_goes_a_piece_at_a_time_with_rests(tmp_path: Path) -> None:
+def test_a_large_file_goes_a_piece_at_a_time_each_put_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rests: list[float]
+) -> None:
     path = large(tmp_path / "one", 3.5)
     told: list[int] = []
-    left: list[int] = []
-    rests: list[float] = []
-
-    def rest(seconds: float) -> None:
-        rests.append(seconds)
-        left.append(path.stat().st_size)
-
-    remove_gently(path, told.append, rest)
+    synced: list[int] = []
+    monkeypatch.setattr("stores.removal.os.fsync", lambda handle: synced.append(os.fstat(handle).st_size))
+    remove_gently(path, told.append)
     assert not path.exists()
-    assert told == [PIECE_BYTES, 2 * PIECE_BYTES, 3 * PIECE_BYTES]
-    assert left == [int(pieces * PIECE_BYTES) for pieces in (2.5, 1.5, 0.5)]
+    assert told == [PIECE, 2 * PIECE, 3 * PIECE]
+    assert synced == [int(pieces * PIECE) for pieces in (2.5, 1.5, 0.5)]
     assert rests == [REST_SECONDS] * 3
 
 
 def test_one_of_another_name_keeps_its_bytes_under_that(tmp_path: Path) -> None:
     path, other = large(tmp_path / "one", 2), tmp_path / "other"
     other.hardlink_to(path)
-    remove_gently(path, rest=lambda _: None)
+    remove_gently(path)
     assert not path.exists()
-    assert other.stat().st_size == 2 * PIECE_BYTES
+    assert other.stat().st_size == 2 * PIECE
+
+
+def test_a_name_that_it_gets_meanwhile_keeps_what_is_left(tmp_path: Path) -> None:
+    path, other = large(tmp_path / "one", 4), tmp_path / "other"
+    remove_gently(path, lambda done: other.hardlink_to(path) if done == 2 * PIECE else None)
+    assert not path.exists()
+    assert other.stat().st_size == 2 * PIECE
+
+
+def test_of_a_link_the_link_goes(tmp_path: Path) -> None:
+    path, link = large(tmp_path / "one", 2), tmp_path / "link"
+    link.symlink_to(path)
+    remove_gently(link)
+    assert not link.is_symlink()
+    assert path.stat().st_size == 2 * PIECE
+
+
+def test_a_pipe_that_nobody_reads_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    remove_gently(tmp_path / "pipe")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_shortened_goes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("stores.removal.os.ftruncate", refuse)
+    path = large(tmp_path / "one", 2)
+    remove_gently(path)
+    assert not path.exists()
+
+
+def test_nobody_waits_for_a_file_with_nothing_in_it(tmp_path: Path, rests: list[float]) -> None:
+    path = large(tmp_path / "one", 0.1)
+    os.truncate(path, 1_000 * PIECE)
+    remove_gently(path)
+    assert not path.exists()
+    assert rests == []
 
 
 def test_what_is_not_there_is_no_error(tmp_path: Path) -> None:
@@ -53,11 +99,11 @@ def test_a_folder_is_emptied_but_for_what_lies_elsewhere(tmp_path: Path) -> None
     large(folder / "two", 0)
     (folder / "link").symlink_to(elsewhere)
     told: list[tuple[int, int]] = []
-    empty_gently(folder, lambda done, total: told.append((done, total)), rest=lambda _: None)
+    empty_gently(folder, lambda done, total: told.append((done, total)))
     assert sorted(path.name for path in folder.rglob("*")) == ["deep", "link"]
-    assert elsewhere.stat().st_size == 2 * PIECE_BYTES
-    total = int(1.5 * PIECE_BYTES)
-    assert told == [(0, total), (PIECE_BYTES, total), (total, total), (total, total)]
+    assert elsewhere.stat().st_size == 2 * PIECE
+    total = int(1.5 * PIECE)
+    assert told == [(0, total), (PIECE, total), (total, total), (total, total)]
 
 
 def test_one_that_is_called_off_leaves_the_rest(tmp_path: Path) -> None:
@@ -68,14 +114,15 @@ def test_one_that_is_called_off_leaves_the_rest(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         remove_gently(path, call_off)
-    assert path.stat().st_size == 2 * PIECE_BYTES
+    assert path.stat().st_size == 2 * PIECE
 
 
-def test_after_an_error_nothing_is_waited_for(tmp_path: Path) -> None:
-    path = large(tmp_path / "one", 1)
+def test_after_an_error_nothing_is_waited_for(tmp_path: Path, rests: list[float]) -> None:
+    path = large(tmp_path / "one", 3)
     with emptied(tmp_path) as folder:
         assert folder == tmp_path
     assert not path.exists()
+    assert len(rests) == 2
     large(path, 3)
 
     def fail() -> None:
@@ -85,3 +132,4 @@ def test_after_an_error_nothing_is_waited_for(tmp_path: Path) -> None:
     with pytest.raises(InterruptedError):
         fail()
     assert path.exists()
+    assert len(rests) == 2
