@@ -161,9 +161,8 @@ class Searcher:
         warnings: list[str] = []
         meaning = self._meaning
         vector = await self._query_vector(meaning, query.text, warnings)
-        importing = self._importing()
-        self._allow(SEARCHES_BESIDE_IMPORT if importing else SEARCHES_AT_ONCE)
-        side = None if importing or self._running else self._side  # an import gets more done with the other core
+        self._allow(SEARCHES_BESIDE_IMPORT if self._importing() else SEARCHES_AT_ONCE)
+        side = self._side if self._running == 0 else None
         self._running += 1
 
         def found() -> T:
