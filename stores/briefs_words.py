@@ -143,12 +143,13 @@ def _listed(text: str) -> Iterator[str]:
 
 def _number_pattern(multipliers: list[str]) -> re.Pattern[str]:
     """A number in any of the usual spellings, with a word or letter that multiplies it. Each digit is looked at a fixed
-    number of times, so hostile input costs no more than its length."""
+    number of times, so hostile input costs no more than its length. No ``++`` behind a group: Python 3.11 before 3.11.4, which
+    Debian has, matches it wrongly."""
     spelled = sorted({form for word in multipliers for form in (word, fold(word)) if " " not in word}, key=len)
     listed = "|".join(re.escape(word) for word in reversed(spelled))
     space = "[ \u00a0\u202f]"
     return re.compile(
-        rf"(?<!\w)(?<![0-9][.,])([0-9]{{1,3}}(?:{space}[0-9]{{3}}(?![0-9]))++|[0-9]++(?:[.,'’][0-9]++)*+)"
+        rf"(?<!\w)(?<![0-9][.,])((?>[0-9]{{1,3}}(?:{space}[0-9]{{3}}(?![0-9]))+)|(?>[0-9]+(?:[.,'’][0-9]+)*))"
         rf"(?:{space}?({listed})(?!\w))?(?!\w)",
         re.IGNORECASE,
     )

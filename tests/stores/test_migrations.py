@@ -30,7 +30,7 @@ DEATHS = 20
 
 def unpacked(file: Path, folder: Path) -> Path:
     with tarfile.open(fileobj=io.BytesIO(zstandard.ZstdDecompressor().decompress(file.read_bytes()))) as archive:
-        archive.extractall(folder, filter="data")
+        archive.extractall(folder)  # filters are not in every Python 3.11
     return folder
 
 
