@@ -59,7 +59,8 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
 
 STEPS = ("copying", "cleaning", "summing", "packing", "removing")
-"""Of a backup, in their order; there is only to be cleaned what must not leave the machine; the copy is removed."""
+"""Of a backup, in their order. Cleaned is only a copy with what must not leave the machine; removing it is a step where others
+search meanwhile."""
 STEP_PARTS = 10_000
 """In which a task tells how far a step is: their bytes differ."""
 

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 PIECE_BYTES = 32 << 20
@@ -54,15 +53,15 @@ def empty_gently(folder: Path, tell: Callable[[int, int], None] = lambda *_: Non
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
     sizes = [path.stat().st_size for path in files]
     before, total = 0, sum(sizes)
-    tell(0, total)
+
+    def gone(of_this_one: int) -> None:
+        tell(before + of_this_one, total)
+
+    gone(0)
     for path, size in zip(files, sizes, strict=True):
-        remove_gently(path, partial(_tell_from, tell, before, total))
+        remove_gently(path, gone)
         before += size
-        tell(before, total)
-
-
-def _tell_from(tell: Callable[[int, int], None], before: int, total: int, done: int) -> None:
-    tell(before + done, total)
+        gone(0)
 
 
 @contextmanager

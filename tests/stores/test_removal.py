@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,12 +43,13 @@ def test_a_large_file_goes_a_piece_at_a_time_each_put_on_the_disk(
     assert rests == [REST_SECONDS] * 3
 
 
-def test_one_of_another_name_keeps_its_bytes_under_that(tmp_path: Path) -> None:
+@pytest.mark.parametrize("made", [Path.hardlink_to, Path.symlink_to])
+def test_another_name_and_a_link_go_alone(tmp_path: Path, made: Callable[[Path, Path], None]) -> None:
     path, other = large(tmp_path / "one", 2), tmp_path / "other"
-    other.hardlink_to(path)
-    remove_gently(path)
-    assert not path.exists()
-    assert other.stat().st_size == 2 * PIECE
+    made(other, path)
+    remove_gently(other)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.stat().st_size == 2 * PIECE
 
 
 def test_a_name_that_it_gets_meanwhile_keeps_what_is_left(tmp_path: Path) -> None:
@@ -55,14 +57,6 @@ def test_a_name_that_it_gets_meanwhile_keeps_what_is_left(tmp_path: Path) -> Non
     remove_gently(path, lambda done: other.hardlink_to(path) if done == 2 * PIECE else None)
     assert not path.exists()
     assert other.stat().st_size == 2 * PIECE
-
-
-def test_of_a_link_the_link_goes(tmp_path: Path) -> None:
-    path, link = large(tmp_path / "one", 2), tmp_path / "link"
-    link.symlink_to(path)
-    remove_gently(link)
-    assert not link.is_symlink()
-    assert path.stat().st_size == 2 * PIECE
 
 
 def test_a_pipe_that_nobody_reads_keeps_nobody_waiting(tmp_path: Path) -> None:
