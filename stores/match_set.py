@@ -35,6 +35,8 @@ class Asked(msgspec.Struct, kw_only=True, frozen=True):
     """Taken of each field."""
     seeds: tuple[Row, ...]
     """Creators that are looked for others like; they are no hits themselves."""
+    hasty: bool
+    """See `VectorIndex.nearest_now`."""
     observe: Observe
 
 
@@ -80,7 +82,7 @@ def match_set(asked: Asked, within: Mask, passing: Rows | None, *, every: bool, 
 
         def nearest() -> None:
             with observed(asked.observe, name):
-                found.append(index.nearest_now(vector, wanted, mask, passing)[0])
+                found.append(index.nearest_now(vector, wanted, mask, passing, hasty=asked.hasty)[0])
 
         return nearest
 

@@ -178,10 +178,16 @@ class VectorIndex(Protocol):
         ...
 
     def nearest_now(
-        self, vector: Vector, limit: int, within: NDArray[np.bool_] | None = None, passing: Rows | None = None
+        self,
+        vector: Vector,
+        limit: int,
+        within: NDArray[np.bool_] | None = None,
+        passing: Rows | None = None,
+        *,
+        hasty: bool = False,
     ) -> tuple[Rows, Scores]:
         """Blocking. As `nearest`, of those ``within`` a mask by row. ``passing``: the rows that it lets pass, ascending, where
-        they are known."""
+        they are known. ``hasty``: with less work, where little is lost by it."""
         ...
 
     def plan_of(self, passing: int | None, limit: int) -> str:

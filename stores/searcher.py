@@ -161,13 +161,14 @@ class Searcher:
         warnings: list[str] = []
         meaning = self._meaning
         vector = await self._query_vector(meaning, query.text, warnings)
-        self._allow(SEARCHES_BESIDE_IMPORT if self._importing() else SEARCHES_AT_ONCE)
+        importing = self._importing()
+        self._allow(SEARCHES_BESIDE_IMPORT if importing else SEARCHES_AT_ONCE)
         side = self._side if self._running == 0 else None
         self._running += 1
 
         def found() -> T:
             with self._engines.within():
-                page = _Session(self, index, meaning, query, vector, side).page(tuple(warnings))
+                page = _Session(self, index, meaning, query, vector, side, importing).page(tuple(warnings))
             return then(page)
 
         try:
@@ -185,7 +186,9 @@ class Searcher:
         self._searched_at = time.monotonic()
         meaning = self._meaning
         vector = await self._query_vector(meaning, query.text, [])
-        return await self._in_turn(lambda: _Session(self, index, meaning, query, vector, None).standing(row))
+        return await self._in_turn(
+            lambda: _Session(self, index, meaning, query, vector, None, self._importing()).standing(row)
+        )
 
     async def _in_turn(self, look: Callable[[], T]) -> T:
         """In a thread, when the engines are free for it."""
@@ -240,6 +243,7 @@ class _Session:
         query: SearchQuery,
         vector: Vector | None,
         side: ThreadPoolExecutor | None,
+        importing: bool,
     ) -> None:
         self._columns, self._kept, self._index, self._query = searcher._columns, searcher._kept, index, query
         self._weights = query.weights or searcher.weights
@@ -256,6 +260,7 @@ class _Session:
             fields=fields,
             candidates=searcher._candidates,
             seeds=(*query.positive, *query.negative),
+            hasty=importing,
             observe=searcher._observe,
         )
         self._executor = side

@@ -24,11 +24,10 @@ class Graph:
     With a ``basis`` (`principal`) it holds what that leaves of the vectors, so that its scores are near the true ones.
     """
 
-    def __init__(self, dims: int, capacity: int, ef: int, basis: Vector | None = None) -> None:
+    def __init__(self, dims: int, capacity: int, basis: Vector | None = None) -> None:
         self.basis, self._dims = basis, dims if basis is None else basis.shape[1]
         self._index: Any = hnswlib.Index("ip", self._dims)
         self._index.init_index(max(capacity, FIRST_CAPACITY), M=M, ef_construction=EF_CONSTRUCTION, random_seed=7)
-        self._index.set_ef(ef)
         self._index.set_num_threads(1)
         self.held, self.hidden = np.zeros(0, bool), np.zeros(0, bool)
         """[rows]: who has a slot, and who of them is deleted."""
@@ -42,7 +41,6 @@ class Graph:
         dims: int,
         basis: Vector | None,
         capacity: int,
-        ef: int,
         held: NDArray[Any],
         hidden: NDArray[Any],
     ) -> Graph:
@@ -54,7 +52,6 @@ class Graph:
         graph.slots, graph.deleted = int(held.sum()), int(hidden.sum())
         graph._index = hnswlib.Index("ip", graph._dims)
         graph._index.load_index(str(path), max_elements=max(capacity, graph.slots, FIRST_CAPACITY))
-        graph._index.set_ef(ef)
         graph._index.set_num_threads(1)
         return graph
 
@@ -107,8 +104,10 @@ class Graph:
         self.deleted += 1
         return True
 
-    def nearest(self, vector: Vector, limit: int) -> tuple[Rows, Scores] | None:
-        """None when the graph does not reach ``limit`` live vectors."""
+    def nearest(self, vector: Vector, limit: int, breadth: int) -> tuple[Rows, Scores] | None:
+        """With a breadth of at least ``limit``. None when the graph does not reach so many live vectors. Two look-ups of
+        another breadth at once may both have the one or the other."""
+        self._index.set_ef(breadth)
         try:
             labels, distances = self._index.knn_query(self._reduced(vector[None, :]), k=limit, num_threads=1)
         except RuntimeError:

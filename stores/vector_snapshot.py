@@ -129,7 +129,7 @@ class Saving:
 
 
 def load(
-    path: Path, *, dims: int, model_id: str, sequence: int, capacity: int, ef: int, trouble: str | None
+    path: Path, *, dims: int, model_id: str, sequence: int, capacity: int, trouble: str | None
 ) -> tuple[Contents, Sidecar]:
     """Blocking. ``trouble``: what `snapshot_trouble` found, None if it was not asked. Raises IndexBroken with the reason
     why the field must be rebuilt; nothing of the store is read."""
@@ -156,7 +156,7 @@ def load(
         raise IndexBroken(f"{path.name}: rows and graph differ")
     present = np.zeros(rows.size, bool)
     present[: sidecar.end] = (states & PRESENT) > 0
-    graph = Graph.load(path, dims=dims, basis=basis, capacity=capacity, ef=ef, held=held, hidden=hidden)
+    graph = Graph.load(path, dims=dims, basis=basis, capacity=capacity, held=held, hidden=hidden)
     for one in (path, rows_path(path)):  # the memory that the next field takes is found the sooner
         let_go_of(one)
     return Contents(graph=graph, present=present, rows=rows), sidecar

@@ -257,6 +257,31 @@ async def test_a_narrow_breadth_does_not_keep_hits_from_being_compared(
     assert await recall(index, stored, units(30, seed=3)) >= 0.95
 
 
+async def test_in_haste_a_graph_is_searched_less_broadly_but_for_filters(
+    open_index: Open, stored: dict[int, Vector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores.vectors, "GATHER_ALWAYS_BELOW", 0)
+    monkeypatch.setattr(HnswVectorIndex, "_comparing_is_better", lambda *_: False)
+    index, asked = open_index(ef=200), list[tuple[int, int]]()
+    await put(index, stored, units(1_000, seed=1))
+    nearest = Graph.nearest
+
+    def watched(graph: Graph, vector: Vector, limit: int, breadth: int) -> tuple[Rows, Vector] | None:
+        asked.append((limit, breadth))
+        return nearest(graph, vector, limit, breadth)
+
+    monkeypatch.setattr(Graph, "nearest", watched)
+    query, half = units(1, seed=3)[0], np.arange(1_000) % 2 == 0
+    calm, _ = index.nearest_now(query, 20)
+    hasty, scores = index.nearest_now(query, 20, hasty=True)
+    among, _ = index.nearest_now(query, 20, half)
+    among_hasty, _ = index.nearest_now(query, 20, half, hasty=True)
+    assert asked == [(100, 200), (60, 120), (200, 200), (200, 200)]
+    assert scores == pytest.approx(np.stack([stored[row] for row in hasty.tolist()]) @ query, abs=1e-5)
+    assert len(set(calm.tolist()) & set(hasty.tolist())) >= 17
+    assert among.tolist() == among_hasty.tolist()
+
+
 async def test_who_went_is_not_found(open_index: Open, stored: dict[int, Vector]) -> None:
     index = open_index()
     vectors = units(600, seed=1)

@@ -24,7 +24,7 @@ from stores import keyword_match
 from stores.blocking import Blocking, RunSync
 from stores.columns import Columns
 from stores.filter_ast import And, In, Range
-from stores.ports import RankedHit, Rows, SearchPage, SearchQuery, Vector, Weights
+from stores.ports import RankedHit, Rows, Scores, SearchPage, SearchQuery, Vector, Weights
 from stores.ranking import EXACT_BONUS, Ranked
 from stores.searcher import (
     LOADING_MODEL,
@@ -679,6 +679,23 @@ def test_while_one_of_two_threads_is_busy_the_other_does_the_rest() -> None:
 
     with ThreadPoolExecutor(1) as side:
         stores.searcher._run(side, [long, rest.release, rest.release, rest.release])
+
+
+async def test_beside_an_import_fields_are_searched_in_haste(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.add(1, "Alice", bio=EAST)
+    world.with_model()
+    said, nearest = list[bool](), HnswVectorIndex.nearest_now
+
+    def watched(index: HnswVectorIndex, *asked: Any, hasty: bool) -> tuple[Rows, Scores]:
+        said.append(hasty)
+        return nearest(index, *asked, hasty=hasty)
+
+    monkeypatch.setattr(HnswVectorIndex, "nearest_now", watched)
+    for importing in (True, False):
+        world.searcher.set_importing(lambda now=importing: now)  # type: ignore[misc]
+        said.clear()
+        assert await world.rows("cooking") == [1]
+        assert said == [importing] * len(FIELDS)
 
 
 async def test_beside_an_import_more_searches_go_on_at_once(world: World) -> None:
