@@ -27,6 +27,8 @@ from stores.work import Work
 
 QUIET_SECONDS = 5.0
 """After so long without a piece nobody imports."""
+NEWS_BELOW = 20
+"""Lines of a piece below which it is news of some creators, however often such come, and no import that others give way to."""
 PIECES_AHEAD = 3
 """Pieces that are stored and wait to be indexed; more make the import wait."""
 HAND_OVER_SECONDS = 600.0
@@ -97,7 +99,8 @@ class BulkLane:
         way, it gets the same verdicts. Raises Unavailable once the daemon is to end."""
         if self._stop.is_set():
             raise Unavailable("the daemon is about to end; run the same command once it is started again")
-        self._asked_at = trio.current_time()
+        if len(lines) >= NEWS_BELOW:
+            self._asked_at = trio.current_time()
         now = int(self._now())
         said = await self._env.read(lambda txn: recall(txn, key, digest))
         if said is not None:

@@ -32,6 +32,8 @@ class Ranking(msgspec.Struct, kw_only=True, frozen=True):
     """How many those were."""
     sure: int
     """How many of the first no creator that is left out can come before."""
+    hasty: bool
+    """See `VectorIndex.nearest_now`."""
     facets: dict[str, dict[str, int]] | None
 
     @property

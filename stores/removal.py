@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 PIECE_BYTES = 32 << 20
@@ -24,23 +24,26 @@ def remove_gently(path: Path, tell: Callable[[int], None] = lambda _: None) -> N
     """Blocking. Nothing where there is no such file. ``tell``: bytes that are gone so far; what it raises leaves the rest of the
     file. One that cannot be shortened goes at once, and so does a name of one that has others, which keeps its bytes under
     those. Raises OSError where it cannot be removed."""
-    with suppress(OSError):
-        handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            _shorten(handle, tell)
-        finally:
-            os.close(handle)
+    with closing(_shortened(path)) as pieces:
+        for gone in pieces:
+            tell(gone)
+            time.sleep(REST_SECONDS)
     path.unlink(missing_ok=True)
 
 
-def _shorten(handle: int, tell: Callable[[int], None]) -> None:
-    size = left = os.fstat(handle).st_size
-    while left > PIECE_BYTES and _is_worth_it(os.fstat(handle)):
-        left -= PIECE_BYTES
-        os.ftruncate(handle, left)
-        os.fsync(handle)  # else the pieces of some seconds are told of at once
-        tell(size - left)
-        time.sleep(REST_SECONDS)
+def _shortened(path: Path) -> Generator[int]:
+    """Bytes that are gone, after each piece, as far as it can be shortened."""
+    with suppress(OSError):
+        handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            size = left = os.fstat(handle).st_size
+            while left > PIECE_BYTES and _is_worth_it(os.fstat(handle)):
+                left -= PIECE_BYTES
+                os.ftruncate(handle, left)
+                os.fsync(handle)  # else the pieces of some seconds are told of at once
+                yield size - left
+        finally:
+            os.close(handle)
 
 
 def _is_worth_it(state: os.stat_result) -> bool:

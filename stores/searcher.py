@@ -120,7 +120,7 @@ class Searcher:
         self._observe = observe
 
     def set_importing(self, importing: Callable[[], bool]) -> None:
-        """``importing``: whether creators are imported at the moment."""
+        """``importing``: whether creators are imported at the moment; asked in the event loop."""
         self._importing = importing
 
     def searched_lately(self) -> bool:
@@ -186,9 +186,8 @@ class Searcher:
         self._searched_at = time.monotonic()
         meaning = self._meaning
         vector = await self._query_vector(meaning, query.text, [])
-        return await self._in_turn(
-            lambda: _Session(self, index, meaning, query, vector, None, self._importing()).standing(row)
-        )
+        importing = self._importing()
+        return await self._in_turn(lambda: _Session(self, index, meaning, query, vector, None, importing).standing(row))
 
     async def _in_turn(self, look: Callable[[], T]) -> T:
         """In a thread, when the engines are free for it."""
@@ -270,6 +269,8 @@ class _Session:
         asked = signature(query, self._weights)
         before = self._kept.get(query.snapshot, asked) if query.snapshot else None
         name, ranking = query.snapshot, before
+        if before is not None:  # who is near enough is the same on all pages
+            self._asked = msgspec.structs.replace(self._asked, hasty=before.hasty)
         if ranking is None or not ranking.serves(query.offset, query.limit):
             ranking = self._ranking(query.offset + query.limit)
             if before is not None:
@@ -373,6 +374,7 @@ class _Session:
             ranked=ranked,
             order=order,
             sure=len(order) if found.complete else _sure(found, ranked, self._weights, query),
+            hasty=self._asked.hasty,
             facets=self._facets(found) if query.facets else None,
         )
 

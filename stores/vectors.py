@@ -25,6 +25,8 @@ from stores.vector_snapshot import Contents, Saving, drop_unfinished, load
 SLICE, QUIET_SLICE, QUIET_SECONDS = 24, 96, 1.0
 """Vectors inserted at once while queries wait: about 10 ms; and where none has come for so long, when one that comes may
 wait 40 ms. Between two slices a writer waits for the interpreter as often as for a core."""
+REPLACING_COST = 4
+"""To replace a vector that a graph holds, or to take it out, takes so much longer at least (1.1 instead of 0.14 ms at 15,000)."""
 BUILD_SLICE = 1_000
 RENEWAL_SLICE = 250
 """Vectors put into a new graph at once while other writes wait: about 50 ms."""
@@ -38,9 +40,10 @@ COMPARED_PER_WANTED = 5
 """So many of what such a graph finds are compared as they are, for each that is wanted. With half of the dimensions kept it
 then finds what a graph of all of them finds (real texts and the million-world; tests/bench/NOTES.md)."""
 HASTY = 0.6
-"""So much of its breadth, and of what is compared of what it finds, has a graph beside an import, where nobody is filtered out:
-of the true first twenty of a million creators a search finds 0.988 instead of 0.989, in 22 instead of 27 ms of processor time,
-and an import beside 20 searches a second keeps a twelfth more of its pace (measured; tests/bench/NOTES.md)."""
+"""So much of its breadth, and of what is compared of what it finds, has a graph beside an import, where nobody is filtered out.
+At a breadth of 700 instead of 1,200 a search of a million creators finds 0.988 instead of 0.989 of the true first twenty, in 22
+instead of 27 ms of processor time, and an import beside 20 searches a second keeps 9 % more of its pace (measured;
+tests/bench/NOTES.md)."""
 WATCHED_ROWS, LOST_SHARE = 4_000, 0.05
 """A graph whose directions keep so much less of the vectors' length than those would that are learnt now is built anew."""
 
@@ -257,7 +260,7 @@ class HnswVectorIndex:
         made, before = self._rows.made(vectors), self._count
         begin = 0
         while begin < len(rows):
-            past = begin + (QUIET_SLICE if self._gate.quiet_seconds() > QUIET_SECONDS else SLICE)
+            past = begin + self._at_once(replacing=len(there) > 0)
             part = slice(begin, past)
             with self._gate.writing():
                 self._put(rows[part], vectors[part], part_of(made, part))
@@ -294,7 +297,19 @@ class HnswVectorIndex:
             self._rows.put_made(rows, made)
             self._present[rows] = True
 
+    def _at_once(self, *, replacing: bool) -> int:
+        """Vectors between two moments at which queries may come in."""
+        most = QUIET_SLICE if self._gate.quiet_seconds() > QUIET_SECONDS else SLICE
+        return most // REPLACING_COST if replacing else most
+
     def _delete(self, rows: Sequence[int]) -> None:
+        begin = 0
+        while begin < len(rows):
+            past = begin + self._at_once(replacing=True)
+            self._delete_slice(rows[begin:past])
+            begin = past
+
+    def _delete_slice(self, rows: Sequence[int]) -> None:
         following = self._next_graph
         with self._gate.writing():
             held = [row for row in rows if row < len(self._present) and self._present[row]]

@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from actors import Meter, Outbox
-from actors.bulk import HAND_OVER_SECONDS, PIECES_AHEAD, BulkLane, LineVerdict
+from actors.bulk import HAND_OVER_SECONDS, NEWS_BELOW, PIECES_AHEAD, QUIET_SECONDS, BulkLane, LineVerdict
 from actors.given_packing import Packed, read_lines
 from actors.index_writing import MOST_AT_ONCE
 from daemon.config import Config
@@ -113,6 +113,20 @@ async def lane(tmp_path: Path, threads: VirtualThreads) -> AsyncIterator[Lane]:
     await world.open(fresh=True)
     yield Lane(world)
     await world.close()
+
+
+async def test_news_of_a_few_however_often_are_no_import(
+    lane: Lane, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    nursery.start_soon(lane.bulk.run)
+    busy = list[bool]()
+    for at, lines in enumerate((NEWS_BELOW - 1, NEWS_BELOW - 1, NEWS_BELOW)):
+        await lane.send(*(line(at * 100 + number) for number in range(lines)), at=at)
+        await trio.sleep(QUIET_SECONDS / 2)
+        busy.append(lane.bulk.is_busy)
+    await lane.until_idle()
+    assert [*busy, lane.bulk.is_busy] == [False, False, True, False]
+    lane.stop.set()
 
 
 async def test_a_piece_is_stored_indexed_and_no_work_any_more(

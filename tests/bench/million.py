@@ -50,6 +50,8 @@ BESIDE_PER_SECOND = 20.0
 ROOM_FROM = 300_000
 """Creators from which on room is made for a backup."""
 FRESH_PIECES, FRESH_PER_PIECE = 20, 100
+EXTRA_CHUNKS = 6
+"""Files behind the largest size: one that is not measured, two alone, two with searches beside, one for freshness."""
 ADMIN_SOCKET = "admin.sock"
 
 
@@ -134,7 +136,7 @@ class Run:
     @property
     def extra(self) -> list[Path]:
         """Files behind the largest size, for what is imported while something else is measured."""
-        more = msgspec.structs.replace(self.world, creators=self.world.creators + 4 * CHUNK)
+        more = msgspec.structs.replace(self.world, creators=self.world.creators + EXTRA_CHUNKS * CHUNK)
         return chunk_files(more, self.files)[self.world.creators // CHUNK :]
 
     @contextmanager
@@ -142,7 +144,7 @@ class Run:
         """It fetches nothing, its clock stands still, and it has the model whose vectors the world has."""
         settings = STILL | {
             "MODEL__KIND": "onnx",
-            "SEARCH__CAPACITY_CREATORS": str(self.world.creators + 4 * CHUNK),
+            "SEARCH__CAPACITY_CREATORS": str(self.world.creators + EXTRA_CHUNKS * CHUNK),
             "SEARCH__VECTOR_ROWS": "int8",
             "SEARCH__EF": str(self.given.ef),
         }
@@ -168,7 +170,7 @@ def main() -> None:
     console.print(f"world {run.world.mark} in {run.root}; machine shared: read the ratios")
     chunks = chunk_files(run.world, run.files)
     if run.sizes[-1] not in run.measured.sizes:
-        make_files(msgspec.structs.replace(run.world, creators=run.world.creators + 4 * CHUNK), run.files)
+        make_files(msgspec.structs.replace(run.world, creators=run.world.creators + EXTRA_CHUNKS * CHUNK), run.files)
         if "bare" not in given.without:
             _bare_inserts(run, chunks)
     for size in run.sizes:
@@ -368,18 +370,22 @@ def _bare_searches(run: Run, found: Size) -> None:
 
 
 def _beside(run: Run, daemon: Daemon, client: AdminClient, found: Size) -> None:
-    """An import alone, and with searches."""
-    alone, with_searches, fresh = run.extra[:3]
-    seconds, _ = _send(run, daemon, client, alone)
-    found.import_alone = CHUNK / seconds
-    (seconds, _), found.beside_import = beside(
-        daemon.url,
-        _stream(run),
-        BESIDE_PER_SECOND,
-        lambda: _send(run, daemon, client, with_searches),
-        PLAIN,
-    )
-    found.import_beside = CHUNK / seconds
+    """An import alone, with searches, and each once more. As many pieces wait to be indexed when one begins as when it ends:
+    the first import is not measured."""
+    first, *some, fresh = run.extra
+    _send(run, daemon, client, first)
+    alone, with_searches = 0.0, 0.0
+    for one, other in zip(some[::2], some[1::2], strict=True):
+        alone += _send(run, daemon, client, one)[0]
+        (seconds, _), found.beside_import = beside(
+            daemon.url,
+            _stream(run),
+            BESIDE_PER_SECOND,
+            partial(_send, run, daemon, client, other),
+            PLAIN,
+        )
+        with_searches += seconds
+    found.import_alone, found.import_beside = (len(some) // 2 * CHUNK / seconds for seconds in (alone, with_searches))
     _wait_indexed(daemon)
     found.fresh = _freshness(run, daemon, client, fresh)
 

@@ -1,4 +1,4 @@
-"""The true best twenty of a query: every keyword match and every vector compared, nothing cut short."""
+"""The true best twenty of a query: every keyword match and every vector of whoever passes compared, nothing cut short."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stores.keyword_match import match_keywords
 from stores.ports import Rows, Vector, Weights
 from stores.text_index import TantivyTextIndex
 from tests.bench.search_data import Data, Mask, Query
-from tests.bench.search_fusion import CANDIDATES, TOP, best_of, matrices
+from tests.bench.search_fusion import TOP, matrices
 
 
 class Oracle:
@@ -29,11 +29,10 @@ class Oracle:
         vector = self._model.embed([query.text])[0]
         within = self._data.mask(query)
         match = match_keywords(self._text.lookup(query.text), within, every=True)
-        everyone = np.ones(len(self._data.quality), bool) if within is None else within
-        passing = np.flatnonzero(everyone).astype(np.uint32)
-        near = [best_of(passing, matrix[passing] @ vector, CANDIDATES) for matrix in self._matrices]
-        rows = np.unique(np.concatenate([match.rows, *near])).astype(np.uint32)
-        mean = np.clip(np.stack([matrix[rows] @ vector for matrix in self._matrices]), 0.0, 1.0).mean(axis=0)
+        everyone = np.arange(len(self._data.quality), dtype=np.uint32)
+        rows = everyone if within is None else everyone[within]
+        compared = [matrix @ vector if within is None else matrix[rows] @ vector for matrix in self._matrices]
+        mean = np.clip(np.stack(compared), 0.0, 1.0).mean(axis=0)
         score = self._weights.vector * mean + self._weights.quality * self._data.quality[rows]
         at = np.searchsorted(rows, match.rows)
         score[at] += self._weights.keyword * match.scores + match.exact

@@ -37,7 +37,9 @@ def of_everyone(count: int) -> Ranking:
         preferred=np.zeros(count, bool),
     )
     ranked = rank(candidates, WEIGHTS)
-    return Ranking(found=found, candidates=candidates, ranked=ranked, order=ranked.order, sure=count, facets=None)
+    return Ranking(
+        found=found, candidates=candidates, ranked=ranked, order=ranked.order, sure=count, hasty=False, facets=None
+    )
 
 
 def test_pages_of_a_million_creators_are_cut_from_one_ranking() -> None:

@@ -52,6 +52,17 @@ def test_another_name_and_a_link_go_alone(tmp_path: Path, made: Callable[[Path, 
     assert path.stat().st_size == 2 * PIECE
 
 
+def test_what_tell_raises_leaves_the_rest(tmp_path: Path) -> None:
+    path = large(tmp_path / "one", 4)
+
+    def tell(_: int) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        remove_gently(path, tell)
+    assert path.stat().st_size == 3 * PIECE
+
+
 def test_a_name_that_it_gets_meanwhile_keeps_what_is_left(tmp_path: Path) -> None:
     path, other = large(tmp_path / "one", 4), tmp_path / "other"
     remove_gently(path, lambda done: other.hardlink_to(path) if done == 2 * PIECE else None)

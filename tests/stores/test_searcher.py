@@ -692,10 +692,44 @@ async def test_beside_an_import_fields_are_searched_in_haste(world: World, monke
 
     monkeypatch.setattr(HnswVectorIndex, "nearest_now", watched)
     for importing in (True, False):
-        world.searcher.set_importing(lambda now=importing: now)  # type: ignore[misc]
+
+        def ask(answer: bool = importing) -> bool:
+            """As the lane of imports does, which tells the time by the event loop."""
+            return trio.current_time() >= 0 and answer
+
+        world.searcher.set_importing(ask)
         said.clear()
         assert await world.rows("cooking") == [1]
-        assert said == [importing] * len(FIELDS)
+        assert (await world.searcher.standing(SearchQuery(text="cooking", limit=20), Row(1))).found
+        assert said == [importing] * len(FIELDS) * 2
+
+
+async def test_further_pages_are_searched_as_the_first_was(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else somebody who was near enough for the second page is not when it comes, and is on none."""
+    monkeypatch.setattr(keyword_match, "HEAD", 4)
+    monkeypatch.setattr(keyword_match, "ALL_BELOW", 8)
+    for row in range(30):
+        await world.add(row, f"creator {row}", text="cooking " * (30 - row), bio=EAST)
+    world.with_model()
+    said, nearest = list[bool](), HnswVectorIndex.nearest_now
+
+    def watched(index: HnswVectorIndex, *asked: Any, hasty: bool) -> tuple[Rows, Scores]:
+        said.append(hasty)
+        return nearest(index, *asked, hasty=hasty)
+
+    monkeypatch.setattr(HnswVectorIndex, "nearest_now", watched)
+    first = await world.search("cooking", limit=2)
+    world.searcher.set_importing(lambda: True)
+    rows = [hit.row for hit in first.hits]
+    page = first
+    while page.snapshot and len(rows) < 30:
+        page = await world.search("cooking", limit=10, offset=len(rows), snapshot=page.snapshot)
+        rows += [hit.row for hit in page.hits]
+    assert sorted(rows) == list(range(30))
+    assert len(said) > len(FIELDS), "a further page needed a search of its own"
+    assert not any(said)
+    await world.search("cooking", limit=2)
+    assert said[-1], "another search begins anew"
 
 
 async def test_beside_an_import_more_searches_go_on_at_once(world: World) -> None:

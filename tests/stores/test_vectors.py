@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from proto.ids import Row
 from stores.blocking import Blocking
 from stores.ports import Rows, Vector
 from stores.vector_graph import Graph
-from stores.vectors import HnswVectorIndex
+from stores.vectors import REPLACING_COST, SLICE, HnswVectorIndex
 from tests.stores.conformance.vector_index_suite import (
     DIMS,
     EAST,
@@ -381,6 +382,31 @@ async def test_a_disk_that_is_full_where_it_is_saved_here_leaves_no_file_open(
         with pytest.raises(Unavailable, match="no room"):
             await index.save(60)
         assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_queries_come_in_between_some_that_go_and_some_that_are_replaced(
+    open_index: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes many times as long as one that is new."""
+    vectors = random_units(100, 16, seed=16)
+    index = open_index(dict(enumerate(vectors)), dims=16)
+    writing, times = index._gate.writing, 0
+
+    def counted() -> AbstractContextManager[None]:
+        nonlocal times
+        times += 1
+        return writing()
+
+    monkeypatch.setattr(index._gate, "writing", counted)
+    monkeypatch.setattr(index._gate, "quiet_seconds", lambda: 0.0)
+    rows = [Row(row) for row in range(48)]
+    await index.upsert(rows, vectors[48:96])
+    assert times == 48 * REPLACING_COST // SLICE
+    await index.delete(rows)
+    assert times == 2 * 48 * REPLACING_COST // SLICE
+    assert await index.count() == 52
+    await index.upsert([Row(row) for row in range(200, 248)], vectors[:48])
+    assert times == (2 * 48 * REPLACING_COST + 48) // SLICE
 
 
 async def test_a_graph_with_many_deleted_slots_is_built_anew(open_index: Open) -> None:
