@@ -681,16 +681,22 @@ def test_while_one_of_two_threads_is_busy_the_other_does_the_rest() -> None:
         stores.searcher._run(side, [long, rest.release, rest.release, rest.release])
 
 
-async def test_beside_an_import_fields_are_searched_in_haste(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    await world.add(1, "Alice", bio=EAST)
-    world.with_model()
-    said, nearest = list[bool](), HnswVectorIndex.nearest_now
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Of each look into a field whether it was in haste."""
+    seen, nearest = list[bool](), HnswVectorIndex.nearest_now
 
     def watched(index: HnswVectorIndex, *asked: Any, hasty: bool) -> tuple[Rows, Scores]:
-        said.append(hasty)
+        seen.append(hasty)
         return nearest(index, *asked, hasty=hasty)
 
     monkeypatch.setattr(HnswVectorIndex, "nearest_now", watched)
+    return seen
+
+
+async def test_beside_an_import_fields_are_searched_in_haste(world: World, said: list[bool]) -> None:
+    await world.add(1, "Alice", bio=EAST)
+    world.with_model()
     for importing in (True, False):
 
         def ask(answer: bool = importing) -> bool:
@@ -704,20 +710,15 @@ async def test_beside_an_import_fields_are_searched_in_haste(world: World, monke
         assert said == [importing] * len(FIELDS) * 2
 
 
-async def test_further_pages_are_searched_as_the_first_was(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_further_pages_are_searched_as_the_first_was(
+    world: World, said: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else somebody who was near enough for the second page is not when it comes, and is on none."""
     monkeypatch.setattr(keyword_match, "HEAD", 4)
     monkeypatch.setattr(keyword_match, "ALL_BELOW", 8)
     for row in range(30):
         await world.add(row, f"creator {row}", text="cooking " * (30 - row), bio=EAST)
     world.with_model()
-    said, nearest = list[bool](), HnswVectorIndex.nearest_now
-
-    def watched(index: HnswVectorIndex, *asked: Any, hasty: bool) -> tuple[Rows, Scores]:
-        said.append(hasty)
-        return nearest(index, *asked, hasty=hasty)
-
-    monkeypatch.setattr(HnswVectorIndex, "nearest_now", watched)
     first = await world.search("cooking", limit=2)
     world.searcher.set_importing(lambda: True)
     rows = [hit.row for hit in first.hits]
