@@ -39,7 +39,7 @@ FITTED_ROWS = 20_000
 COMPARED_PER_WANTED = 5
 """So many of what such a graph finds are compared as they are, for each that is wanted. With half of the dimensions kept it
 then finds what a graph of all of them finds (real texts and the million-world; tests/bench/NOTES.md)."""
-HASTY = 0.6
+HASTY_SHARE = 0.6
 """So much of its breadth, and of what is compared of what it finds, has a graph beside an import, where nobody is filtered out.
 At a breadth of 700 instead of 1,200 a search of a million creators finds 0.988 instead of 0.989 of the true first twenty, in 22
 instead of 27 ms of processor time, and an import beside 20 searches a second keeps 9 % more of its pace (measured;
@@ -252,15 +252,16 @@ class HnswVectorIndex:
         """Vectors that stand already are left alone: most changes to a creator do not touch them."""
         self._grow(int(rows.max(initial=0)) + 1)
         rows, vectors = _last_of_each(rows, vectors)
-        there = np.flatnonzero(self._present[rows])
+        there, replacing = np.flatnonzero(self._present[rows]), False
         if len(there):
             new = np.ones(len(rows), bool)
             new[there] = ~(self._rows.same(rows[there], vectors[there]) & self._graph.lives(rows[there]))
+            replacing = bool(new[there].any())
             rows, vectors = rows[new], vectors[new]
         made, before = self._rows.made(vectors), self._count
         begin = 0
         while begin < len(rows):
-            past = begin + self._at_once(replacing=len(there) > 0)
+            past = begin + self._at_once(replacing=replacing)
             part = slice(begin, past)
             with self._gate.writing():
                 self._put(rows[part], vectors[part], part_of(made, part))
@@ -334,7 +335,7 @@ class HnswVectorIndex:
         hasty: bool = False,
     ) -> tuple[Rows, Scores]:
         """Blocking. The ``limit`` nearest, best first, of all or of those ``within`` (a mask by row; rows beyond its end
-        do not pass). ``passing``: the rows that it lets pass, ascending, where they are known. ``hasty``: see `HASTY`.
+        do not pass). ``passing``: the rows that it lets pass, ascending, where they are known. ``hasty``: see `HASTY_SHARE`.
 
         Few vectors are compared one and all, and so are few that pass; else a graph is searched, for as many more as do
         not pass. What that finds too few of is compared one and all as well. Of many codes that pass, only those are that
@@ -350,7 +351,7 @@ class HnswVectorIndex:
         wanted = self._breadth(limit, count if passing is None else min(len(passing), count), count)
         if passing is not None and self._comparing_is_better(len(passing), wanted):
             return self._gathered(vector, limit, passing)
-        found = self._from_graph(vector, limit, wanted, within, HASTY if hasty and within is None else 1.0)
+        found = self._from_graph(vector, limit, wanted, within, HASTY_SHARE if hasty and within is None else 1.0)
         if found is not None:
             return found
         return self._scanned(vector, limit, within) if passing is None else self._gathered(vector, limit, passing)

@@ -371,7 +371,7 @@ def _bare_searches(run: Run, found: Size) -> None:
 
 def _beside(run: Run, daemon: Daemon, client: AdminClient, found: Size) -> None:
     """An import alone, with searches, and each once more. As many pieces wait to be indexed when one begins as when it ends:
-    the first import is not measured."""
+    the first import is not measured. The latencies are those of the last."""
     first, *some, fresh = run.extra
     _send(run, daemon, client, first)
     alone, with_searches = 0.0, 0.0

@@ -407,6 +407,8 @@ async def test_queries_come_in_between_some_that_go_and_some_that_are_replaced(
     assert await index.count() == 52
     await index.upsert([Row(row) for row in range(200, 248)], vectors[:48])
     assert times == (2 * 48 * REPLACING_COST + 48) // SLICE
+    await index.upsert([Row(row) for row in range(200, 296)], vectors[[*range(48), *range(48)]])
+    assert times == (2 * 48 * REPLACING_COST + 2 * 48) // SLICE, "those that stay as they are cost nothing"
 
 
 async def test_a_graph_with_many_deleted_slots_is_built_anew(open_index: Open) -> None:
