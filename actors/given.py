@@ -83,10 +83,9 @@ def prepare(line: bytes, rules: GivenRules, now: int) -> Prepared:
     recent = [msgspec.structs.replace(part, items=part.items[: rules.recent_items]) for part in whole]
     permitted = derivable(recent, rules.policies)
     labels_stand = _labels_stand(given, rules.taxonomy, notes)
-    barred = [part.account for part in recent if not rules.policies[part.account.platform].derives]
+    barred = [part.account.platform for part in recent if not rules.policies[part.account.platform].derives]
     if labels_stand and barred:
-        setting = f"platforms.{barred[0].platform.value}.derived_data"
-        notes[f"labels are left out: nothing may be derived of {barred[0].key} ({setting})"] = None
+        notes[_underived("labels", barred[0])] = None
         labels_stand = False
     if any(_is_over_age(part.account, rules, now) for part in whole):
         notes["an account was read so long ago that it is erased unless it is read again"] = None
@@ -207,8 +206,11 @@ def _part(given: GivenAccount, rules: GivenRules, now: int, notes: dict[str, Non
         importance=1.0,
         importance_stated=False,
     )
-    derives = rules.policies[account.platform].derives
-    vectors = _vectors(given.vectors, rules, account.fetched_at, notes) if derives else {}
+    vectors: dict[str, EmbeddingRecord] = {}
+    if rules.policies[account.platform].derives:
+        vectors = _vectors(given.vectors, rules, account.fetched_at, notes)
+    elif given.vectors:
+        notes[_underived("vectors", account.platform)] = None
     return AccountBundle(
         account=account, items=_items(given.items, account), vectors=vectors, history=[snapshot_of(account)]
     )
@@ -239,11 +241,8 @@ def _vectors(
     if not ours:
         return {}
     for one in ours:
-        if one.field not in FIELDS or len(one.vector) != rules.dims * 2 or not 0 < one.weight <= 1:
-            raise Malformed(
-                f"vector {one.field[:40]!r}: expected one of {', '.join(sorted(FIELDS))}, "
-                f"{rules.dims} float16 in base64, and a weight above 0, up to 1"
-            )
+        if problem := _vector_problem(one, rules):
+            raise Malformed(f"vector {one.field[:40]!r}: {problem}")
     whole = np.frombuffer(b"".join(one.vector for one in ours), "<f2").reshape(len(ours), rules.dims)
     if not of_unit_length(whole.astype(np.float32)).all():
         raise Malformed("a vector is not of unit length")
@@ -259,6 +258,22 @@ def _vectors(
         )
         for one in ours
     }
+
+
+def _vector_problem(one: GivenVector, rules: GivenRules) -> str:
+    if one.field not in FIELDS:
+        return f"a field is one of {', '.join(sorted(FIELDS))}"
+    if len(one.vector) != rules.dims * 2:
+        return (
+            f"{len(one.vector)} bytes; the {rules.dims} numbers of {rules.model_id} are {rules.dims * 2} bytes of "
+            "little-endian float16, in base64"
+        )
+    return "" if 0 < one.weight <= 1 else f"its weight {one.weight} is not above 0, up to 1"
+
+
+def _underived(what: str, platform: Platform) -> str:
+    name = platform.value
+    return f"{what} are left out: nothing may be derived of {name}'s data (platforms.{name}.derived_data)"
 
 
 def _lacks_vectors(part: AccountBundle) -> bool:

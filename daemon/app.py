@@ -269,6 +269,7 @@ async def _work_until(stop: trio.Event, parts: Parts, control: Control, services
         teller = DamageTeller(stores.env, stores.journal, parts.now)
         beside.start_soon(services.keep_going, "damage", partial(teller.tell_until, stop), stop)
         beside.start_soon(control.operations.work.serve, stop)
+        beside.start_soon(services.keep_going, "idle_imports", control.operations.imports.watch, stop)
         if parts.config.backup.every_hours:
             backing_up = partial(back_up_now_and_then, control.backups, parts.config.backup, time.time, stop)
             beside.start_soon(services.keep_going, "backup", backing_up, stop)

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -26,7 +27,7 @@ from proto.errors import Malformed, Unavailable
 IN_FLIGHT = 2
 """Pieces that the daemon has at a time."""
 SHOWN = 10
-"""Lines that were not taken in, told at the end."""
+"""Lines that were not taken in, and things that were left out of lines, told at the end."""
 TOO_LONG = LineVerdict(verdict=INVALID, detail=f"longer than {MAX_LINE_BYTES:,} bytes, the most a creator has")
 TOLD_EVERY_SECONDS = 10.0
 """Where there is no terminal to draw on."""
@@ -53,14 +54,19 @@ def import_creators(config: Config, file: Path, verdicts: Path) -> None:
             now = time.monotonic()
             progress.update(task, completed=read_bytes, lines=lines, rate=lines / max(now - begun, 1e-6))
             if not err.is_terminal and now - told_at > TOLD_EVERY_SECONDS:
-                err.print(f"{lines:,} creators, {lines / (now - begun):,.0f} a second", highlight=False)
+                done = read_bytes / max(file.stat().st_size, 1)
+                err.print(f"{done:.0%}, {lines:,} creators, {lines / (now - begun):,.0f} a second", highlight=False)
                 told_at = now
 
-        counts, refused = send(file, client_for(config), import_id, verdicts, tell)
+        sent = send(file, client_for(config), import_id, verdicts, tell)
+    counts = sent.counts
     out.print(", ".join(f"{counts[kind]:,} {kind}" for kind in KINDS if counts[kind]) or "no lines", highlight=False)
-    for one in refused:
+    for one in sent.refused:
         line(f"  {one}")
-    out.print(f"what was not simply added: {verdicts}", highlight=False, soft_wrap=True)
+    for words, times in sent.left_out.most_common(SHOWN):
+        line(f"  {times:,} added, but: {words}")
+    if sent.noted:
+        out.print(f"what was not simply added: {verdicts}", highlight=False, soft_wrap=True)
     if counts.total() and counts[INVALID] == counts.total():
         raise typer.Exit(1)
 
@@ -94,17 +100,27 @@ def export_command(
         )
 
 
-def send(
-    file: Path, client: AdminClient, import_id: str, verdicts: Path, tell: Callable[[int, int], None]
-) -> tuple[Counter[str], list[str]]:
-    """How many lines met which fate, and the first that cannot be taken in. ``verdicts`` gets every line that was not
-    simply added. Sent again after an interruption, what was taken in is passed over. Raises Unavailable and Malformed."""
+class Sent(msgspec.Struct, kw_only=True):
+    """What became of the lines so far."""
+
+    counts: Counter[str] = msgspec.field(default_factory=Counter)
+    """By their verdicts."""
+    refused: list[str] = msgspec.field(default_factory=list)
+    """The first that cannot be taken in."""
+    left_out: Counter[str] = msgspec.field(default_factory=Counter)
+    """What lines lost that were added."""
+    noted: int = 0
+    """Lines with something to say of them."""
+
+
+def send(file: Path, client: AdminClient, import_id: str, verdicts: Path, tell: Callable[[int, int], None]) -> Sent:
+    """``verdicts`` gets every line that was not simply added. Sent again after an interruption, what was taken in is passed
+    over. Raises Unavailable and Malformed."""
     if not client.answers():
         raise Unavailable(
             "whole creators are taken in by a running daemon, and none answers: start it (pokedexd serve)"
         )
-    counts: Counter[str] = Counter()
-    refused: list[str] = []
+    sent = Sent()
     try:
         target = verdicts.open("w", newline="", encoding="utf-8")
     except OSError as error:
@@ -113,17 +129,25 @@ def send(
         writer = csv.writer(target)
         writer.writerow(["line", "verdict", "detail"])
         for piece, found in _sent(read_pieces(file), client, import_id):
-            _note(piece, found, writer, counts, refused)
-            tell(piece.read_bytes, counts.total())
+            _note(piece, found, writer, sent)
+            tell(piece.read_bytes, sent.counts.total())
     client.end_import(import_id)
-    return counts, refused
+    return sent
 
 
 def _sent(pieces: Iterator[Lines], client: AdminClient, import_id: str) -> Iterator[tuple[Lines, list[LineVerdict]]]:
     """In the order of the file. While one piece goes to the disk the next is read by the daemon."""
 
     def send_one(piece: Lines) -> list[LineVerdict]:
-        return client.import_creators(piece.lines, Piece(import_id=import_id, at=piece.at)) if piece.lines else []
+        if not piece.lines:
+            return []
+        try:
+            return client.import_creators(piece.lines, Piece(import_id=import_id, at=piece.at))
+        except (Malformed, Unavailable) as error:  # of one line there is a verdict
+            if not piece.at:
+                raise
+            done = f"what stands before line {piece.numbers[0]:,} is taken in, and the same command goes on from there"
+            raise Unavailable(f"{error}; {done}") from error
 
     with ThreadPoolExecutor(IN_FLIGHT) as pool:
         under_way: deque[tuple[Lines, Future[list[LineVerdict]]]] = deque()
@@ -136,13 +160,16 @@ def _sent(pieces: Iterator[Lines], client: AdminClient, import_id: str) -> Itera
             yield last, answer.result()
 
 
-def _note(piece: Lines, found: Sequence[LineVerdict], writer: Any, counts: Counter[str], refused: list[str]) -> None:
+def _note(piece: Lines, found: Sequence[LineVerdict], writer: Any, sent: Sent) -> None:
     if len(found) != len(piece.lines):
         raise Malformed(f"line {piece.numbers[0]}: the daemon judged {len(found)} of {len(piece.lines)} lines")
     said = [*zip(piece.numbers, found, strict=True), *((number, TOO_LONG) for number in piece.overlong)]
     for number, one in sorted(said, key=lambda pair: pair[0]):
-        counts[one.verdict] += 1
+        sent.counts[one.verdict] += 1
         if one.verdict != "added" or one.detail:
+            sent.noted += 1
             writer.writerow([number, one.verdict, one.detail])
-        if one.verdict == INVALID and len(refused) < SHOWN:
-            refused.append(f"line {number}: {one.detail}")
+        if one.verdict == "added" and one.detail:
+            sent.left_out[one.detail] += 1
+        if one.verdict == INVALID and len(sent.refused) < SHOWN:
+            sent.refused.append(f"line {number}: {one.detail}")

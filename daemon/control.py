@@ -30,7 +30,7 @@ from daemon.operations import Operations
 from daemon.ordering import Backfills, refresh
 from daemon.pausing import Pausing
 from daemon.pipeline import Pipeline, Stores, visit_policies
-from daemon.readiness import DISK, Readiness, ready_answer
+from daemon.readiness import DISK, MEMORY, Readiness, ready_answer
 from daemon.resources import Resources
 from daemon.reviewing import Reviewing
 from daemon.stock import Stock
@@ -136,6 +136,9 @@ class Control:
             self._readiness.set_answering(platform.value, answering=not down)
         full = stores.env.held_because
         self._readiness.set(DISK, "full" if full else "ok", detail=full)
+        if self.resources.limits.ceiling:
+            above = self.resources.memory_state == "above"
+            self._readiness.set(MEMORY, "full" if above else "ok", detail=self.resources.refuses if above else "")
         return await ready_answer(
             self._readiness,
             self._pipeline.board,
@@ -180,7 +183,7 @@ class Control:
             resident_bytes=room.resident_bytes,
             memory_ceiling_bytes=room.limits.ceiling,
             memory_state=room.memory_state,
-            held_because=self._stores.env.held_because,
+            held_because=self.resources.refuses,
         )
 
     async def refresh_metrics(self) -> None:
@@ -193,6 +196,7 @@ class Control:
             data_dir=self._data_dir,
             map_bytes=self._began_with.storage.map_size_gib << 30,
             memory_ceiling_bytes=self.resources.limits.ceiling,
+            refuses=bool(self.resources.refuses),
             now=self._now(),
         )
         self._metrics.show(figures)

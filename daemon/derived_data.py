@@ -16,10 +16,21 @@ UNSTATED = (
 )
 UNSTATED_REMEDY = "set it to 'granted' to keep them, or to 'denied', and the next start erases them"
 
+WORDS_ALONE = (
+    "of YouTube's accounts nothing is derived, no vectors, labels or figures, since the settings do not state "
+    "platforms.youtube.derived_data: they are found by their words alone"
+)
+WORDS_ALONE_REMEDY = (
+    "set it to 'granted' where you hold YouTube's grant, and the next start has all computed; else to 'denied'"
+)
 EXPORT_REMEDY = (
     "set it as the daemon's settings do (--config, or POKEDEXD_PLATFORMS__YOUTUBE__DERIVED_DATA): to 'granted', as a demo "
     "has it, to write them too, or to 'denied' to leave them out"
 )
+
+
+OURS = f"{Platform.YOUTUBE.value}:".encode()
+"""How keys of YouTube's accounts begin."""
 
 
 def mark_of(model_id: str, denied: list[str]) -> str:
@@ -29,12 +40,16 @@ def mark_of(model_id: str, denied: list[str]) -> str:
 
 def holds_derived(txn: Txn) -> bool:
     """Of YouTube's data; also while it is being erased."""
-    begin = f"{Platform.YOUTUBE.value}:".encode()
-    if next(txn.scan("account_vectors", begin), None) is not None:
+    if next(txn.scan("account_vectors", OURS), None) is not None:
         return True
     mark = txn.get("meta", EMBEDDED_WITH.encode())  # labels and figures come without a model too
     permitted = mark is not None and Platform.YOUTUBE.value not in mark.decode().split(WITHOUT)[1:]
-    return permitted and next(txn.scan("accounts", begin), None) is not None
+    return permitted and holds_accounts(txn)
+
+
+def holds_accounts(txn: Txn) -> bool:
+    """Of YouTube."""
+    return next(txn.scan("accounts", OURS), None) is not None
 
 
 def refuse_unstated(txn: Txn, config: Config, remedy: str = UNSTATED_REMEDY) -> None:

@@ -16,7 +16,14 @@ from typing import TypeVar
 from daemon.app import budgets_of
 from daemon.backup import folder_of, own_backups
 from daemon.damage import REMEDY
-from daemon.derived_data import UNSTATED, UNSTATED_REMEDY, holds_derived
+from daemon.derived_data import (
+    UNSTATED,
+    UNSTATED_REMEDY,
+    WORDS_ALONE,
+    WORDS_ALONE_REMEDY,
+    holds_accounts,
+    holds_derived,
+)
 from daemon.doctor_patient import Patient
 from daemon.figures import last_backup_at
 from daemon.findings import Finding, fault, note, warning
@@ -289,8 +296,12 @@ def _read(patient: Patient, look: Callable[[Txn], T]) -> T | None:
 
 def derived_data(patient: Patient) -> Iterator[Finding]:
     """What the next start would refuse; not of a demo, which states it for itself: there `pokedexd serve` tells."""
-    if not patient.is_demo and not patient.config.platforms.youtube.derived_data and _read(patient, holds_derived):
+    if patient.is_demo or patient.config.platforms.youtube.derived_data:
+        return
+    if _read(patient, holds_derived):
         yield fault("derived_data", f"{patient.data_dir}: {UNSTATED}", UNSTATED_REMEDY)
+    elif _read(patient, holds_accounts):
+        yield warning("derived_data", WORDS_ALONE, WORDS_ALONE_REMEDY)
 
 
 def keys(patient: Patient) -> Iterator[Finding]:

@@ -30,8 +30,10 @@ async def read_figures(
     data_dir: Path,
     map_bytes: int,
     memory_ceiling_bytes: int,
+    refuses: bool,
     now: float,
 ) -> Figures:
+    """``refuses``: whether no list is taken in, for want of disk or memory."""
     env = stores.env
 
     def look(txn: Txn) -> tuple[LabelStatus, PushCounts, bool, float | None]:
@@ -60,7 +62,7 @@ async def read_figures(
         disk_free_bytes=disk.free,
         resident_bytes=resident_bytes(),
         memory_ceiling_bytes=memory_ceiling_bytes,
-        intake_held=bool(env.held_because) or bool(pipeline.intake_paused()),
+        intake_held=refuses or bool(pipeline.intake_paused()),
         backup_at=backup_at,
     )
 

@@ -335,7 +335,8 @@ def _json_rows(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
 
 def _unnamed(row: Mapping[str, object]) -> str:
     """A text that is no account and says why, for the verdict."""
-    return f"{{{', '.join(list(row)[:8])}}}: none of the keys {', '.join(COLUMNS)}"
+    hint = "; whole creators are taken in by `import --creators`" if "accounts" in row else ""
+    return f"{{{', '.join(list(row)[:8])}}}: none of the keys {', '.join(COLUMNS)}{hint}"
 
 
 def _named(row: Mapping[str, object]) -> str:

@@ -20,8 +20,9 @@ from stores.operations import DONE, INTERRUPTED
 
 STOP_AFTER_SECONDS = 1.0
 """So that whoever waits for a drain hears that it is done."""
-IDLE_IMPORT_SECONDS = 3_600.0
-"""After so long without a piece nobody goes on with an import."""
+IDLE_IMPORT_SECONDS, LOOK_SECONDS = 900.0, 60.0
+"""After so long without a piece nobody goes on with an import; how often that is looked for. A piece may wait for ten minutes
+(`actors.bulk.HAND_OVER_SECONDS`)."""
 
 
 class Imports:
@@ -56,6 +57,12 @@ class Imports:
         task, _ = self._running.pop(import_id, (None, 0.0))
         if task is not None:
             await self._tasks.end(task, DONE)
+
+    async def watch(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            await trio.sleep(LOOK_SECONDS)
+            await self._end_idle()
 
     async def _end_idle(self) -> None:
         for import_id, (task, at) in list(self._running.items()):

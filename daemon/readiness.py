@@ -14,7 +14,7 @@ KEYWORD_SEARCH = "keyword_search"
 MODEL = "model"
 LLM = "llm"
 ENDPOINT = "embedding_endpoint"
-DISK = "disk"
+DISK, MEMORY = "disk", "memory"
 
 
 class Readiness:

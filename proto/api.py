@@ -695,7 +695,7 @@ class ResourceStatus(Body):
     memory_state: str = "ok"
     """``ok``, ``near`` the ceiling, or ``above`` it."""
     held_because: str = ""
-    """Why nothing is written that nobody waits for; empty while it is."""
+    """Why nothing is taken in; empty while it is."""
 
 
 class PauseView(Body):

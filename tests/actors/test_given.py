@@ -165,7 +165,7 @@ def test_the_first_account_founds_and_all_stand_in_the_order_of_their_keys() -> 
         (creator(account(items=[item(counted_at=10**40)])), "item 'v0'"),
         (creator(account(items=[item(number) for number in range(MAX_ITEMS + 1)])), "5,001 items"),
         (creator(account(vectors=[vector("face")])), "vector 'face'"),
-        (creator(account(vectors=[vector(values=(1, 0, 0))])), "4 float16"),
+        (creator(account(vectors=[vector(values=(1, 0, 0))])), "6 bytes; the 4 numbers of"),
         (creator(account(vectors=[vector(values=(0, 0, 0, 0))])), "unit length"),
         (creator(account(vectors=[vector(values=(float("nan"), 0, 0, 1))])), "unit length"),
         (creator(account(vectors=[vector(values=(float("inf"), 0, 0, 0))])), "unit length"),
@@ -355,8 +355,11 @@ def told(derived_data: str, **more: Any) -> str:
 
 
 def test_labels_that_may_not_be_kept_are_told() -> None:
-    assert "nothing may be derived of youtube:UC1 (platforms.youtube.derived_data)" in told("denied")
-    assert "labels" not in told("granted")
+    said = told("denied")
+    assert "labels are left out: nothing may be derived of youtube's data (platforms.youtube.derived_data)" in said
+    assert "vectors are left out: nothing may be derived of youtube's data (platforms.youtube.derived_data)" in said
+    assert "vectors" not in told("denied", vectors=[])
+    assert "left out" not in told("granted")
 
 
 def test_what_is_too_old_to_be_kept_is_told() -> None:

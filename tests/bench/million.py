@@ -283,9 +283,9 @@ def _import(run: Run, daemon: Daemon, client: AdminClient, chunks: Sequence[Path
 def _send(run: Run, daemon: Daemon, client: AdminClient, chunk: Path) -> tuple[float, float]:
     """By the importer of the command line, in pieces as it cuts them. Seconds, and those of the daemon's processors."""
     began, before = time.perf_counter(), _spent(daemon)
-    counts, refused = send(chunk, client, import_id_of(chunk), run.root / "verdicts.csv", lambda *_: None)
-    if refused or counts["added"] + counts["known"] != CHUNK:
-        raise RuntimeError(f"{chunk}: {counts}: {refused}")
+    sent = send(chunk, client, import_id_of(chunk), run.root / "verdicts.csv", lambda *_: None)
+    if sent.refused or sent.counts["added"] + sent.counts["known"] != CHUNK:
+        raise RuntimeError(f"{chunk}: {sent.counts}: {sent.refused}")
     return time.perf_counter() - began, _spent(daemon) - before
 
 

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from daemon.importing import Piece
-from daemon.operations import IDLE_IMPORT_SECONDS, Imports
+from daemon.operations import IDLE_IMPORT_SECONDS, LOOK_SECONDS, Imports
 from daemon.tasks import Tasks, Tell
 from proto.errors import Conflict, Malformed, NotFound, Unavailable
 from proto.ids import CreatorId, Row
@@ -251,6 +251,20 @@ async def test_an_import_is_a_task_over_its_pieces(env: Environment, autojump_cl
     await trio.sleep(IDLE_IMPORT_SECONDS + 1)
     await imports.begin(Piece(import_id="c" * 12, at=0))
     assert tasks.get("3").error == "the list was not sent to its end"
+
+
+async def test_an_import_that_nobody_goes_on_with_ends_by_itself(
+    env: Environment, autojump_clock: trio.testing.MockClock
+) -> None:
+    tasks = made(env)
+    imports = Imports(tasks)
+    await imports.begin(Piece(import_id="a" * 12, at=0))
+    with trio.move_on_after(IDLE_IMPORT_SECONDS - 1):
+        await imports.watch()
+    assert tasks.get("1").state == "running"
+    with trio.move_on_after(LOOK_SECONDS + 2):
+        await imports.watch()
+    assert (tasks.get("1").state, tasks.get("1").error) == ("interrupted", "the list was not sent to its end")
 
 
 async def test_two_pieces_that_end_idle_imports_at_once_end_each_once(

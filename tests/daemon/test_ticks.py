@@ -326,6 +326,7 @@ async def tell_figures(world: World) -> None:
         data_dir=Path("/"),
         map_bytes=0,
         memory_ceiling_bytes=0,
+        refuses=False,
         now=NOW,
     )
     assert await stores.journal.recent_events()

@@ -355,6 +355,7 @@ def test_what_is_interrupted_goes_on_with_the_same_command(lived: Lived, tmp_pat
                 said = running.communicate(timeout=60)
             assert running.returncode == 1, said
             assert "no daemon answers" in said[1] or "about to end" in said[1]
+            assert "is taken in, and the same command goes on from there" in said[1]
             assert "Traceback" not in said[1]
     with Daemon(data, lived.env) as daemon:
         assert 0 < creators_of(daemon) < count
@@ -365,6 +366,26 @@ def test_what_is_interrupted_goes_on_with_the_same_command(lived: Lived, tmp_pat
         assert (counts["creators"], counts["accounts"]) == (count, count)
         assert daemon.terminate() == 0
     assert faults_in(data) == []
+
+
+def test_what_nobody_may_derive_is_left_out_with_a_word(lived: Lived, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    youtube = {"DERIVED_DATA": "", "ENABLED": "false"}  # of a platform that is asked it must be stated
+    env = lived.env | {f"POKEDEXD_PLATFORMS__YOUTUBE__{name}": value for name, value in youtube.items()}
+    on_youtube = sum(any(one["platform"] == "youtube" for one in line["accounts"]) for line in lived.lines)
+    left_out = "left out: nothing may be derived of youtube's data (platforms.youtube.derived_data)"
+    with Daemon(data, env) as daemon:
+        said = imported(lived.file, daemon, env)
+        assert f"{on_youtube} added, but:" in said
+        assert left_out in said
+        assert f"what was not simply added: {lived.file}.verdicts.csv" in said
+        noted = verdicts(lived.file)
+        assert len(noted) == on_youtube
+        assert all(left_out in row["detail"] for row in noted)
+        daemon.wait_until_done()
+        examined = run_cli("doctor", "--data-dir", str(data), env=env)
+        assert "they are found by their words alone" in " ".join(examined.stdout.split())
+        assert daemon.terminate() == 0
 
 
 def faults_in(data: Path) -> list[Fault]:
