@@ -35,6 +35,8 @@ HAND_OVER_SECONDS = 600.0
 """How long an import waits for the pieces before, such as while a stage is paused; what is stored is safe all the same."""
 KINDS = ("added", "known", "forgotten", "invalid")
 INVALID = "invalid"
+NOTED = 0x80
+"""Set in what is remembered of a line that something was left out of: its words are found by reading it again."""
 
 
 class LineVerdict(msgspec.Struct, kw_only=True):
@@ -113,13 +115,16 @@ class BulkLane:
                 return said, []
             taking = TakingIn(suppression=self._suppression, visits_of=self._visits_of, now=now)
             taken = [taking.put(txn, one) if isinstance(one, Packed) else None for one in made]
-            kinds = bytes(KINDS.index(one.verdict if one else INVALID) for one in taken)
+            kinds = bytes(
+                KINDS.index(one.verdict if one else INVALID) | (NOTED if _detail(line) else 0)
+                for one, line in zip(taken, made, strict=True)
+            )
             remember(txn, key, Remembered(digest=digest, kinds=kinds, written_at=now))
             return kinds, [one for one in taken if one is not None]
 
         kinds, taken = await self._env.write(change, synced=True)
         await self._hand_over(_stored(taken))
-        return [LineVerdict(verdict=KINDS[kind], detail=_detail(one)) for kind, one in zip(kinds, made, strict=True)]
+        return [LineVerdict(verdict=_verdict(kind), detail=_detail(one)) for kind, one in zip(kinds, made, strict=True)]
 
     async def _hand_over(self, piece: _Stored) -> None:
         """A lane that has ended, or gets nowhere, keeps nobody waiting: the Sweeper sends what it did not take."""
@@ -158,10 +163,13 @@ class BulkLane:
                     await self._writer.index(kept, list(compress(messages, stand)), texts=texts)
 
     async def _said_again(self, lines: Sequence[bytes], kinds: bytes, now: int) -> list[LineVerdict]:
-        verdicts = [KINDS[kind] for kind in kinds]
-        invalid = [line for line, verdict in zip(lines, verdicts, strict=True) if verdict == INVALID]
-        details = iter([_detail(one) for one in await self._read(invalid, now)] if invalid else [])
-        return [LineVerdict(verdict=one, detail=next(details) if one == INVALID else "") for one in verdicts]
+        noted = [line for line, kind in zip(lines, kinds, strict=True) if kind & NOTED]
+        details = iter([_detail(one) for one in await self._read(noted, now)] if noted else [])
+        return [LineVerdict(verdict=_verdict(kind), detail=next(details) if kind & NOTED else "") for kind in kinds]
+
+
+def _verdict(kind: int) -> str:
+    return KINDS[kind & ~NOTED]
 
 
 def _detail(one: Packed | str) -> str:

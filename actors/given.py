@@ -28,6 +28,7 @@ MAX_LANGUAGE_CHARS = 35
 """Of a language tag (RFC 5646)."""
 MAX_NAME_CHARS, MAX_TEXT_CHARS = 1_000, 100_000
 """Several times what platforms take: names are compared with names letter by letter."""
+MAX_PROBLEM_CHARS = 400
 MAX_COUNT = 1 << 53
 AHEAD_SECONDS = 86_400
 """So much later than here a clock elsewhere may be; what is later still is no number of seconds."""
@@ -123,7 +124,7 @@ def _read(line: bytes, now: int) -> GivenCreator:
     try:
         given = _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(str(error)) from error
+        raise Malformed(_shortened(str(error))) from error
     if not 1 <= len(given.accounts) <= MAX_ACCOUNTS:
         raise Malformed(f"{len(given.accounts)} accounts; a creator has 1 to {MAX_ACCOUNTS} - at `$.accounts`")
     keys = [account.key for account in given.accounts]
@@ -134,6 +135,12 @@ def _read(line: bytes, now: int) -> GivenCreator:
         if problem:
             raise Malformed(f"{problem} - at `$.accounts[{at}]`")
     return given
+
+
+def _shortened(words: str) -> str:
+    """The decoder repeats what it does not know as a whole; the place stands at the end."""
+    half = MAX_PROBLEM_CHARS // 2
+    return words if len(words) <= MAX_PROBLEM_CHARS else f"{words[:half]}…{words[-half:]}"
 
 
 def _problem(account: GivenAccount, latest: int) -> str:
@@ -237,7 +244,8 @@ def _vectors(
 ) -> dict[str, EmbeddingRecord]:
     ours = [one for one in given if one.model_id == rules.model_id != ""]
     if len(ours) < len(given):
-        notes["vectors of another model are left out"] = None
+        other = f"are not of {rules.model_id}" if rules.model_id else "come where there is no model"
+        notes[f"vectors that {other} are left out"] = None
     if not ours:
         return {}
     for one in ours:

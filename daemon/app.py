@@ -258,7 +258,7 @@ async def _work_until(stop: trio.Event, parts: Parts, control: Control, services
         return "" if waits else parts.pipeline.trouble()
 
     def status() -> str:
-        what = "draining" if stop.is_set() else parts.stores.env.held_because or parts.readiness.status
+        what = "draining" if stop.is_set() else control.resources.refuses or parts.readiness.status
         return f"{what}; {parts.searcher.searchable():,} creators searchable"
 
     async with trio.open_nursery() as beside:

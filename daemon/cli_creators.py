@@ -45,17 +45,19 @@ EXPORT_COLUMNS = (TextColumn("writing"), BarColumn(), MofNCompleteColumn(), Time
 def import_creators(config: Config, file: Path, verdicts: Path) -> None:
     """Exits with 1 where no line at all could be read."""
     begun = told_at = time.monotonic()
-    import_id = import_id_of(file)
+    import_id, size = import_id_of(file), file.stat().st_size
     with Progress(*COLUMNS, console=err, disable=not err.is_terminal) as progress:
-        task = progress.add_task("importing", total=file.stat().st_size, lines=0, rate=0.0)
+        task = progress.add_task("importing", total=size, lines=0, rate=0.0)
 
         def tell(read_bytes: int, lines: int) -> None:
             nonlocal told_at
             now = time.monotonic()
             progress.update(task, completed=read_bytes, lines=lines, rate=lines / max(now - begun, 1e-6))
             if not err.is_terminal and now - told_at > TOLD_EVERY_SECONDS:
-                done = read_bytes / max(file.stat().st_size, 1)
-                err.print(f"{done:.0%}, {lines:,} creators, {lines / (now - begun):,.0f} a second", highlight=False)
+                err.print(
+                    f"{read_bytes / max(size, 1):.0%}, {lines:,} creators, {lines / (now - begun):,.0f} a second",
+                    highlight=False,
+                )
                 told_at = now
 
         sent = send(file, client_for(config), import_id, verdicts, tell)
@@ -64,7 +66,7 @@ def import_creators(config: Config, file: Path, verdicts: Path) -> None:
     for one in sent.refused:
         line(f"  {one}")
     for words, times in sent.left_out.most_common(SHOWN):
-        line(f"  {times:,} added, but: {words}")
+        line(f"  of {times:,} added: {words}")
     if sent.noted:
         out.print(f"what was not simply added: {verdicts}", highlight=False, soft_wrap=True)
     if counts.total() and counts[INVALID] == counts.total():
@@ -170,6 +172,6 @@ def _note(piece: Lines, found: Sequence[LineVerdict], writer: Any, sent: Sent) -
             sent.noted += 1
             writer.writerow([number, one.verdict, one.detail])
         if one.verdict == "added" and one.detail:
-            sent.left_out[one.detail] += 1
+            sent.left_out.update(one.detail.split("; "))
         if one.verdict == INVALID and len(sent.refused) < SHOWN:
             sent.refused.append(f"line {number}: {one.detail}")

@@ -137,8 +137,8 @@ class Control:
         full = stores.env.held_because
         self._readiness.set(DISK, "full" if full else "ok", detail=full)
         if self.resources.limits.ceiling:
-            above = self.resources.memory_state == "above"
-            self._readiness.set(MEMORY, "full" if above else "ok", detail=self.resources.refuses if above else "")
+            above = self.resources.memory_full
+            self._readiness.set(MEMORY, "full" if above else "ok", detail=above)
         return await ready_answer(
             self._readiness,
             self._pipeline.board,

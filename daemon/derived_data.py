@@ -38,12 +38,21 @@ def mark_of(model_id: str, denied: list[str]) -> str:
     return WITHOUT.join([model_id, *denied])
 
 
+def is_lifted(before: str | None, denied: list[str]) -> bool:
+    """Whether something may be derived of a platform now of which under the mark ``before`` nothing might be."""
+    return before is not None and not _denied(before).issubset(denied)
+
+
+def _denied(mark: str) -> set[str]:
+    return set(mark.split(WITHOUT)[1:])
+
+
 def holds_derived(txn: Txn) -> bool:
     """Of YouTube's data; also while it is being erased."""
     if next(txn.scan("account_vectors", OURS), None) is not None:
         return True
     mark = txn.get("meta", EMBEDDED_WITH.encode())  # labels and figures come without a model too
-    permitted = mark is not None and Platform.YOUTUBE.value not in mark.decode().split(WITHOUT)[1:]
+    permitted = mark is not None and Platform.YOUTUBE.value not in _denied(mark.decode())
     return permitted and holds_accounts(txn)
 
 

@@ -16,7 +16,7 @@ from actors.identity_resolution import Rules
 from actors.peers import Peers
 from actors.policy import Policy
 from daemon.config import InstagramToken
-from daemon.derived_data import EMBEDDED_WITH, mark_of
+from daemon.derived_data import EMBEDDED_WITH, is_lifted, mark_of
 from daemon.indexing import COMPACT_EVERY, IndexKeeper
 from daemon.noting import write_down
 from daemon.pipeline import Stores
@@ -62,7 +62,7 @@ async def reembed_all(
     """Puts every account back to the Embedder when the model, or what may be derived, is other than before.
 
     The work is durable; the Sweeper sends it. Without a model (``model_id`` empty) it is noted that accounts go
-    unembedded, and vectors are only taken away.
+    unembedded, and vectors are only taken away; labels and figures come once they may be.
     """
     denied = sorted(platform.value for platform, policy in policies.items() if not policy.derives)
     mark = mark_of(model_id, denied)
@@ -70,7 +70,7 @@ async def reembed_all(
     if before == mark:
         return
     after: AccountKey | None = None
-    wanted = bool(model_id) or bool(denied)
+    wanted = bool(model_id) or bool(denied) or is_lifted(before, denied)
     while wanted and (keys := await stores.catalog.account_keys(after, REEMBED_PAGE)):
         after = keys[-1]
         await stores.env.write(partial(_enqueue_all, keys=keys, now=now()))

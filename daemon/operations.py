@@ -23,6 +23,8 @@ STOP_AFTER_SECONDS = 1.0
 IDLE_IMPORT_SECONDS, LOOK_SECONDS = 900.0, 60.0
 """After so long without a piece nobody goes on with an import; how often that is looked for. A piece may wait for ten minutes
 (`actors.bulk.HAND_OVER_SECONDS`)."""
+CANCELLED_SECONDS = 3_600.0
+"""After so long without a piece a cancelled import is as good as a new one."""
 
 
 class Imports:
@@ -66,7 +68,8 @@ class Imports:
 
     async def _end_idle(self) -> None:
         for import_id, (task, at) in list(self._running.items()):
-            if trio.current_time() - at > IDLE_IMPORT_SECONDS and self._running.pop(import_id, None) is not None:
+            patience = CANCELLED_SECONDS if task.withdrawn else IDLE_IMPORT_SECONDS
+            if trio.current_time() - at > patience and self._running.pop(import_id, None) is not None:
                 await self._tasks.end(task, INTERRUPTED, "the list was not sent to its end")
 
 

@@ -98,6 +98,11 @@ class Resources:
         """Why no list is taken in now; empty while it is."""
         if self._env.held_because:
             return self._env.held_because
+        return self.memory_full
+
+    @property
+    def memory_full(self) -> str:
+        """How far memory is above its ceiling; empty where it is not."""
         return self._over_words() if self._above else ""
 
     @property

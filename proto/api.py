@@ -629,7 +629,7 @@ class StageStatus(Body):
 
 class DependencyStatus(Body):
     state: str
-    """``ok``, ``loading``, ``missing`` or ``failed``."""
+    """``ok``, ``loading``, ``missing``, ``failed``, ``full``, ``down`` or ``off``."""
     detail: str
     """What is wrong and the remedy; empty when ok."""
     loaded: float

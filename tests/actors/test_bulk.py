@@ -166,6 +166,18 @@ async def test_a_piece_that_is_sent_again_gets_the_same_words(
     lane.stop.set()
 
 
+async def test_what_was_left_out_is_said_again_too(
+    lane: Lane, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    nursery.start_soon(lane.bulk.run)
+    lines = (line(1), line(2, primary_niche="no such niche"), line(3))
+    first = await lane.send(*lines)
+    labels = "labels that the taxonomy does not have are left out"
+    assert first == [LineVerdict(verdict="added", detail=words) for words in ("", labels, "")]
+    assert await lane.send(*lines) == first
+    lane.stop.set()
+
+
 async def test_a_piece_that_is_sent_again_at_once_too(
     lane: Lane, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:

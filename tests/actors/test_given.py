@@ -180,6 +180,12 @@ def test_what_is_malformed_names_the_place(line: Line | bytes, place: str) -> No
     assert place in refusal(line)
 
 
+def test_what_nobody_knows_is_not_repeated_at_length() -> None:
+    said = refusal(creator(account(platform="x" * 100_000)))
+    assert len(said) < 500
+    assert said.endswith("`$.accounts[0].platform`")
+
+
 def test_what_a_file_cannot_know_is_ignored() -> None:
     own = {"next_due_at": 5, "creator_id": 7, "misses": 9, "touched_at": 10**40, "feed_failures": 3, "importance": 99.0}
     (one,) = prepared(creator(account(**own, importance_stated=True, unheard="of"))).accounts
@@ -211,7 +217,7 @@ def test_an_item_that_stands_there_twice_is_the_last_of_them() -> None:
 
 def test_vectors_of_another_model_are_left_out_and_made_anew() -> None:
     said = prepared(creator(account(vectors=[vector(model_id="model-b"), vector("content.0")])))
-    assert said.notes == ["vectors of another model are left out"]
+    assert said.notes == ["vectors that are not of model-a are left out"]
     assert said.unembedded == ["youtube:UC1"]
     assert list(said.bundle.accounts[0].vectors) == ["content.0"]
 
@@ -219,7 +225,7 @@ def test_vectors_of_another_model_are_left_out_and_made_anew() -> None:
 def test_without_a_model_nothing_waits_for_vectors() -> None:
     nameless = vector("content.0", model_id="")
     said = prepared(creator(account(vectors=[vector(), nameless])), rules(model_id=""))
-    assert said.notes == ["vectors of another model are left out"]
+    assert said.notes == ["vectors that come where there is no model are left out"]
     assert (said.unembedded, said.bundle.embeddings) == ([], {})
 
 

@@ -267,6 +267,19 @@ async def test_an_import_that_nobody_goes_on_with_ends_by_itself(
     assert (tasks.get("1").state, tasks.get("1").error) == ("interrupted", "the list was not sent to its end")
 
 
+async def test_a_cancelled_import_stays_cancelled_for_longer(
+    env: Environment, autojump_clock: trio.testing.MockClock
+) -> None:
+    tasks = made(env)
+    imports, piece = Imports(tasks), Piece(import_id="a" * 12, at=0)
+    await imports.begin(piece)
+    await tasks.cancel("1", "anna")
+    with trio.move_on_after(2 * IDLE_IMPORT_SECONDS):
+        await imports.watch()
+    with pytest.raises(Conflict, match="cancelled by an operator"):
+        await imports.begin(piece)
+
+
 async def test_two_pieces_that_end_idle_imports_at_once_end_each_once(
     env: Environment, autojump_clock: trio.testing.MockClock
 ) -> None:
