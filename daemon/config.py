@@ -211,7 +211,7 @@ class SearchConfig(Section, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     exact_scan_below: Positive = 50_000
     ef: Positive = 1_200
     """Of 47,000 real texts 800 finds 0.996 of the 20 nearest to words of topics and 0.982 of the 200, 1,200 all and 0.990; of a
-    million made creators searches find 0.987 to 0.994 of the true first twenty, and 1,000 did not show less (measured, tests/bench/NOTES.md)."""
+    million made creators searches find 0.980 to 0.988 of the true first twenty, and narrower ones no less (measured, tests/bench/NOTES.md)."""
     vector_rows: str = "auto"
     """How vectors are kept beside the graphs for exact comparison: ``float32``, ``int8``, or ``auto``, by their number."""
     graph_share: SomeShare = 0.5
