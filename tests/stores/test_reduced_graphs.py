@@ -276,7 +276,7 @@ async def test_in_haste_a_graph_is_searched_less_broadly_but_for_filters(
     hasty, scores = index.nearest_now(query, 20, hasty=True)
     among, _ = index.nearest_now(query, 20, half)
     among_hasty, _ = index.nearest_now(query, 20, half, hasty=True)
-    assert asked == [(100, 200), (60, 120), (200, 200), (200, 200)]
+    assert asked == [(100, 200), (40, 80), (200, 200), (200, 200)]
     assert scores == pytest.approx(np.stack([stored[row] for row in hasty.tolist()]) @ query, abs=1e-5)
     assert len(set(calm.tolist()) & set(hasty.tolist())) >= 17
     assert among.tolist() == among_hasty.tolist()
