@@ -335,8 +335,9 @@ def _json_rows(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
 
 def _unnamed(row: Mapping[str, object]) -> str:
     """A text that is no account and says why, for the verdict."""
-    hint = "; whole creators are taken in by `import --creators`" if "accounts" in row else ""
-    return f"{{{', '.join(list(row)[:8])}}}: none of the keys {', '.join(COLUMNS)}{hint}"
+    if "accounts" in row:
+        return "a whole creator; `import --creators` takes those in"
+    return f"{{{', '.join(list(row)[:8])}}}: none of the keys {', '.join(COLUMNS)}"
 
 
 def _named(row: Mapping[str, object]) -> str:
