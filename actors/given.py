@@ -29,6 +29,7 @@ MAX_LANGUAGE_CHARS = 35
 MAX_NAME_CHARS, MAX_TEXT_CHARS = 1_000, 100_000
 """Several times what platforms take: names are compared with names letter by letter."""
 MAX_PROBLEM_CHARS = 400
+"""Of what is said of a line: its verdict is kept and printed."""
 MAX_COUNT = 1 << 53
 AHEAD_SECONDS = 86_400
 """So much later than here a clock elsewhere may be; what is later still is no number of seconds."""

@@ -29,7 +29,7 @@ EXPORT_REMEDY = (
 )
 
 
-OURS = f"{Platform.YOUTUBE.value}:".encode()
+KEYS_BEGIN = f"{Platform.YOUTUBE.value}:".encode()
 """How keys of YouTube's accounts begin."""
 
 
@@ -49,7 +49,7 @@ def _denied(mark: str) -> set[str]:
 
 def holds_derived(txn: Txn) -> bool:
     """Of YouTube's data; also while it is being erased."""
-    if next(txn.scan("account_vectors", OURS), None) is not None:
+    if next(txn.scan("account_vectors", KEYS_BEGIN), None) is not None:
         return True
     mark = txn.get("meta", EMBEDDED_WITH.encode())  # labels and figures come without a model too
     permitted = mark is not None and Platform.YOUTUBE.value not in _denied(mark.decode())
@@ -58,7 +58,7 @@ def holds_derived(txn: Txn) -> bool:
 
 def holds_accounts(txn: Txn) -> bool:
     """Of YouTube."""
-    return next(txn.scan("accounts", OURS), None) is not None
+    return next(txn.scan("accounts", KEYS_BEGIN), None) is not None
 
 
 def refuse_unstated(txn: Txn, config: Config, remedy: str = UNSTATED_REMEDY) -> None:

@@ -295,7 +295,7 @@ def _read(patient: Patient, look: Callable[[Txn], T]) -> T | None:
 
 
 def derived_data(patient: Patient) -> Iterator[Finding]:
-    """What the next start would refuse; not of a demo, which states it for itself: there `pokedexd serve` tells."""
+    """What the next start would refuse, or does without a word; not of a demo, which states it for itself: there `pokedexd serve` tells."""
     if patient.is_demo or patient.config.platforms.youtube.derived_data:
         return
     if _read(patient, holds_derived):
