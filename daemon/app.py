@@ -97,6 +97,7 @@ from proto.messages import AnyWork
 from proto.records import Event
 from stores.blocking import Blocking, RunSync
 from stores.catalog import Catalog
+from stores.codec import learn_types
 from stores.env import Environment, Txn
 from stores.journal import Journal
 from stores.ledger import Budget, Ledger
@@ -163,6 +164,7 @@ async def run_daemon(
 ) -> None:
     """Runs until ``stop``, then drains. Raises StoreBusy, Unavailable, ConfigError or ActorFailed."""
     config = loaded.config
+    learn_types()
     sys.setswitchinterval(config.daemon.switch_interval_seconds)
     settle_collector()
     raise_open_files()

@@ -7,6 +7,7 @@ import shutil
 import zlib
 from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -151,11 +152,11 @@ class TantivyTextIndex:
         """Builds a compact index from these documents and swaps it in; queries go on against the old one meanwhile."""
         async with self._turn:
             folder = _numbered(self._folder.parent, _number(self._folder) + 1)
-            fresh = await self._write.call(_fresh_engine, folder)
+            fresh = await self._write.call(guarded, lambda: _fresh_engine(folder))
             try:
                 async for part in documents:
-                    await self._write.call(fresh.upsert, part)
-                await self._write.call(self._swap, fresh, folder, checkpoint)
+                    await self._write.call(guarded, partial(fresh.upsert, part))
+                await self._write.call(guarded, lambda: self._swap(fresh, folder, checkpoint))
             except BaseException:  # among it a cancelled task: nothing half made stays, and the old one answers on
                 if self._folder != folder:
                     with trio.CancelScope(shield=True):

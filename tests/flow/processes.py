@@ -119,10 +119,24 @@ class Daemon:
 
     def get(self, path: str, **params: Any) -> httpx2.Response:
         """Over one connection: to make a client costs more than most answers do."""
-        return self._client.get(f"{self.url}{path}", params=params)
+        with self._telling_of_its_death():
+            return self._client.get(f"{self.url}{path}", params=params)
 
     def post(self, path: str, body: object) -> httpx2.Response:
-        return self._client.post(f"{self.url}{path}", json=body)
+        with self._telling_of_its_death():
+            return self._client.post(f"{self.url}{path}", json=body)
+
+    @contextmanager
+    def _telling_of_its_death(self) -> Iterator[None]:
+        """A connection that is refused says nothing of why; the daemon's exit code and log do."""
+        try:
+            yield
+        except httpx2.TransportError as refused:
+            try:
+                code = self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                raise refused from None
+            raise AssertionError(f"the daemon died with {code}: {self.log()[-6000:]}") from refused
 
     def search(self, text: str, limit: int = 10) -> list[tuple[str, float]]:
         answer = self.get("/v1/search", q=text, limit=limit).json()
@@ -133,7 +147,6 @@ class Daemon:
         deadline = time.monotonic() + patience_seconds
         ready: dict[str, Any] = {}
         while time.monotonic() < deadline:
-            assert self.process.poll() is None, f"the daemon died: {self.log()[-3000:]}"
             reply = self.get("/readyz")
             ready = reply.json()
             loading = [part for part in ready["dependencies"].values() if part["state"] == "loading"]
