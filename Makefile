@@ -53,7 +53,7 @@ bench: install
 
 # 100,000 creators are made once and kept in $POKEDEXD_BENCH_DIR, else ~/.cache/pokedexd-bench (about 6 GB).
 bench-search: install
-	@$(PIP) install -q --no-build-isolation -c constraints.txt -e '.[bench]'
+	@$(PIP) install -q -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m tests.bench.search_at_size $(BENCH)
 
 # Up to a million creators through the product's own import, beside the bare engines: about an hour and 60 GB at most, in $POKEDEXD_BENCH_DIR, else
