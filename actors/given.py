@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from actors.aggregation import aggregate, language_in
+from actors.given_names import UNKNOWN, read_known
 from actors.labelling import IMPORTED
 from actors.policy import Policy, derivable
 from actors.reading import MAX_FOUND
@@ -79,8 +80,8 @@ _decode = msgspec.json.Decoder(GivenCreator).decode
 
 def prepare(line: bytes, rules: GivenRules, now: int) -> Prepared:
     """Raises Malformed with the place and what was expected."""
-    given = _read(line, now)
-    notes: dict[str, None] = {}
+    given, told = _read(line, now)
+    notes: dict[str, None] = dict.fromkeys(told)
     whole = sorted((_part(one, rules, now, notes) for one in given.accounts), key=lambda part: part.account.key)
     recent = [msgspec.structs.replace(part, items=part.items[: rules.recent_items]) for part in whole]
     permitted = derivable(recent, rules.policies)
@@ -119,11 +120,12 @@ def _is_over_age(account: CreatorAccount, rules: GivenRules, now: int) -> bool:
     return expires_at is not None and expires_at <= now
 
 
-def _read(line: bytes, now: int) -> GivenCreator:
+def _read(line: bytes, now: int) -> tuple[GivenCreator, list[str]]:
+    """And what is said of names that are not known."""
     if len(line) > MAX_LINE_BYTES:
         raise Malformed(f"a line of {len(line):,} bytes; a creator has {MAX_LINE_BYTES:,} at most")
     try:
-        given = _decode(line)
+        given, told = _decoded(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(_shortened(str(error))) from error
     if not 1 <= len(given.accounts) <= MAX_ACCOUNTS:
@@ -135,7 +137,16 @@ def _read(line: bytes, now: int) -> GivenCreator:
         problem = _problem(account, now + AHEAD_SECONDS)
         if problem:
             raise Malformed(f"{problem} - at `$.accounts[{at}]`")
-    return given
+    return given, told
+
+
+def _decoded(line: bytes) -> tuple[GivenCreator, list[str]]:
+    try:
+        return _decode(line), []
+    except msgspec.ValidationError as error:
+        if not str(error).startswith(UNKNOWN):
+            raise
+        return read_known(line)
 
 
 def _shortened(words: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from actors.index_writing import MOST_AT_ONCE
 from daemon.config import SearchConfig
 from daemon.readiness import KEYWORD_SEARCH, Readiness
 from daemon.stock import Coverage
-from proto.errors import IndexBroken, PokedexError, Unreadable
+from proto.errors import ConfigError, IndexBroken, PokedexError, Unreadable
 from proto.ids import CreatorId, Platform, Row
 from proto.records import Creator, EmbeddingRecord
 from stores.belonging import row_of
@@ -382,7 +382,7 @@ class IndexKeeper:
             with self._env.snapshot() as now:
                 return stored_vectors_of(now, name, model_id, rows, dims)
 
-        with self._env.snapshot() as txn:
+        with self._env.snapshot() as txn, self._room_is_wanted(name):
             return HnswVectorIndex.open(
                 self._path_of(name, model_id),
                 field=name,
@@ -403,6 +403,20 @@ class IndexKeeper:
                 trouble=trouble,
                 tell=lambda share: self._readiness.set(f"vectors/{name}", "loading", detail="rebuilding", loaded=share),
             )
+
+    @contextmanager
+    def _room_is_wanted(self, name: str) -> Iterator[None]:
+        """Raises ConfigError where there is no memory for as many as the settings ask for."""
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:  # the latter: hnswlib's
+            wanted = self._config.capacity_creators
+            if not wanted or not (isinstance(error, MemoryError) or "Not enough memory" in str(error)):
+                raise
+            raise ConfigError(
+                f"search.capacity_creators = {wanted:,}: there is no memory for the vectors ({name}) of so many ({error}); "
+                "lower it, to about as many creators as are expected"
+            ) from error
 
 
 def fill_columns(columns: Columns, txn: Txn) -> None:

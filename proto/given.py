@@ -11,13 +11,13 @@ from proto.ids import AccountKey
 from proto.records import ContentItem, CreatorAccount, Enrichment
 
 
-class GivenItem(ContentItem, array_like=False, omit_defaults=True, kw_only=True):
+class GivenItem(ContentItem, array_like=False, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """A content item; its account is the one it stands in."""
 
     account_key: AccountKey = AccountKey("")
 
 
-class GivenVector(msgspec.Struct, omit_defaults=True, kw_only=True):
+class GivenVector(msgspec.Struct, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """The vector of a text of an account: ``bio``, ``content.0`` or ``content.1``."""
 
     field: str
@@ -30,18 +30,18 @@ class GivenVector(msgspec.Struct, omit_defaults=True, kw_only=True):
     """Share of this text in the account's content."""
 
 
-class GivenAccount(CreatorAccount, array_like=False, omit_defaults=True, kw_only=True):
+class GivenAccount(CreatorAccount, array_like=False, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """An account with its content, in any order, and its vectors."""
 
     items: list[GivenItem] = []
     vectors: list[GivenVector] = []
 
 
-class GivenEnrichment(Enrichment, array_like=False, omit_defaults=True, kw_only=True):
+class GivenEnrichment(Enrichment, array_like=False, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """Who said what the creator is about."""
 
 
-class GivenCreator(msgspec.Struct, omit_defaults=True, kw_only=True):
+class GivenCreator(msgspec.Struct, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """One line. All accounts are one person's; the first one founds the creator."""
 
     accounts: list[GivenAccount]

@@ -193,6 +193,44 @@ def test_what_a_file_cannot_know_is_ignored() -> None:
     assert (one.feed_failures, one.importance, one.importance_stated) == (0, 1.0, False)
 
 
+def test_names_that_nobody_knows_are_left_out_with_a_word_each() -> None:
+    said = creator(
+        account(folowers=5, items=[item(likez=1), item(1, likez=2)], vectors=[vector(heft=1)]),
+        niche="x",
+        enrichment=None,
+    )
+    made = prepared(said)
+    assert made.notes == [
+        "`niche` of a creator is no name that is known, and is left out",
+        "`folowers` of an account is no name that is known, and is left out (`followers`?)",
+        "`likez` of an item is no name that is known, and is left out (`likes`?)",
+        "`heft` of a vector is no name that is known, and is left out",
+    ]
+    known = creator(account(items=[item(), item(1)], vectors=[vector()]))
+    assert made.bundle == prepared(known).bundle
+
+
+def test_of_many_unknown_names_some_are_named_within_bounds() -> None:
+    notes = prepared(creator(account(**{f"x{number}; {'y' * 100}": number for number in range(9)}))).notes
+    assert len(notes) == 6
+    assert notes[-1] == "4 more names are not known, and left out"
+    assert all(len(one) < 150 and "; " not in one for one in notes)
+
+
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        ({"accounts": [account(followers="many")], "unheard": 1}, "`$.accounts[0].followers`"),
+        ({"accounts": [{"unheard": 1, "platform": "youtube"}]}, "`platform_user_id` - at `$.accounts[0]`"),
+        ({"unheard": 1}, "`accounts`"),
+        (b'{"unheard": 1, "accounts": ' + b"[" * 5_000 + b"]" * 5_000 + b"}", "recursion"),
+        (b'{"unheard": 1, "accounts": [}', "malformed"),
+    ],
+)
+def test_beside_unknown_names_what_is_malformed_is_refused(line: Line | bytes, place: str) -> None:
+    assert place in refusal(line)
+
+
 def test_links_lead_to_the_web_alone() -> None:
     bad = "javascript:alert(1)"
     said = account(profile_image_url=bad, website=bad, links=[bad, "https://a.example"], items=[item(permalink=bad)])

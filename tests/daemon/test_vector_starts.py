@@ -18,7 +18,7 @@ from daemon.evaluation.virtual_time import VirtualThreads
 from daemon.housekeeping import save_now_and_then
 from daemon.indexing import FIELD_NAMES, IndexKeeper
 from daemon.readiness import Readiness
-from proto.errors import Unavailable
+from proto.errors import ConfigError, Unavailable
 from proto.ids import CreatorId, Platform, Row
 from proto.records import Creator, EmbeddingRecord
 from stores.blocking import Blocking
@@ -73,7 +73,9 @@ class Starts:
         self._folder, self.env, self._threads = folder, env, threads
         self.readiness = Readiness()
 
-    async def open(self, model_id: str = "m", *, replacing: bool = False, rows: str = "auto") -> IndexKeeper:
+    async def open(
+        self, model_id: str = "m", *, replacing: bool = False, rows: str = "auto", capacity: int = 0
+    ) -> IndexKeeper:
         self.readiness = Readiness()
         keeper = IndexKeeper(
             self._folder,
@@ -83,7 +85,7 @@ class Starts:
             synonyms={},
             derives=tuple(Platform),
             recent_items=5,
-            config=SearchConfig(vector_rows=rows),
+            config=SearchConfig(vector_rows=rows, capacity_creators=capacity),
             readiness=self.readiness,
             blocking=lambda name, limit: Blocking(name, limit, self._threads),
         )
@@ -149,6 +151,14 @@ async def test_a_start_reads_only_what_changed_since_the_snapshot(
     assert {name: part.state for name, part in starts.readiness.dependencies.items() if "/" in name} == dict.fromkeys(
         (f"vectors/{name}" for name in FIELD_NAMES), "ok"
     )
+
+
+@pytest.mark.parametrize("rows", ["float32", "int8"])
+async def test_room_for_more_than_memory_holds_names_the_setting(starts: Starts, rows: str) -> None:
+    with pytest.raises(ExceptionGroup) as refused:
+        await starts.open(rows=rows, capacity=10**12)
+    said = r"search\.capacity_creators = 1,000,000,000,000: there is no memory .* lower it"
+    assert refused.group_contains(ConfigError, match=said)
 
 
 @pytest.mark.parametrize("snapshot", [True, False])
