@@ -37,6 +37,23 @@ def asked_for(environ: Mapping[str, str] = os.environ, switch: Path = SWITCH) ->
     return ASKED_FOR in environ.get(TUNABLES, "").split(":")
 
 
+def asking(environ: Mapping[str, str] = os.environ, switch: Path = SWITCH) -> dict[str, str] | None:
+    """The environment in which a process's memory lies in such pages: glibc reads it as a process begins, so that it takes
+    another. None where that is decided already, the host has switched them off, or there is no glibc."""
+    said = environ.get(TUNABLES, "")
+    name, _, _ = ASKED_FOR.partition("=")
+    if name in said or not _is_glibc():
+        return None
+    wished = {**environ, TUNABLES: f"{said}:{ASKED_FOR}" if said else ASKED_FOR}
+    return wished if asked_for(wished, switch) else None
+
+
+def _is_glibc() -> bool:
+    with suppress(OSError, ValueError):
+        return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
+    return False
+
+
 def put_together(pieces: Iterable[tuple[int, int]], stopped: Callable[[], bool] = lambda: False) -> int:
     """Blocking, without the interpreter: half a second for four fields of a million. ``pieces``: first byte, and behind the
     last. Bytes of the calls that succeeded; what fails stays as it is."""

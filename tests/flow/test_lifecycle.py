@@ -136,6 +136,22 @@ def test_a_full_disk_in_mid_flow_holds_intake_and_loses_nothing(sim: Simulator, 
     assert fingerprint(tmp_path / "data") == fingerprint(finished)
 
 
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [({}, "glibc.malloc.hugetlb=1"), ({"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}, "glibc.malloc.hugetlb=0")],
+)
+def test_a_daemon_lies_in_huge_pages_unless_it_is_told_otherwise(
+    said: dict[str, str], found: str, sim: Simulator, data: Path
+) -> None:
+    switch = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    never = switch.exists() and "[never]" in switch.read_text()
+    env = {name: value for name, value in environment(sim).items() if name != "GLIBC_TUNABLES"}
+    with Daemon(data, env | said) as daemon:
+        began = Path(f"/proc/{daemon.process.pid}/environ").read_text().split("\0")
+        assert (f"GLIBC_TUNABLES={found}" in began) is (bool(said) or not never)
+        assert daemon.terminate() == 0
+
+
 def test_a_second_instance_is_refused_with_a_word(sim: Simulator, data: Path) -> None:
     env = environment(sim)
     with Daemon(data, env) as daemon:

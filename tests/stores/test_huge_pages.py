@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stores.forked import Forked
-from stores.huge_pages import PAGE_BYTES, asked_for, large_pieces, put_together
+from stores.huge_pages import PAGE_BYTES, asked_for, asking, large_pieces, put_together
 from stores.memory_maps import memory_maps
 
 MAPS = b"""\
@@ -62,6 +62,29 @@ def test_a_host_that_has_none_is_left_so(setting: str, asked: bool, tmp_path: Pa
     switch = tmp_path / "enabled"
     switch.write_text(setting + "\n")
     assert asked_for(TUNED, switch) is asked
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such pages")
+@pytest.mark.parametrize(
+    ("tunables", "wished"),
+    [
+        (None, "glibc.malloc.hugetlb=1"),
+        ("", "glibc.malloc.hugetlb=1"),
+        ("glibc.malloc.check=3", "glibc.malloc.check=3:glibc.malloc.hugetlb=1"),
+        ("glibc.malloc.hugetlb=1", None),
+        ("glibc.malloc.hugetlb=0", None),
+        ("glibc.malloc.check=3:glibc.malloc.hugetlb=2", None),
+    ],
+)
+def test_they_are_asked_for_unless_somebody_has_decided(
+    tunables: str | None, wished: str | None, tmp_path: Path
+) -> None:
+    before = {"HOME": "/root"} | ({} if tunables is None else {"GLIBC_TUNABLES": tunables})
+    environ = asking(before, tmp_path / "absent")
+    assert environ == (None if wished is None else before | {"GLIBC_TUNABLES": wished})
+    switch = tmp_path / "enabled"
+    switch.write_text("always madvise [never]\n")
+    assert asking(before, switch) is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such pages")
