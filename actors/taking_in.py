@@ -9,6 +9,7 @@ import msgspec
 from actors.cadence import KEPT_ITEMS, VisitPolicy, visits
 from actors.given_packing import Packed
 from actors.identity_resolution import FOUNDER
+from actors.news import completed_account, completed_item
 from proto.identity import IdentityDecision
 from proto.ids import AccountKey, Platform
 from proto.messages import AccountUpserted, AnyWork, CreatorAggregated, CreatorEnriched
@@ -23,8 +24,9 @@ from stores.catalog import (
     put_creator,
     put_creator_embeddings,
     put_first_embeddings,
+    put_partly_read,
 )
-from stores.content import PackedItems, put_packed
+from stores.content import PackedItems, items_since, put_items, put_packed, unpack_items
 from stores.env import Txn
 from stores.identity import put_decision, put_off
 from stores.labels import put_labelling
@@ -76,11 +78,23 @@ class TakingIn:
         """It goes the way of what a platform tells."""
         work: list[AnyWork] = []
         for account, items in zip(packed.accounts, packed.items, strict=True):
-            new = get_account(txn, account.key) is None
-            changed = put_account(txn, self._scheduled(txn, account, items) if new else account)
-            if put_packed(txn, account.key, items) or changed:
+            known = get_account(txn, account.key)
+            if known is None:
+                changed = put_account(txn, self._scheduled(txn, account, items))
+            else:
+                changed = put_partly_read(txn, completed_account(account, known), account)
+            if self._put_items(txn, account.key, items) or changed:
                 work.append(enqueue(txn, AccountUpserted(account_key=account.key), self._now))
         return work
+
+    def _put_items(self, txn: Txn, key: AccountKey, said: PackedItems) -> bool:
+        known = {item.content_id: item for item in items_since(txn, key, 0)} if said.blocks else {}
+        if not known:
+            return put_packed(txn, key, said)
+        items = unpack_items(said)
+        return put_items(
+            txn, key, [completed_item(one, known[one.content_id]) if one.content_id in known else one for one in items]
+        )
 
     def _put_creator(self, txn: Txn, packed: Packed) -> CreatorBundle:
         computed = packed.bundle.creator

@@ -26,7 +26,7 @@ from proto.errors import Malformed, Unavailable
 
 IN_FLIGHT = 2
 """Pieces that the daemon has at a time."""
-SHOWN = 10
+SHOWN, MOST_COUNTED = 10, 10_000
 """Lines that were not taken in, and things that were left out of lines, told at the end."""
 TOO_LONG = LineVerdict(verdict=INVALID, detail=f"longer than {MAX_LINE_BYTES:,} bytes, the most a creator has")
 TOLD_EVERY_SECONDS = 10.0
@@ -162,6 +162,11 @@ def _sent(pieces: Iterator[Lines], client: AdminClient, import_id: str) -> Itera
             yield last, answer.result()
 
 
+def _countable(notes: Sequence[str], counted: Counter[str]) -> Sequence[str]:
+    """Where each line has words of its own to it, only those that are known go on being counted."""
+    return notes if len(counted) < MOST_COUNTED else [one for one in notes if one in counted]
+
+
 def _note(piece: Lines, found: Sequence[LineVerdict], writer: Any, sent: Sent) -> None:
     if len(found) != len(piece.lines):
         raise Malformed(f"line {piece.numbers[0]}: the daemon judged {len(found)} of {len(piece.lines)} lines")
@@ -172,6 +177,6 @@ def _note(piece: Lines, found: Sequence[LineVerdict], writer: Any, sent: Sent) -
             sent.noted += 1
             writer.writerow([number, one.verdict, one.detail])
         if one.verdict == "added" and one.detail:
-            sent.left_out.update(one.detail.split("; "))
+            sent.left_out.update(_countable(one.detail.split("; "), sent.left_out))
         if one.verdict == INVALID and len(sent.refused) < SHOWN:
             sent.refused.append(f"line {number}: {one.detail}")

@@ -382,7 +382,7 @@ class IndexKeeper:
             with self._env.snapshot() as now:
                 return stored_vectors_of(now, name, model_id, rows, dims)
 
-        with self._env.snapshot() as txn, self._room_is_wanted(name):
+        with self._env.snapshot() as txn, self._room_is_wanted(name, txn.counter("creators")):
             return HnswVectorIndex.open(
                 self._path_of(name, model_id),
                 field=name,
@@ -405,17 +405,17 @@ class IndexKeeper:
             )
 
     @contextmanager
-    def _room_is_wanted(self, name: str) -> Iterator[None]:
-        """Raises ConfigError where there is no memory for as many as the settings ask for."""
+    def _room_is_wanted(self, name: str, have: int) -> Iterator[None]:
+        """Raises ConfigError where there is no memory for as many as the settings ask for beyond those that there are."""
         try:
             yield
         except (MemoryError, RuntimeError) as error:  # the latter: hnswlib's
             wanted = self._config.capacity_creators
-            if not wanted or not (isinstance(error, MemoryError) or "Not enough memory" in str(error)):
+            if wanted <= have or not (isinstance(error, MemoryError) or "Not enough memory" in str(error)):
                 raise
             raise ConfigError(
-                f"search.capacity_creators = {wanted:,}: there is no memory for the vectors ({name}) of so many ({error}); "
-                "lower it, to about as many creators as are expected"
+                f"search.capacity_creators = {wanted:,}: there is no memory for the vectors ({name}) of so many "
+                f"({error or 'out of memory'}); lower it, to about as many creators as are expected ({have:,} are there)"
             ) from error
 
 

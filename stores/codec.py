@@ -44,7 +44,7 @@ def learn_types() -> None:
     """While there is one thread: all types of msgspec's that are loaded by now, so that nobody who decodes without `decode`,
     such as replies of platforms and what lies beside indexes, meets one first in a thread. 0.1 ms a type."""
     for kind in _below(msgspec.Struct):
-        with suppress(NameError):  # what only a type checker can name is no part of what is decoded
+        with suppress(NameError, TypeError):  # what cannot be decoded, as it names what only a type checker knows
             msgspec.json.Decoder(kind)
 
 

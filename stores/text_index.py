@@ -11,7 +11,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -40,6 +40,7 @@ FOOTER_MAGIC = 1337
 """Tantivy closes each file by {"crc": …}, its length and this number (tantivy's directory/footer.rs)."""
 
 SCHEMA_VERSION = 4
+T = TypeVar("T")
 
 
 class Checkpoint(msgspec.Struct):
@@ -120,7 +121,7 @@ class TantivyTextIndex:
             _write_checkpoint(folder, Checkpoint(checkpoint=0, documents=0))
             return cls(folder, boosts=boosts, synonyms=synonyms, write=write, read=read)
 
-        return await write.call(created)
+        return await write.call(_writing, created)
 
     async def upsert(self, documents: Sequence[TextDocument]) -> None:
         async with self._turn:
@@ -152,11 +153,11 @@ class TantivyTextIndex:
         """Builds a compact index from these documents and swaps it in; queries go on against the old one meanwhile."""
         async with self._turn:
             folder = _numbered(self._folder.parent, _number(self._folder) + 1)
-            fresh = await self._write.call(guarded, lambda: _fresh_engine(folder))
+            fresh = await self._write.call(_writing, lambda: _fresh_engine(folder))
             try:
                 async for part in documents:
-                    await self._write.call(guarded, partial(fresh.upsert, part))
-                await self._write.call(guarded, lambda: self._swap(fresh, folder, checkpoint))
+                    await self._write.call(_writing, partial(fresh.upsert, part))
+                await self._write.call(_writing, lambda: self._swap(fresh, folder, checkpoint))
             except BaseException:  # among it a cancelled task: nothing half made stays, and the old one answers on
                 if self._folder != folder:
                     with trio.CancelScope(shield=True):
@@ -184,13 +185,11 @@ class TantivyTextIndex:
         try:
             if self._broken:
                 self._reopen()
-            guarded(step)
-        except Exception as error:
+            _writing(step)
+        except Exception:
             self._broken = True
             with suppress(Exception):  # no room for that either; the next step tries again
                 self._reopen()
-            if any(words in str(error) for words in WRITER_GONE):
-                raise DiskFull(f"the keyword index cannot be written: the disk is full, or broken ({error})") from error
             raise
 
     def _reopen(self) -> None:
@@ -210,7 +209,11 @@ class TantivyTextIndex:
         fresh.commit()
         _write_checkpoint(folder, Checkpoint(checkpoint=checkpoint, documents=fresh.searcher.num_docs))
         self._engine, self._folder, self.checkpoint, self.removed = fresh, folder, checkpoint, 0
-        old.close()
+        try:
+            guarded(old.close)
+        except IndexBroken as error:  # the new one answers by now, and of this one nothing is to be left
+            log.warning("the keyword index before could not be closed", reason=str(error))
+            old.abandon()
         shutil.rmtree(old_folder, ignore_errors=True)
 
 
@@ -354,6 +357,16 @@ def _read_meta(folder: Path) -> IndexMeta:
 def _drop(engine: _Engine, folder: Path) -> None:
     engine.abandon()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _writing(step: Callable[[], T]) -> T:
+    """As `guarded`; and raises DiskFull where the engine's writer is gone."""
+    try:
+        return guarded(step)
+    except Exception as error:
+        if any(words in str(error) for words in WRITER_GONE):
+            raise DiskFull(f"the keyword index cannot be written: the disk is full, or broken ({error})") from error
+        raise
 
 
 def _fresh_engine(folder: Path) -> _Engine:

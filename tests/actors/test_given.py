@@ -223,6 +223,11 @@ def test_of_many_unknown_names_some_are_named_within_bounds() -> None:
         ({"accounts": [account(followers="many")], "unheard": 1}, "`$.accounts[0].followers`"),
         ({"accounts": [{"unheard": 1, "platform": "youtube"}]}, "`platform_user_id` - at `$.accounts[0]`"),
         ({"unheard": 1}, "`accounts`"),
+        (
+            {"acounts": [account()]},
+            "`accounts`; `acounts` of a creator is no name that is known, and is left out (`accounts`?)",
+        ),
+        ({"unheard": 1, "accounts": [[account(unheard=1)]]}, "`$.accounts[0]`"),
         (b'{"unheard": 1, "accounts": ' + b"[" * 5_000 + b"]" * 5_000 + b"}", "recursion"),
         (b'{"unheard": 1, "accounts": [}', "malformed"),
     ],

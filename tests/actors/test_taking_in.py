@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,6 +28,7 @@ from proto.ids import AccountKey, Platform, creator_id_of
 from proto.messages import AccountUpserted, CreatorAggregated, CreatorEnriched
 from stores.belonging import founder_of, get_link, members_of
 from stores.catalog import (
+    account_history,
     account_vectors,
     creator_bundle,
     creator_embeddings,
@@ -181,6 +183,37 @@ def test_news_of_a_known_account_go_the_way_of_a_visit(env: Environment, take: T
     assert stored.creator_id == creator_id_of(CHANNEL)
     assert len(look(env, recent_items, CHANNEL, 100)) == 9
     assert look(env, get_creator, creator_id_of(CHANNEL)).primary_niche == NICHE
+    assert faults(env) == []
+
+
+def test_what_a_line_does_not_say_of_a_known_account_stays(env: Environment, take: Take) -> None:
+    whole = item(0, description="Whole.", views=100, likes=7, detailed=True, tags=["garden"])
+    said = account(
+        display_name="Some Body", emails=["a@b.example"], country="BR", followers_step=10, items=[whole, item(1)]
+    )
+    take(prepared(creator(said, primary_niche=NICHE)))
+    before, known = look(env, get_account, CHANNEL), look(env, recent_items, CHANNEL, 9)
+    counted = look(env, account_history, CHANNEL, 0)
+    bare = {"platform": "youtube", "platform_user_id": "UC1"}
+    assert take(prepared(creator(bare)), NOW + 60).work == [], "nothing that anybody sees has changed"
+    assert look(env, get_account, CHANNEL) == msgspec.structs.replace(before, fetched_at=NOW, touched_at=NOW)
+    assert look(env, account_history, CHANNEL, 0) == counted, "no count was read"
+    partial_item = {"content_id": "v0", "views": 200, "detailed": True}
+    taken = take(
+        prepared(creator(bare | {"followers": 5_000, "fetched_at": NOW + 60, "items": [partial_item]})), NOW + 90
+    )
+    assert [one.entity for one in taken.work] == [CHANNEL]
+    after = look(env, get_account, CHANNEL)
+    assert (after.followers, after.followers_step) == (5_000, None)
+    assert [(one.followers, one.views) for one in look(env, account_history, CHANNEL, 0)][-1] == (5_000, None)
+    assert (after.bio, after.handle, after.display_name, after.emails, after.country) == (
+        *(before.bio, before.handle, before.display_name),
+        *(before.emails, before.country),
+    )
+    first, second = look(env, recent_items, CHANNEL, 9)
+    assert second == known[1]
+    assert (first.views, first.likes, first.description, first.tags) == (200, 7, "Whole.", ["garden"])
+    assert (first.published_at, first.title_or_caption) == (known[0].published_at, known[0].title_or_caption)
     assert faults(env) == []
 
 

@@ -161,6 +161,20 @@ async def test_room_for_more_than_memory_holds_names_the_setting(starts: Starts,
     assert refused.group_contains(ConfigError, match=said)
 
 
+async def test_memory_that_is_short_is_no_fault_of_room_for_fewer_than_there_are(
+    starts: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(indexing, "stored_vectors", short)
+    await starts.env.write(lambda txn: txn.add("creators", 50))
+    for capacity, kind in ((50, MemoryError), (51, ConfigError)):
+        with pytest.raises(ExceptionGroup) as failed:
+            await starts.open(capacity=capacity)
+        assert failed.group_contains(kind)
+
+
 @pytest.mark.parametrize("snapshot", [True, False])
 @pytest.mark.parametrize("bad", [0.0, float("nan"), float("inf")])
 async def test_stored_vectors_that_point_nowhere_are_none(starts: Starts, snapshot: bool, bad: float) -> None:

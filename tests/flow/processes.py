@@ -131,7 +131,7 @@ class Daemon:
         """A connection that is refused says nothing of why; the daemon's exit code and log do."""
         try:
             yield
-        except httpx2.TransportError as refused:
+        except (httpx2.NetworkError, httpx2.RemoteProtocolError) as refused:
             try:
                 code = self.process.wait(5)
             except subprocess.TimeoutExpired:

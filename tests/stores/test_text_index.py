@@ -231,6 +231,44 @@ async def test_a_replace_that_fails_leaves_the_index_as_it_was(text_index: Tanti
     assert await rows_of(text_index, "new") == [1]
 
 
+class PanicException(BaseException):
+    """As tantivy's bindings raise one."""
+
+
+async def test_of_an_index_that_cannot_be_closed_nothing_is_left_once_another_answers(
+    text_index: TantivyTextIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await taken_in(text_index, [document(0, "Old")], 1)
+    before = folder_of(tmp_path)
+
+    def panic(_: object) -> None:
+        raise PanicException("merging")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(text_index._engine), "close", panic)
+        await text_index.replace(parts([document(1, "New")]), 9)
+    assert not before.exists()
+    assert (await rows_of(text_index, "old"), await rows_of(text_index, "new")) == ([], [1])
+    await taken_in(text_index, [document(2, "New")], 10)
+    assert await rows_of(text_index, "new") == [1, 2]
+
+
+@pytest.mark.parametrize(("said", "kind"), [("merging", IndexBroken), ("An index writer was killed", DiskFull)])
+async def test_a_panic_while_an_index_is_written_anew_leaves_the_one_that_answers(
+    text_index: TantivyTextIndex, said: str, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await taken_in(text_index, [document(0, "Old")], 1)
+
+    def panic(*_: object) -> None:
+        raise PanicException(said)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(text_index._engine), "upsert", panic)
+        with pytest.raises(kind, match=said):
+            await text_index.replace(parts([document(1, "New")]), 9)
+    assert (text_index.checkpoint, await rows_of(text_index, "old")) == (1, [0])
+
+
 async def test_replace_drops_the_deleted(text_index: TantivyTextIndex) -> None:
     await taken_in(text_index, [document(row) for row in range(10)], 1)
     assert text_index.removed == 0

@@ -1,0 +1,35 @@
+"""What a line says of an account or an item that is known: it alone is news, all else stays. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TypeVar
+
+import msgspec
+
+from proto.ids import AccountKey, Platform
+from proto.records import ContentItem, CreatorAccount
+
+Known = TypeVar("Known", CreatorAccount, ContentItem)
+
+_UNSAID_ACCOUNT = CreatorAccount(platform=Platform.YOUTUBE, platform_user_id="")
+_UNSAID_ITEM = ContentItem(content_id="", account_key=AccountKey(""))
+
+
+def completed_account(said: CreatorAccount, known: CreatorAccount) -> CreatorAccount:
+    """A step is of the followers that it came with."""
+    return _completed(said, known, _UNSAID_ACCOUNT, but=() if said.followers is None else ("followers_step",))
+
+
+def completed_item(said: ContentItem, known: ContentItem) -> ContentItem:
+    return _completed(said, known, _UNSAID_ITEM, but=("account_key", "counted_at"))
+
+
+def _completed(said: Known, known: Known, unsaid: Known, but: Collection[str]) -> Known:
+    """A field that is as it is where nobody says anything is as it is known; a line cannot blank one."""
+    stays = {
+        name: getattr(known, name)
+        for name in said.__struct_fields__
+        if name not in but and getattr(said, name) == getattr(unsaid, name)
+    }
+    return msgspec.structs.replace(said, **stays)
