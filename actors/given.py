@@ -40,6 +40,9 @@ FIELDS = frozenset(("bio", "content.0", "content.1"))
 MAX_CANDIDATES = 10
 METHODS = ("local", "llm", IMPORTED)
 """What `Enrichment.method` may be; labels of which the file does not say where they come from are `IMPORTED`."""
+NO_ID = "@/:"
+"""Signs of names and addresses that no platform has in its ids."""
+COUNTS = ("followers", "media_count", "total_views", "followers_step")
 WEB = ("https://", "http://")
 
 
@@ -151,6 +154,8 @@ def _decoded(line: bytes) -> tuple[GivenCreator, list[str]]:
 
 def _shortened(words: str) -> str:
     """The decoder repeats what it does not know as a whole; the place stands at the end."""
+    if words.startswith("Invalid enum value") and ".platform`" in words:
+        words += f"; a platform is one of {', '.join(platform.value for platform in INGESTED)}"
     half = MAX_PROBLEM_CHARS // 2
     return words if len(words) <= MAX_PROBLEM_CHARS else f"{words[:half]}…{words[-half:]}"
 
@@ -161,6 +166,8 @@ def _problem(account: GivenAccount, latest: int) -> str:
         return f"{account.platform.value} is not ingested by this version"
     if not _is_id(account.platform_user_id) or not (account.handle == "" or _is_word(account.handle)):
         return f"platform_user_id and handle have 1 to {MAX_ID_CHARS} printable characters, the id in ASCII"
+    if any(char in account.platform_user_id for char in NO_ID):
+        return f"platform_user_id {account.platform_user_id[:60]!r}: the platform's own id is expected, no handle and no URL"
     if len(account.display_name) > MAX_NAME_CHARS or len(account.bio) > MAX_TEXT_CHARS:
         return f"display_name has {MAX_NAME_CHARS:,} characters at most, bio {MAX_TEXT_CHARS:,}"
     if len(account.items) > MAX_ITEMS:
@@ -169,8 +176,9 @@ def _problem(account: GivenAccount, latest: int) -> str:
         return f"country {account.country[:40]!r}: two letters (ISO 3166-1) are expected"
     if account.language and not (_is_id(account.language) and len(account.language) <= MAX_LANGUAGE_CHARS):
         return f"language {account.language[:40]!r}: a code such as en or pt-BR is expected"
-    if not all(map(_is_count, (account.followers, account.media_count, account.total_views, account.followers_step))):
-        return f"counts are whole numbers from 0 to {MAX_COUNT:,}"
+    for name in COUNTS:
+        if not _is_count(getattr(account, name)):
+            return f"{name} is a whole number from 0 to {MAX_COUNT:,}"
     for instant in (account.created_at, account.fetched_at, account.content_fetched_at):
         if instant is not None and not 0 <= instant <= latest:
             return f"instant {instant}: seconds since 1970 that have passed are expected"
@@ -188,7 +196,7 @@ def _item_problem(item: GivenItem, latest: int) -> str:
         return f"title_or_caption and description have {MAX_TEXT_CHARS:,} characters at most"
     for count in (item.views, item.likes, item.comments, item.duration_seconds):  # looked at here: of each of 20 items
         if count is not None and not 0 <= count <= MAX_COUNT:
-            return f"counts are whole numbers from 0 to {MAX_COUNT:,}"
+            return f"views, likes, comments and duration_seconds are whole numbers from 0 to {MAX_COUNT:,}"
     if not (0 <= item.published_at <= latest and 0 <= item.fetched_at <= latest and 0 <= item.counted_at <= latest):
         return "its instants are seconds since 1970 that have passed"
     return ""
@@ -210,6 +218,7 @@ def _part(given: GivenAccount, rules: GivenRules, now: int, notes: dict[str, Non
     """The account with all its items, newest first, and the vectors that may be kept."""
     account = msgspec.structs.replace(
         msgspec.convert(given, CreatorAccount, from_attributes=True),
+        handle=given.handle.removeprefix("@"),
         profile_image_url=_url(given.profile_image_url),
         website=_url(given.website),
         links=[link for link in given.links if link.startswith(WEB)][:MAX_FOUND],

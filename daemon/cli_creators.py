@@ -16,8 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from actors.bulk import INVALID, KINDS, LineVerdict
 from actors.given import MAX_LINE_BYTES
+from actors.taking_in import ADDED, KNOWN
 from daemon.admin_client import AdminClient
 from daemon.config import Config
+from daemon.demo_note import as_of_demo
 from daemon.given_export import export_creators
 from daemon.given_file import Lines, import_id_of, read_pieces
 from daemon.importing import Piece
@@ -65,11 +67,14 @@ def import_creators(config: Config, file: Path, verdicts: Path) -> None:
     out.print(", ".join(f"{counts[kind]:,} {kind}" for kind in KINDS if counts[kind]) or "no lines", highlight=False)
     for one in sent.refused:
         line(f"  {one}")
+    if counts[INVALID] > len(sent.refused):
+        line(f"  and {counts[INVALID] - len(sent.refused):,} more")
     for words, times in sent.left_out.most_common(SHOWN):
-        line(f"  of {times:,} added: {words}")
+        line(f"  of {times:,} {'line' if times == 1 else 'lines'}: {words}")
     if sent.noted:
         out.print(f"what was not simply added: {verdicts}", highlight=False, soft_wrap=True)
     if counts.total() and counts[INVALID] == counts.total():
+        line("no line is a whole creator, as the README has it; a list of accounts goes without --creators")
         raise typer.Exit(1)
 
 
@@ -89,10 +94,12 @@ def export_command(
     with Progress(*EXPORT_COLUMNS, console=err, disable=not err.is_terminal) as progress:
         task = progress.add_task("writing", total=None)
         done = export_creators(
-            settings(config, data).config, file, lambda at, total: progress.update(task, completed=at, total=total)
+            as_of_demo(settings(config, data).config),
+            file,
+            lambda at, total: progress.update(task, completed=at, total=total),
         )
     said = [f"{done.creators:,} creators in {file}"]
-    said += [f"{done.left_out:,} left out (forgotten, too old, or never read)"] if done.left_out else []
+    said += [f"{times:,} left out: {why}" for why, times in done.left_out.most_common()]
     said += [f"{done.cut:,} without their oldest content"] if done.cut else []
     line("; ".join(said))
     if done.underived:
@@ -110,7 +117,7 @@ class Sent(msgspec.Struct, kw_only=True):
     refused: list[str] = msgspec.field(default_factory=list)
     """The first that cannot be taken in."""
     left_out: Counter[str] = msgspec.field(default_factory=Counter)
-    """What lines lost that were added."""
+    """What lines lost that were taken in."""
     noted: int = 0
     """Lines with something to say of them."""
 
@@ -176,7 +183,7 @@ def _note(piece: Lines, found: Sequence[LineVerdict], writer: Any, sent: Sent) -
         if one.verdict != "added" or one.detail:
             sent.noted += 1
             writer.writerow([number, one.verdict, one.detail])
-        if one.verdict == "added" and one.detail:
+        if one.verdict in (ADDED, KNOWN) and one.detail:
             sent.left_out.update(_countable(one.detail.split("; "), sent.left_out))
         if one.verdict == INVALID and len(sent.refused) < SHOWN:
             sent.refused.append(f"line {number}: {one.detail}")

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from daemon.app import Running, run_daemon
 from daemon.config import Loaded, load, suppression_path
+from daemon.demo_note import DEMO_NOTE, DemoNote
 from proto.api import ReadyAnswer
 from proto.errors import ConfigError, Malformed, Unavailable
 from proto.ids import Platform, account_key
@@ -244,16 +245,6 @@ BANNER = "Demo: every creator here is played by the simulator; nothing leaves th
 WatchSignals = Callable[..., Awaitable[None]]
 
 
-DEMO_NOTE = "demo.json"
-
-
-class DemoNote(msgspec.Struct):
-    """Kept in a demo's data dir: which world lives there, and when its time began to run."""
-
-    world: str
-    started_at: float
-
-
 async def run_demo(
     world: DemoWorld,
     data: Path | None,
@@ -272,6 +263,8 @@ async def run_demo(
         console.print(f"making the world ({world.label}) …", highlight=False)
         async with simulator(world, note.started_at if world.live else None) as simulated:
             settings = demo_settings(simulated, world, folder, port, admin_port)
+            note.clock_at = settings.config.daemon.clock_at
+            write_atomic(folder / DEMO_NOTE, msgspec.json.encode(note))
             await _serve(settings, simulated, world, folder, console, watch_signals)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from daemon.config import Config, Loaded
-from daemon.demo import DEMO_NOTE
+from daemon.demo_note import DEMO_NOTE
 from proto.api import AdminStatus
 
 

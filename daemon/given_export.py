@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import datetime
@@ -30,13 +31,15 @@ from stores.suppression import Suppression
 Tell = Callable[[int, int], None]
 """Creators done, and how many there are."""
 UNFINISHED = ".part"
+FORGOTTEN, UNREAD, TOO_MUCH = "forgotten", "never read", "too much for a line"
+TOO_OLD = "read so long ago that the platform's terms do not let it be handed on"
 ZSTD = ".zst"
 
 
 class Exported(msgspec.Struct, kw_only=True):
     creators: int = 0
-    left_out: int = 0
-    """Of whom nothing may be handed on: forgotten, too old, never read, or too much to say for a line."""
+    left_out: Counter[str] = msgspec.field(default_factory=Counter)
+    """Creators of whom nothing may be handed on, by why."""
     cut: int = 0
     """Without their oldest content, or some of their accounts: a line has an end."""
     underived: int = 0
@@ -83,17 +86,17 @@ def export_creators(config: Config, file: Path, tell: Tell) -> Exported:
         return _write(found.txn, rules, file, tell)
 
 
-def line_of(bundle: CreatorBundle, founder: AccountKey | None, rules: Rules) -> tuple[bytes, bool] | None:
-    """The creator's line without its end, and whether something did not fit; None where nothing may be handed on."""
+def line_of(bundle: CreatorBundle, founder: AccountKey | None, rules: Rules) -> tuple[bytes, bool] | str:
+    """The creator's line without its end, and whether something did not fit; or why nothing may be handed on."""
     if any(rules.forbids(part.account.key, part.account.handle) for part in bundle.accounts):
-        return None
+        return FORGOTTEN
     parts = [
         part
         for part in bundle.accounts
         if part.account.platform in INGESTED and part.account.fetched_at and not rules.has_expired(part.account)
     ]
     if not parts:
-        return None
+        return TOO_OLD if any(rules.has_expired(part.account) for part in bundle.accounts) else UNREAD
     parts.sort(key=lambda part: (part.account.key != founder, part.account.key))
     derives = {part.account.key for part in derivable(parts, rules.policies)}
     given = GivenCreator(
@@ -105,7 +108,7 @@ def line_of(bundle: CreatorBundle, founder: AccountKey | None, rules: Rules) -> 
     while len(line := _encode(given)) > MAX_LINE_BYTES:
         cut = True
         if not any(account.items for account in given.accounts):
-            return None
+            return TOO_MUCH
         for account in given.accounts:
             account.items = account.items[: len(account.items) // 2]
     return line, cut or any(len(part.items) > MAX_ITEMS for part in parts)
@@ -144,9 +147,9 @@ def _write_lines(txn: Txn, rules: Rules, target: BinaryIO, tell: Tell) -> Export
     for done, (key, _) in enumerate(txn.scan("creators"), 1):
         creator_id = CreatorId(unpack_id(key))
         bundle, founder = creator_bundle(txn, creator_id, MAX_ITEMS + 1), founder_of(txn, creator_id)
-        line = line_of(bundle, founder.account_key if founder else None, rules) if bundle else None
-        if line is None:
-            exported.left_out += 1
+        line = line_of(bundle, founder.account_key if founder else None, rules) if bundle else UNREAD
+        if isinstance(line, str):
+            exported.left_out[line] += 1
         else:
             target.write(line[0] + b"\n")
             exported.creators += 1

@@ -17,12 +17,15 @@ from proto.errors import Malformed
 from stores.passing import let_go
 
 BOM = b"\xef\xbb\xbf"
+GZIP = b"\x1f\x8b"
 MAGIC = b"\x28\xb5\x2f\xfd"
 """Of zstd frames."""
 PIECE_LINES, PIECE_BYTES = 500, 8 << 20
 """A piece is one transaction and one batch of the indexes."""
 PASSED_BYTES = 16 << 20
 """Read, before the system is told that it need not keep them: memory is wanted for the store."""
+KIND_BYTES = 1_024
+"""Of a file's begin, to see of what kind it is."""
 HEAD_BYTES = 1 << 20
 WINDOW_BYTES = 128 << 20
 """Memory that a compressed file may ask for."""
@@ -80,7 +83,9 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes | None, int]]:
     try:
         with ExitStack() as stack:
             file = stack.enter_context(path.open("rb"))
-            compressed = file.read(len(MAGIC)) == MAGIC
+            begin = file.read(KIND_BYTES)
+            compressed = begin.startswith(MAGIC)
+            _refuse_other_kinds(path, begin)
             file.seek(0)
             source = stack.enter_context(io.BufferedReader(_Unpacked(file), 1 << 20)) if compressed else file
             number = passed = 0
@@ -101,6 +106,14 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes | None, int]]:
         raise Malformed(f"{path}: cannot be read: {error.strerror}") from error
     except zstandard.ZstdError as error:
         raise Malformed(f"{path}: is damaged: {error}; what stands before is taken in") from error
+
+
+def _refuse_other_kinds(path: Path, begin: bytes) -> None:
+    """Whole, since of each line would be said that it is malformed."""
+    if begin.startswith(GZIP):
+        raise Malformed(f"{path}: is packed by gzip; unpack it, or pack it by zstd")
+    if begin.removeprefix(BOM).lstrip().startswith(b"["):
+        raise Malformed(f"{path}: is a JSON array; one creator a line is expected (jq -c '.[]' makes lines of it)")
 
 
 class _Unpacked(io.RawIOBase):

@@ -147,6 +147,10 @@ def test_the_first_account_founds_and_all_stand_in_the_order_of_their_keys() -> 
         (creator(account(total_views=10**40)), "counts"),
         (creator(account(followers=1.5)), "`$.accounts[0].followers`"),
         (creator(account(followers_step=10**40)), "counts"),
+        (creator(account(platform="YouTube")), "`$.accounts[0].platform`; a platform is one of youtube, instagram"),
+        (creator(account(platform_user_id="@ann")), "'@ann': the platform's own id is expected"),
+        (creator(account(platform_user_id="https://www.youtube.com/@ann")), "no handle and no URL"),
+        (creator(account(total_views=-1)), "total_views is a whole number"),
         (creator(account(country="Brazil")), "country"),
         (creator(account(language="x" * 100)), "language"),
         (creator(account(language="e\0")), "language"),
@@ -183,7 +187,7 @@ def test_what_is_malformed_names_the_place(line: Line | bytes, place: str) -> No
 def test_what_nobody_knows_is_not_repeated_at_length() -> None:
     said = refusal(creator(account(platform="x" * 100_000)))
     assert len(said) < 500
-    assert said.endswith("`$.accounts[0].platform`")
+    assert said.endswith("`$.accounts[0].platform`; a platform is one of youtube, instagram")
 
 
 def test_what_a_file_cannot_know_is_ignored() -> None:
@@ -234,6 +238,10 @@ def test_of_many_unknown_names_some_are_named_within_bounds() -> None:
 )
 def test_beside_unknown_names_what_is_malformed_is_refused(line: Line | bytes, place: str) -> None:
     assert place in refusal(line)
+
+
+def test_handles_are_kept_without_the_sign_before_them() -> None:
+    assert prepared(creator(account(handle="@ann"))).accounts[0].handle == "ann"
 
 
 def test_links_lead_to_the_web_alone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import itertools
 import json
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from actors.taking_in import TakingIn
 from daemon import given_file
 from daemon.config import Config, DaemonConfig, PlatformsConfig, YouTubeConfig
 from daemon.derived_data import EMBEDDED_WITH, mark_of
-from daemon.given_export import Rules, export_creators, line_of, loses_derived
+from daemon.given_export import FORGOTTEN, TOO_MUCH, TOO_OLD, Rules, export_creators, line_of, loses_derived
 from daemon.given_file import PIECE_BYTES, PIECE_LINES, Lines, import_id_of, read_pieces
 from daemon.pipeline import visit_policies
 from proto.errors import ConfigError, Malformed
@@ -125,7 +126,7 @@ CHANNEL = AccountKey("youtube:UC1")
 def test_a_line_is_the_creator_again() -> None:
     whole = bundle(*BOTH)
     made = line_of(whole, CHANNEL, handing())
-    assert made is not None
+    assert not isinstance(made, str)
     line, cut = made
     again = prepared(json.loads(line))
     assert (cut, again.founder, again.labelled) == (False, CHANNEL, True)
@@ -136,19 +137,19 @@ def test_a_line_is_the_creator_again() -> None:
 
 def test_nobody_forgotten_or_too_old_is_handed_on() -> None:
     whole = bundle(*BOTH)
-    assert line_of(whole, CHANNEL, handing("instagram:7")) is None
+    assert line_of(whole, CHANNEL, handing("instagram:7")) == FORGOTTEN
     made = line_of(whole, CHANNEL, handing(now=NOW + 40 * DAY))
-    assert made is not None
+    assert not isinstance(made, str)
     assert [one["platform"] for one in json.loads(made[0])["accounts"]] == ["instagram"]
-    assert line_of(bundle(account()), CHANNEL, handing(now=NOW + 40 * DAY)) is None
+    assert line_of(bundle(account()), CHANNEL, handing(now=NOW + 40 * DAY)) == TOO_OLD
 
 
 def test_what_is_derived_is_handed_on_only_where_that_is_allowed() -> None:
     made = line_of(bundle(*BOTH), CHANNEL, handing(derived_data="denied"))
-    assert made is not None
+    assert not isinstance(made, str)
     assert [bool(one.get("vectors")) for one in json.loads(made[0])["accounts"]] == [False, True]
     alone = line_of(bundle(account()), CHANNEL, handing(derived_data="denied"))
-    assert alone is not None
+    assert not isinstance(alone, str)
     assert "primary_niche" not in json.loads(alone[0])
 
 
@@ -161,7 +162,7 @@ def test_a_creator_with_too_much_for_a_line_loses_its_oldest_content() -> None:
         for number in range(2_000)
     ]
     made = line_of(whole, CHANNEL, handing())
-    assert made is not None
+    assert not isinstance(made, str)
     line, cut = made
     assert cut
     assert MAX_LINE_BYTES // 3 < len(line) <= MAX_LINE_BYTES
@@ -169,7 +170,22 @@ def test_a_creator_with_too_much_for_a_line_loses_its_oldest_content() -> None:
     assert kept == [f"v{number}" for number in range(len(kept))]
     assert prepare(line, rules(), NOW).founder == CHANNEL
     part.account.bio = "b" * MAX_LINE_BYTES
-    assert line_of(whole, CHANNEL, handing()) is None
+    assert line_of(whole, CHANNEL, handing()) == TOO_MUCH
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (gzip.compress(b"{}"), "is packed by gzip"),
+        (b' \n[{"accounts": []}]', "one creator a line is expected"),
+        ("\ufeff[".encode(), "one creator a line is expected"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_whole(content: bytes, expected: str, tmp_path: Path) -> None:
+    file = tmp_path / "creators.jsonl"
+    file.write_bytes(content)
+    with pytest.raises(Malformed, match=expected):
+        list(read_pieces(file))
 
 
 def stating(derived_data: str, data: Path) -> Config:

@@ -218,6 +218,7 @@ async def test_keys_that_name_nobody_are_told(tmp_path: Path, env: Environment, 
     assert "{creator, followers}: none of the keys account, channel_id" in verdict.value
     (whole,) = await import_rows(env, listed(tmp_path, '{"accounts": []}\n', "whole.jsonl"), NOW, nobody)
     assert (whole.verdict, "import --creators" in whole.detail) == ("invalid", True)
+    assert "neither" not in whole.detail
 
 
 @pytest.mark.parametrize("content", ["@café\n".encode("latin-1"), b"\x80\x81", b"\xff\xfe@"])

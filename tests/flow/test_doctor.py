@@ -17,7 +17,7 @@ import trio
 
 from daemon.backup import name_at
 from daemon.config import load
-from daemon.demo import DEMO_NOTE
+from daemon.demo_note import DEMO_NOTE
 from daemon.doctor import examine
 from daemon.findings import Examination, Finding, Severity
 from daemon.memory import unit_limit_bytes

@@ -376,7 +376,7 @@ def test_what_nobody_may_derive_is_left_out_with_a_word(lived: Lived, tmp_path: 
     left_out = "left out: nothing may be derived of youtube's data (platforms.youtube.derived_data)"
     with Daemon(data, env) as daemon:
         said = imported(lived.file, daemon, env)
-        assert f"of {on_youtube} added: vectors are {left_out}" in said
+        assert f"of {on_youtube} lines: vectors are {left_out}" in said
         assert f"what was not simply added: {lived.file}.verdicts.csv" in said
         noted = verdicts(lived.file)
         assert len(noted) == on_youtube

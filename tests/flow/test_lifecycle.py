@@ -467,6 +467,9 @@ def test_the_demo_shows_progress_and_stops_at_sigterm(tmp_path: Path) -> None:
     assert "ready after" in text
     accounts, searchable = re.findall(r"([\d,]+) accounts, .* ([\d,]+) creators searchable", text)[-1]
     assert int(accounts) > int(searchable) > 40  # some have accounts on both platforms and are one creator
+    written = run_cli("export", "--creators", str(tmp_path / "out.jsonl"), "--data-dir", str(tmp_path / "demo"))
+    assert (written.returncode, written.stdout) == (0, f"{searchable} creators in {tmp_path / 'out.jsonl'}\n"), written
+    assert '"vectors"' in (tmp_path / "out.jsonl").read_text(), "a demo's folder brings its grant and its clock"
     demo.terminate()
     demo.stdout.read()
     demo.stdout.close()
