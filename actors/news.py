@@ -22,14 +22,20 @@ def completed_account(said: CreatorAccount, known: CreatorAccount) -> CreatorAcc
 
 
 def completed_item(said: ContentItem, known: ContentItem) -> ContentItem:
-    return _completed(said, known, _UNSAID_ITEM, but=("account_key", "counted_at"))
+    """Counts that it says were read with the line, also where the rest is older."""
+    whole = _completed(said, known, _UNSAID_ITEM, but=("account_key", "counted_at"))
+    counted = any(count is not None for count in (said.views, said.likes, said.comments))
+    return msgspec.structs.replace(whole, counted_at=max(said.counted_at, said.fetched_at)) if counted else whole
 
 
 def _completed(said: Known, known: Known, unsaid: Known, but: Collection[str]) -> Known:
-    """A field that is as it is where nobody says anything is as it is known; a line cannot blank one."""
+    """A field that is as it is where nobody says anything is as it is known; a line cannot blank one. What stays was not read
+    now, and the whole is as old as the oldest of it: platforms say how long that may be kept."""
     stays = {
         name: getattr(known, name)
         for name in said.__struct_fields__
         if name not in but and getattr(said, name) == getattr(unsaid, name)
     }
+    if any(value != getattr(unsaid, name) for name, value in stays.items()):
+        stays["fetched_at"] = min(said.fetched_at, known.fetched_at)
     return msgspec.structs.replace(said, **stays)
