@@ -14,7 +14,7 @@ from actors import Batches, Meter, Outbox
 from actors.cadence import VisitPolicy
 from actors.given_packing import Packed
 from actors.index_writing import MOST_AT_ONCE, IndexWriter
-from actors.taking_in import TakenIn, TakingIn
+from actors.taking_in import KNOWN, TakenIn, TakingIn, lacking, notes_on
 from proto.errors import Unavailable
 from proto.ids import Platform
 from proto.messages import AnyWork, CreatorEnriched, Stage
@@ -109,22 +109,25 @@ class BulkLane:
             return await self._said_again(lines, said, now)
         made = await self._read(lines, now)
 
-        def change(txn: Txn) -> tuple[bytes, list[TakenIn]]:
+        def change(txn: Txn) -> tuple[bytes, list[TakenIn | None]]:
             said = recall(txn, key, digest)
             if said is not None:
-                return said, []
+                return said, [None] * len(made)
             taking = TakingIn(suppression=self._suppression, visits_of=self._visits_of, now=now)
             taken = [taking.put(txn, one) if isinstance(one, Packed) else None for one in made]
             kinds = bytes(
-                KINDS.index(one.verdict if one else INVALID) | (NOTED if _detail(line) else 0)
+                KINDS.index(one.verdict if one else INVALID) | (NOTED if _detail(line, one) else 0)
                 for one, line in zip(taken, made, strict=True)
             )
             remember(txn, key, Remembered(digest=digest, kinds=kinds, written_at=now))
-            return kinds, [one for one in taken if one is not None]
+            return kinds, taken
 
         kinds, taken = await self._env.write(change, synced=True)
-        await self._hand_over(_stored(taken))
-        return [LineVerdict(verdict=_verdict(kind), detail=_detail(one)) for kind, one in zip(kinds, made, strict=True)]
+        await self._hand_over(_stored([one for one in taken if one is not None]))
+        return [
+            LineVerdict(verdict=_verdict(kind), detail=_detail(line, one))
+            for kind, line, one in zip(kinds, made, taken, strict=True)
+        ]
 
     async def _hand_over(self, piece: _Stored) -> None:
         """A lane that has ended, or gets nowhere, keeps nobody waiting: the Sweeper sends what it did not take."""
@@ -164,7 +167,9 @@ class BulkLane:
 
     async def _said_again(self, lines: Sequence[bytes], kinds: bytes, now: int) -> list[LineVerdict]:
         noted = [line for line, kind in zip(lines, kinds, strict=True) if kind & NOTED]
-        details = iter([_detail(one) for one in await self._read(noted, now)] if noted else [])
+        made = await self._read(noted, now) if noted else []
+        taken = await self._env.read(lambda txn: [_noted(txn, one) for one in made])
+        details = map(_detail, made, taken)
         return [LineVerdict(verdict=_verdict(kind), detail=next(details) if kind & NOTED else "") for kind in kinds]
 
 
@@ -172,8 +177,13 @@ def _verdict(kind: int) -> str:
     return KINDS[kind & ~NOTED]
 
 
-def _detail(one: Packed | str) -> str:
-    return one if isinstance(one, str) else "; ".join(one.notes)
+def _detail(line: Packed | str, taken: TakenIn | None) -> str:
+    return line if isinstance(line, str) else "; ".join([*line.notes, *(taken.notes if taken else ())])
+
+
+def _noted(txn: Txn, line: Packed | str) -> TakenIn | None:
+    """What was noted of a line that was taken in before."""
+    return None if isinstance(line, str) else TakenIn(verdict=KNOWN, notes=notes_on(lacking(txn, line)))
 
 
 def _joined(pieces: Sequence[_Stored]) -> _Stored:

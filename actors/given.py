@@ -14,7 +14,7 @@ from actors.policy import Policy, derivable
 from actors.reading import MAX_FOUND
 from models.taxonomy import Taxonomy
 from proto.errors import Malformed
-from proto.given import GivenAccount, GivenCreator, GivenItem, GivenVector
+from proto.given import SUBSTANCE, UNSAID, GivenAccount, GivenCreator, GivenItem, GivenVector
 from proto.ids import AccountKey, Platform, Row, creator_id_of
 from proto.records import ContentItem, Creator, CreatorAccount, EmbeddingRecord, Enrichment
 from stores.catalog import AccountBundle, CreatorBundle, snapshot_of
@@ -72,6 +72,8 @@ class Prepared(msgspec.Struct, kw_only=True):
     labelled: bool
     notes: list[str]
     """What of the line was left out, and why."""
+    unsaid: dict[AccountKey, list[str]]
+    """What of `SUBSTANCE` the line does not say of which accounts."""
 
     @property
     def accounts(self) -> list[CreatorAccount]:
@@ -83,7 +85,7 @@ _decode = msgspec.json.Decoder(GivenCreator).decode
 
 def prepare(line: bytes, rules: GivenRules, now: int) -> Prepared:
     """Raises Malformed with the place and what was expected."""
-    given, told = _read(line, now)
+    given, told, unsaid = _read(line, now)
     notes: dict[str, None] = dict.fromkeys(told)
     whole = sorted((_part(one, rules, now, notes) for one in given.accounts), key=lambda part: part.account.key)
     recent = [msgspec.structs.replace(part, items=part.items[: rules.recent_items]) for part in whole]
@@ -115,6 +117,7 @@ def prepare(line: bytes, rules: GivenRules, now: int) -> Prepared:
         unembedded=[part.account.key for part in permitted if rules.model_id and _lacks_vectors(part)],
         labelled=labels_stand,
         notes=list(notes),
+        unsaid=unsaid,
     )
 
 
@@ -123,8 +126,8 @@ def _is_over_age(account: CreatorAccount, rules: GivenRules, now: int) -> bool:
     return expires_at is not None and expires_at <= now
 
 
-def _read(line: bytes, now: int) -> tuple[GivenCreator, list[str]]:
-    """And what is said of names that are not known."""
+def _read(line: bytes, now: int) -> tuple[GivenCreator, list[str], dict[AccountKey, list[str]]]:
+    """And what is said of names that are not known, and which of `SUBSTANCE` stand for nothing as the line has none."""
     if len(line) > MAX_LINE_BYTES:
         raise Malformed(f"a line of {len(line):,} bytes; a creator has {MAX_LINE_BYTES:,} at most")
     try:
@@ -136,11 +139,20 @@ def _read(line: bytes, now: int) -> tuple[GivenCreator, list[str]]:
     keys = [account.key for account in given.accounts]
     if len(set(keys)) < len(keys):
         raise Malformed("one account stands there twice - at `$.accounts`")
+    unsaid = {account.key: names for account in given.accounts if (names := _filled_in(account))}
     for at, account in enumerate(given.accounts):
         problem = _problem(account, now + AHEAD_SECONDS)
         if problem:
             raise Malformed(f"{problem} - at `$.accounts[{at}]`")
-    return given, told
+    return given, told, unsaid
+
+
+def _filled_in(account: GivenAccount) -> list[str]:
+    """Which of `SUBSTANCE` nothing was said of; from now on they are as of an account without any."""
+    names = [name for name in SUBSTANCE if getattr(account, name) is UNSAID]
+    for name in names:
+        setattr(account, name, None if name == "followers" else "")
+    return names
 
 
 def _decoded(line: bytes) -> tuple[GivenCreator, list[str]]:

@@ -61,7 +61,7 @@ def _take_out(held: object, kind: type[msgspec.Struct], unknown: dict[_Name, Non
             if not one.keys() <= names:
                 for name in [name for name in one if name not in names]:
                     del one[name]
-                    unknown[name[:MAX_NAME_CHARS], kind] = None
+                    unknown[name[: MAX_NAME_CHARS + 1], kind] = None
             for name, inner in inside.items():
                 if name in one:
                     _take_out(one[name], inner, unknown)
@@ -81,5 +81,5 @@ def _word_on(name: str, kind: type[msgspec.Struct]) -> str:
 
 def _shown(name: str) -> str:
     """Without the sign between two notes."""
-    whole = "".join(char if char.isprintable() and char != ";" else "\ufffd" for char in name)
-    return whole if len(name) < MAX_NAME_CHARS else f"{whole}…"
+    whole = "".join(char if char.isprintable() and char != ";" else "\ufffd" for char in name[:MAX_NAME_CHARS])
+    return whole if len(name) <= MAX_NAME_CHARS else f"{whole}…"

@@ -38,6 +38,8 @@ class Packed(msgspec.Struct, kw_only=True):
     text: TextDocument | None
     """Of one that came with all it needs, vectors and labels; its row and its prominence are still to be given."""
     notes: list[str]
+    unsaid: dict[AccountKey, list[str]]
+    """As of a `Prepared`."""
 
     @property
     def accounts(self) -> list[CreatorAccount]:
@@ -58,6 +60,7 @@ def pack(prepared: Prepared, taxonomy: Taxonomy) -> Packed:
         labelling=labelling_as_given(bundle) if enrichment is not None and enrichment.method == LLM else None,
         text=_text(bundle, taxonomy) if whole else None,
         notes=prepared.notes,
+        unsaid=prepared.unsaid,
     )
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 
 import msgspec
 
 from actors.cadence import KEPT_ITEMS, VisitPolicy, visits
 from actors.given_packing import Packed
 from actors.identity_resolution import FOUNDER
-from actors.news import completed_account, completed_item
 from proto.identity import IdentityDecision
 from proto.ids import AccountKey, Platform
 from proto.messages import AccountUpserted, AnyWork, CreatorAggregated, CreatorEnriched
@@ -24,9 +23,8 @@ from stores.catalog import (
     put_creator,
     put_creator_embeddings,
     put_first_embeddings,
-    put_partly_read,
 )
-from stores.content import PackedItems, items_since, put_items, put_packed, unpack_items
+from stores.content import PackedItems, put_packed
 from stores.env import Txn
 from stores.identity import put_decision, put_off
 from stores.labels import put_labelling
@@ -48,6 +46,27 @@ class TakenIn(msgspec.Struct, kw_only=True):
     bundle: CreatorBundle | None = None
     text: TextDocument | None = None
     """What keyword search sees of it."""
+    notes: list[str] = []
+    """What of the line was left out, besides what its reading left out."""
+
+
+def lacking(txn: Txn, packed: Packed) -> dict[AccountKey, list[str]]:
+    """What is known of accounts and would be lost, as the line does not say it."""
+    found: dict[AccountKey, list[str]] = {}
+    for account in packed.accounts:
+        names = packed.unsaid.get(account.key)
+        known = get_account(txn, account.key) if names else None
+        if names and known is not None and known.fetched_at <= account.fetched_at:
+            lost = [name for name in names if getattr(known, name) not in ("", None)]
+            found |= {account.key: lost} if lost else {}
+    return found
+
+
+def notes_on(lacked: Mapping[AccountKey, Sequence[str]]) -> list[str]:
+    return [
+        f'an account stays as it is known, of which the line does not say {", ".join(names)} (say all, be it "" or null)'
+        for names in lacked.values()
+    ]
 
 
 class TakingIn:
@@ -63,7 +82,8 @@ class TakingIn:
         if any(self._suppression.forbids(account.key, account.handle) for account in accounts):
             return TakenIn(verdict=FORGOTTEN)
         if any(get_account(txn, account.key) is not None for account in accounts):
-            return TakenIn(verdict=KNOWN, work=self._put_news(txn, packed))
+            lacked = lacking(txn, packed)
+            return TakenIn(verdict=KNOWN, work=self._put_news(txn, packed, lacked), notes=notes_on(lacked))
         for items, part in zip(packed.items, packed.bundle.accounts, strict=True):
             part.account = msgspec.structs.replace(
                 self._scheduled(txn, part.account, items), creator_id=packed.bundle.creator.creator_id
@@ -74,27 +94,16 @@ class TakingIn:
         bundle = self._put_creator(txn, packed)
         return self._handed_on(txn, packed, bundle)
 
-    def _put_news(self, txn: Txn, packed: Packed) -> list[AnyWork]:
-        """It goes the way of what a platform tells."""
+    def _put_news(self, txn: Txn, packed: Packed, lacked: Container[AccountKey]) -> list[AnyWork]:
+        """It goes the way of what a platform tells; of accounts that are ``lacked`` something the content alone."""
         work: list[AnyWork] = []
         for account, items in zip(packed.accounts, packed.items, strict=True):
-            known = get_account(txn, account.key)
-            if known is None:
-                changed = put_account(txn, self._scheduled(txn, account, items))
-            else:
-                changed = put_partly_read(txn, completed_account(account, known), account)
-            if self._put_items(txn, account.key, items) or changed:
+            new = get_account(txn, account.key) is None
+            told = self._scheduled(txn, account, items) if new else account
+            changed = account.key not in lacked and put_account(txn, told)
+            if put_packed(txn, account.key, items) or changed:
                 work.append(enqueue(txn, AccountUpserted(account_key=account.key), self._now))
         return work
-
-    def _put_items(self, txn: Txn, key: AccountKey, said: PackedItems) -> bool:
-        known = {item.content_id: item for item in items_since(txn, key, 0)} if said.blocks else {}
-        if not known:
-            return put_packed(txn, key, said)
-        items = unpack_items(said)
-        return put_items(
-            txn, key, [completed_item(one, known[one.content_id]) if one.content_id in known else one for one in items]
-        )
 
     def _put_creator(self, txn: Txn, packed: Packed) -> CreatorBundle:
         computed = packed.bundle.creator

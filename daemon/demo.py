@@ -269,9 +269,11 @@ async def run_demo(
 
 
 def read_note(folder: Path, world: DemoWorld) -> DemoNote:
-    """The note of a data dir, made when there is none. Raises ConfigError when another world lives there."""
+    """The note of a data dir, made when there is none. Raises ConfigError when another world lives there, or a real one."""
     path = folder / DEMO_NOTE
     if not path.exists():
+        if (folder / "store").exists():
+            raise ConfigError(f"{folder} holds a store that is no demo's; choose another --data-dir")
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomic(path, msgspec.json.encode(DemoNote(world=world.label, started_at=time.time())))

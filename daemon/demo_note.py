@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 
 import msgspec
 
@@ -24,7 +25,8 @@ def as_of_demo(config: Config) -> Config:
     of either."""
     try:
         note = msgspec.json.decode((data_dir(config, os.environ) / DEMO_NOTE).read_bytes(), type=DemoNote)
-    except (OSError, msgspec.DecodeError):
+        datetime.fromisoformat(note.clock_at)
+    except (OSError, msgspec.DecodeError, ValueError):
         return config
     youtube = config.platforms.youtube
     return msgspec.structs.replace(

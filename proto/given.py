@@ -5,10 +5,16 @@ What a file cannot know of this store (rows, due times, ids of creators) is left
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from proto.ids import AccountKey
 from proto.records import ContentItem, CreatorAccount, Enrichment
+
+SUBSTANCE = ("handle", "display_name", "bio", "followers")
+UNSAID: Any = msgspec.UNSET
+"""Stands there until the line has been read."""
 
 
 class GivenItem(ContentItem, array_like=False, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,8 +37,13 @@ class GivenVector(msgspec.Struct, omit_defaults=True, kw_only=True, forbid_unkno
 
 
 class GivenAccount(CreatorAccount, array_like=False, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
-    """An account with its content, in any order, and its vectors."""
+    """An account with its content, in any order, and its vectors. Of one that is known a line has to say `SUBSTANCE`, be it
+    that there is none: what it leaves out would be lost, so the account then stays as it is known."""
 
+    handle: str = UNSAID
+    display_name: str = UNSAID
+    bio: str = UNSAID
+    followers: int | None = UNSAID
     items: list[GivenItem] = []
     vectors: list[GivenVector] = []
 

@@ -246,25 +246,12 @@ def put_account(txn: Txn, account: CreatorAccount) -> bool:
 
     What we decided ourselves (creator, due time) is kept from the stored state.
     """
-    changed = _put_state(txn, account)
-    _put_snapshot(txn, account)  # what comes late is news of its own day
-    return changed
-
-
-def put_partly_read(txn: Txn, account: CreatorAccount, said: CreatorAccount) -> bool:
-    """As `put_account`, of one of which only what is ``said`` was read now: no other counts are those of that day."""
-    changed = _put_state(txn, account)
-    if any(count is not None for count in (said.followers, said.total_views, said.media_count)):
-        _put_snapshot(txn, said)
-    return changed
-
-
-def _put_state(txn: Txn, account: CreatorAccount) -> bool:
     old = get_account(txn, account.key)
     if account.handle:
         note_handle(txn, account.key, account.handle, account.fetched_at)
     if old is not None:
         if old.fetched_at > account.fetched_at:
+            _put_snapshot(txn, account)  # what comes late is news of its own day
             return False
         account = msgspec.structs.replace(
             account,
@@ -284,6 +271,7 @@ def _put_state(txn: Txn, account: CreatorAccount) -> bool:
     write_account(txn, account)
     if account.handle and not _held_later(txn, account):
         txn.put("account_by_handle", _handle_key(account.platform, account.handle), account.key.encode())
+    _put_snapshot(txn, account)
     return old is None or _seen(old) != _seen(account)
 
 

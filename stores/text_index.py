@@ -195,7 +195,7 @@ class TantivyTextIndex:
     def _reopen(self) -> None:
         """Queries go on against what was committed."""
         self._engine.abandon()
-        fresh = guarded(lambda: _Engine(self._folder))
+        fresh = _writing(lambda: _Engine(self._folder))
         self._engine, self._broken = fresh, False
 
     def _commit(self, checkpoint: int) -> None:

@@ -178,6 +178,20 @@ async def test_what_was_left_out_is_said_again_too(
     lane.stop.set()
 
 
+async def test_what_a_line_would_lose_of_who_is_known_is_said_again_too(
+    lane: Lane, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    nursery.start_soon(lane.bulk.run)
+    await lane.send(line(1))
+    whole = json.loads(line(1))["accounts"][0]
+    bare = json.dumps(creator({name: whole[name] for name in ("platform", "platform_user_id", "bio")})).encode()
+    said = [await lane.send(bare) for _ in range(2)]
+    assert said[0] == said[1]
+    assert said[0][0].verdict == "known"
+    assert "stays as it is known, of which the line does not say handle, followers" in said[0][0].detail
+    lane.stop.set()
+
+
 async def test_a_piece_that_is_sent_again_at_once_too(
     lane: Lane, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:

@@ -27,7 +27,6 @@ from proto.ids import AccountKey, Platform, creator_id_of
 from proto.messages import AccountUpserted, CreatorAggregated, CreatorEnriched
 from stores.belonging import founder_of, get_link, members_of
 from stores.catalog import (
-    account_history,
     account_vectors,
     creator_bundle,
     creator_embeddings,
@@ -185,34 +184,24 @@ def test_news_of_a_known_account_go_the_way_of_a_visit(env: Environment, take: T
     assert faults(env) == []
 
 
-def test_what_a_line_does_not_say_of_a_known_account_stays(env: Environment, take: Take) -> None:
-    whole = item(0, description="Whole.", views=100, likes=7, detailed=True, tags=["garden"])
-    said = account(
-        display_name="Some Body", emails=["a@b.example"], country="BR", followers_step=10, items=[whole, item(1)]
-    )
-    take(prepared(creator(said, primary_niche=NICHE)))
-    before, known = look(env, get_account, CHANNEL), look(env, recent_items, CHANNEL, 9)
-    counted = look(env, account_history, CHANNEL, 0)
-    bare = {"platform": "youtube", "platform_user_id": "UC1"}
-    assert take(prepared(creator(bare)), NOW + 60).work == [], "nothing that anybody sees has changed"
-    assert look(env, get_account, CHANNEL) == before, "no older text is kept as if it had been read now"
-    assert look(env, account_history, CHANNEL, 0) == counted, "no count was read"
-    partial_item = {"content_id": "v0", "views": 200, "detailed": True}
-    taken = take(
-        prepared(creator(bare | {"followers": 5_000, "fetched_at": NOW + 60, "items": [partial_item]})), NOW + 90
-    )
+def test_an_account_stays_as_it_is_known_where_a_line_would_lose_some_of_it(env: Environment, take: Take) -> None:
+    take(prepared(creator(account(display_name=""), primary_niche=NICHE)))
+    before = look(env, get_account, CHANNEL)
+    bare = {"platform": "youtube", "platform_user_id": "UC1", "bio": "New.", "items": [item(50)]}
+    taken = take(prepared(creator(bare)), NOW + 60)
+    assert taken.notes == [
+        'an account stays as it is known, of which the line does not say handle, followers (say all, be it "" or null)'
+    ]
+    assert look(env, get_account, CHANNEL) == before
     assert [one.entity for one in taken.work] == [CHANNEL]
-    after = look(env, get_account, CHANNEL)
-    assert (after.followers, after.followers_step, after.fetched_at) == (5_000, None, before.fetched_at)
-    assert [(one.followers, one.views) for one in look(env, account_history, CHANNEL, 0)][-1] == (5_000, None)
-    assert (after.bio, after.handle, after.display_name, after.emails, after.country) == (
-        *(before.bio, before.handle, before.display_name),
-        *(before.emails, before.country),
+    assert len(look(env, recent_items, CHANNEL, 100)) == 9
+    assert take(prepared(creator(bare | {"fetched_at": NOW - 90})), NOW + 60).notes == [], (
+        "it is older than what is known"
     )
-    first, second = look(env, recent_items, CHANNEL, 9)
-    assert second == known[1]
-    assert (first.views, first.likes, first.description, first.tags) == (200, 7, "Whole.", ["garden"])
-    assert (first.published_at, first.title_or_caption) == (known[0].published_at, known[0].title_or_caption)
+    whole = bare | {"handle": "", "display_name": "", "followers": None}
+    assert take(prepared(creator(whole)), NOW + 60).notes == []
+    after = look(env, get_account, CHANNEL)
+    assert (after.handle, after.bio, after.followers, after.fetched_at) == ("", "New.", None, NOW)
     assert faults(env) == []
 
 

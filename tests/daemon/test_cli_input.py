@@ -323,6 +323,14 @@ def test_settings_that_a_start_over_this_store_refuses_are_no_good(tmp_path: Pat
     assert (checked.exit_code, "warning" in checked.stdout) == (0, False)
 
 
+def test_a_demo_goes_into_no_store_of_another_kind(tmp_path: Path) -> None:
+    Environment(tmp_path / "data", map_size_bytes=1 << 24).close()
+    refused = run("demo", "--data-dir", str(tmp_path / "data"), "--port", "0")
+    assert isinstance(refused.exception, ConfigError)
+    assert "holds a store that is no demo's; choose another --data-dir" in str(refused.exception)
+    assert not (tmp_path / "data" / "demo.json").exists()
+
+
 def test_a_demo_needs_no_keys_and_no_backups(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     with contextlib.closing(Environment(folder, map_size_bytes=1 << 30)):

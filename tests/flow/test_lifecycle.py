@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 import re
 import resource
 import shutil
@@ -150,6 +151,22 @@ def test_a_daemon_lies_in_huge_pages_unless_it_is_told_otherwise(
         began = Path(f"/proc/{daemon.process.pid}/environ").read_text().split("\0")
         assert (f"GLIBC_TUNABLES={found}" in began) is (bool(said) or not never)
         assert daemon.terminate() == 0
+
+
+def test_a_daemon_whose_settings_of_glibc_are_taken_away_begins_again_only_once(tmp_path: Path) -> None:
+    """As the system takes them from one with capabilities of its own."""
+    wrapper = tmp_path / "python"
+    wrapper.write_text(
+        f'#!/bin/sh\necho began >> {tmp_path}/begins\nunset GLIBC_TUNABLES\nexec {sys.executable} "$@"\n'
+    )
+    wrapper.chmod(0o700)
+    script = f"import sys; sys.executable = {str(wrapper)!r}; from daemon.__main__ import main; sys.argv = ['pokedexd', 'serve', '--config', '{tmp_path}/absent.toml']; main()"
+    environ = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, "absent.toml" in done.stderr) == (1, True), done.stderr
+    assert (tmp_path / "begins").read_text().count("began") <= 1
 
 
 def test_a_second_instance_is_refused_with_a_word(sim: Simulator, data: Path) -> None:
