@@ -168,7 +168,6 @@ async def test_memory_that_is_short_is_no_fault_of_room_for_fewer_than_there_are
         raise MemoryError
 
     monkeypatch.setattr(indexing, "stored_vectors", short)
-    await starts.env.write(lambda txn: txn.add("creators", 50))
     for capacity, kind in ((50, MemoryError), (51, ConfigError)):
         with pytest.raises(ExceptionGroup) as failed:
             await starts.open(capacity=capacity)
