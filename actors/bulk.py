@@ -112,7 +112,7 @@ class BulkLane:
         def change(txn: Txn) -> tuple[bytes, list[TakenIn | None]]:
             said = recall(txn, key, digest)
             if said is not None:
-                return said, [None] * len(made)
+                return said, [_noted(txn, one) for one in made]
             taking = TakingIn(suppression=self._suppression, visits_of=self._visits_of, now=now)
             taken = [taking.put(txn, one) if isinstance(one, Packed) else None for one in made]
             kinds = bytes(

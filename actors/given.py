@@ -81,6 +81,7 @@ class Prepared(msgspec.Struct, kw_only=True):
 
 
 _decode = msgspec.json.Decoder(GivenCreator).decode
+_NOTHING_SAID = CreatorAccount(platform=Platform.YOUTUBE, platform_user_id="")
 
 
 def prepare(line: bytes, rules: GivenRules, now: int) -> Prepared:
@@ -133,7 +134,7 @@ def _read(line: bytes, now: int) -> tuple[GivenCreator, list[str], dict[AccountK
     try:
         given, told = _decoded(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(_shortened(str(error))) from error
+        raise Malformed(_shortened(_explained(str(error)))) from error
     if not 1 <= len(given.accounts) <= MAX_ACCOUNTS:
         raise Malformed(f"{len(given.accounts)} accounts; a creator has 1 to {MAX_ACCOUNTS} - at `$.accounts`")
     keys = [account.key for account in given.accounts]
@@ -151,7 +152,7 @@ def _filled_in(account: GivenAccount) -> list[str]:
     """Which of `SUBSTANCE` nothing was said of; from now on they are as of an account without any."""
     names = [name for name in SUBSTANCE if getattr(account, name) is UNSAID]
     for name in names:
-        setattr(account, name, None if name == "followers" else "")
+        setattr(account, name, getattr(_NOTHING_SAID, name))
     return names
 
 
@@ -164,10 +165,15 @@ def _decoded(line: bytes) -> tuple[GivenCreator, list[str]]:
         return read_known(line)
 
 
+def _explained(words: str) -> str:
+    """The decoder does not say what else there is."""
+    if words.startswith("Invalid enum value") and ".platform`" in words:
+        return f"{words}; a platform is one of {', '.join(platform.value for platform in INGESTED)}"
+    return words
+
+
 def _shortened(words: str) -> str:
     """The decoder repeats what it does not know as a whole; the place stands at the end."""
-    if words.startswith("Invalid enum value") and ".platform`" in words:
-        words += f"; a platform is one of {', '.join(platform.value for platform in INGESTED)}"
     half = MAX_PROBLEM_CHARS // 2
     return words if len(words) <= MAX_PROBLEM_CHARS else f"{words[:half]}…{words[-half:]}"
 

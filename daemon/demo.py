@@ -264,7 +264,7 @@ async def run_demo(
         async with simulator(world, note.started_at if world.live else None) as simulated:
             settings = demo_settings(simulated, world, folder, port, admin_port)
             note.clock_at = settings.config.daemon.clock_at
-            write_atomic(folder / DEMO_NOTE, msgspec.json.encode(note))
+            write_note(folder, note)
             await _serve(settings, simulated, world, folder, console, watch_signals)
 
 
@@ -274,11 +274,7 @@ def read_note(folder: Path, world: DemoWorld) -> DemoNote:
     if not path.exists():
         if (folder / "store").exists():
             raise ConfigError(f"{folder} holds a store that is no demo's; choose another --data-dir")
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomic(path, msgspec.json.encode(DemoNote(world=world.label, started_at=time.time())))
-        except OSError as error:
-            raise Unavailable(f"{folder}: cannot be written: {error.strerror}; choose another --data-dir") from error
+        write_note(folder, DemoNote(world=world.label, started_at=time.time()))
     try:
         note = msgspec.json.decode(path.read_bytes(), type=DemoNote)
     except msgspec.DecodeError as error:
@@ -289,6 +285,15 @@ def read_note(folder: Path, world: DemoWorld) -> DemoNote:
             "give the same --creators and --seed (or --world) to go on with it, or another --data-dir"
         )
     return note
+
+
+def write_note(folder: Path, note: DemoNote) -> None:
+    """Raises Unavailable where it cannot be written."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic(folder / DEMO_NOTE, msgspec.json.encode(note))
+    except OSError as error:
+        raise Unavailable(f"{folder}: cannot be written: {error.strerror}; choose another --data-dir") from error
 
 
 def demo_settings(

@@ -16,6 +16,7 @@ import zstandard
 
 from actors.given import INGESTED, MAX_ACCOUNTS, MAX_ITEMS, MAX_LINE_BYTES
 from actors.policy import Policy, derivable, policies
+from actors.taking_in import FORGOTTEN
 from daemon.config import Config, data_dir, suppression_path
 from daemon.derived_data import EXPORT_REMEDY, refuse_unstated
 from proto.errors import StoreBusy, Unavailable
@@ -31,7 +32,7 @@ from stores.suppression import Suppression
 Tell = Callable[[int, int], None]
 """Creators done, and how many there are."""
 UNFINISHED = ".part"
-FORGOTTEN, UNREAD, TOO_MUCH = "forgotten", "never read", "too much for a line"
+UNREAD, TOO_MUCH = "never read", "too much for a line"
 TOO_OLD = "read so long ago that the platform's terms do not let it be handed on"
 ZSTD = ".zst"
 

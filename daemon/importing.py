@@ -24,11 +24,11 @@ from stores.schedule import find_job, put_job
 from stores.suppression import Suppression
 
 CHANNEL_ID = re.compile(r"UC[A-Za-z0-9_-]{21}[AQgw]")
-UNNAMED = "}: "
-"""What stands between an object's names and why none is taken for an account."""
 MISTYPED_ID = re.compile(r"UC[A-Za-z0-9_-]{19,24}")
 """No channel's id, but more like one than like a handle."""
 """Shape of a channel id (platform-apis 1.1)."""
+UNNAMED = re.compile(r"\{[^\"{}]*\}: ")
+"""How a text begins that says why a JSON object names no account: its names, without the quotes of JSON."""
 
 HANDLE = re.compile(r"@?[\w.\-·]{3,60}", re.UNICODE)
 USERNAME = re.compile(r"[a-z0-9._]{1,30}")
@@ -131,7 +131,7 @@ def _decoded(data: bytes) -> str:
 def parse_reference(text: str) -> Reference:
     """Raises Malformed with what was expected."""
     text = text.strip()[:MAX_ROW_CHARS]
-    if text.startswith("{") and UNNAMED in text:
+    if UNNAMED.match(text):
         raise Malformed(text)
     if CHANNEL_ID.fullmatch(text):
         return Reference(platform=Platform.YOUTUBE, kind=JobKind.PROFILE, entity=text)
@@ -339,10 +339,12 @@ def _json_rows(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
 
 def _unnamed(row: Mapping[str, object]) -> str:
     """A text that is no account and says why, for the verdict."""
-    names = f"{{{', '.join(list(row)[:8])}"
-    if "accounts" in row:
-        return f"{names}{UNNAMED}a whole creator; `import --creators` takes those in"
-    return f"{names}{UNNAMED}none of the keys {', '.join(COLUMNS)}"
+    why = (
+        "a whole creator; `import --creators` takes those in"
+        if "accounts" in row
+        else f"none of the keys {', '.join(COLUMNS)}"
+    )
+    return f"{{{', '.join(list(row)[:8])}}}: {why}"
 
 
 def _named(row: Mapping[str, object]) -> str:

@@ -382,7 +382,7 @@ class IndexKeeper:
             with self._env.snapshot() as now:
                 return stored_vectors_of(now, name, model_id, rows, dims)
 
-        with self._env.snapshot() as txn, self._room_is_wanted(name, txn.counter("creators")):
+        with self._env.snapshot() as txn, self._blaming_capacity(name, txn.counter("creators")):
             return HnswVectorIndex.open(
                 self._path_of(name, model_id),
                 field=name,
@@ -405,7 +405,7 @@ class IndexKeeper:
             )
 
     @contextmanager
-    def _room_is_wanted(self, name: str, have: int) -> Iterator[None]:
+    def _blaming_capacity(self, name: str, have: int) -> Iterator[None]:
         """Raises ConfigError where there is no memory for as many as the settings ask for beyond those that there are."""
         try:
             yield

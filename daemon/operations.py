@@ -52,9 +52,8 @@ class Imports:
     def tell(self, piece: Piece | None, rows: int) -> None:
         if piece is not None and piece.import_id in self._running:
             task, _ = self._running[piece.import_id]
-            task.tell(
-                max(task.record.done, piece.at + rows), 0
-            )  # of two pieces that are sent at once the last may be first
+            # of two pieces that are sent at once the later may be taken in first
+            task.tell(max(task.record.done, piece.at + rows), 0)
             self._running[piece.import_id] = task, trio.current_time()
 
     async def end(self, import_id: str) -> None:

@@ -16,11 +16,11 @@ import zstandard
 from actors.given import MAX_LINE_BYTES, prepare
 from actors.given_packing import pack
 from actors.policy import policies
-from actors.taking_in import TakingIn
+from actors.taking_in import FORGOTTEN, TakingIn
 from daemon import given_file
 from daemon.config import Config, DaemonConfig, PlatformsConfig, YouTubeConfig
 from daemon.derived_data import EMBEDDED_WITH, mark_of
-from daemon.given_export import FORGOTTEN, TOO_MUCH, TOO_OLD, Rules, export_creators, line_of, loses_derived
+from daemon.given_export import TOO_MUCH, TOO_OLD, Rules, export_creators, line_of, loses_derived
 from daemon.given_file import PIECE_BYTES, PIECE_LINES, Lines, import_id_of, read_pieces
 from daemon.pipeline import visit_policies
 from proto.errors import ConfigError, Malformed

@@ -147,6 +147,7 @@ class Daemon:
         deadline = time.monotonic() + patience_seconds
         ready: dict[str, Any] = {}
         while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"the daemon died: {self.log()[-3000:]}"
             reply = self.get("/readyz")
             ready = reply.json()
             loading = [part for part in ready["dependencies"].values() if part["state"] == "loading"]
